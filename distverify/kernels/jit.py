@@ -1,0 +1,36 @@
+"""JIT options, in one place.
+
+No fast-math: a bound must not depend on reordered or contracted arithmetic that the rounding terms do not know of.
+``cache`` keeps compiled kernels in the installed package, so that a machine compiles once. ``error_model="numpy"`` keeps
+IEEE division (x / 0 = inf) instead of raising. Read-only arrays, which Ray delivers, are accepted without a second compile
+because every signature is given eagerly and marked read-only where the kernel only reads.
+"""
+
+from __future__ import annotations
+
+from numba import njit, types
+
+f8 = types.float64
+i8 = types.int64
+b1 = types.boolean
+void = types.void
+tuple_of = types.Tuple
+
+
+def readonly(ndim: int, dtype: types.Type = f8) -> types.Array:
+    """Type of a C-ordered array that a kernel only reads: accepts writable and read-only arrays."""
+    return types.Array(dtype, ndim, "C", readonly=True)
+
+
+def writable(ndim: int, dtype: types.Type = f8) -> types.Array:
+    """Type of a C-ordered array that a kernel writes or returns."""
+    return types.Array(dtype, ndim, "C")
+
+
+def kernel(*signatures: object):  # type: ignore[no-untyped-def]
+    """Compile ahead, with the project's options, for the given signatures."""
+    return njit(list(signatures), cache=True, fastmath=False, error_model="numpy", nogil=True)
+
+
+# Helpers inlined into kernels: compiled with their callers.
+helper = njit(cache=True, fastmath=False, error_model="numpy", nogil=True, inline="never")
