@@ -28,3 +28,23 @@ class ResultError(DistverifyError, RuntimeError):
 
 class ExecutorError(DistverifyError, RuntimeError):
     """The workers cannot run at all (not: one sample failed)."""
+
+
+class Interrupted(DistverifyError):
+    """A signal stopped the run; what was computed is kept, and the same command continues.
+
+    Attributes
+    ----------
+    done, total : int
+        Samples that are kept, and samples of the whole run.
+    output : str
+        The result path.
+    """
+
+    def __init__(self, done: int, total: int, output: str) -> None:
+        super().__init__(
+            f"interrupted: {done} of {total} samples are kept in {output}.parts; run the same command to continue"
+        )
+        self.done = done
+        self.total = total
+        self.output = output
