@@ -31,8 +31,16 @@ class LinearOperator(Protocol):
     @property
     def pull_terms(self) -> int: ...
 
-    def push(self, columns: Array) -> Array:
-        """W @ columns, [in_size, k] -> [out_size, k]."""
+    def rows(self, start: int, stop: int) -> Array:
+        """Rows start:stop of W, [stop - start, in_size]."""
+        ...
+
+    def columns(self, start: int, stop: int) -> Array:
+        """Columns start:stop of W, [out_size, stop - start]."""
+        ...
+
+    def push(self, columns: Array, inputs: NDArray[np.int64] | None = None) -> Array:
+        """W @ columns, [in_size, k] -> [out_size, k]; with ``inputs``, ``columns`` holds only those rows, the others are zero."""
         ...
 
     def pull(self, rows: Array) -> Array:
@@ -46,6 +54,15 @@ class LinearOperator(Protocol):
     def pull_abs(self, rows: Array) -> Array:
         """rows @ |W|."""
         ...
+
+
+def _scatter(columns: Array, inputs: NDArray[np.int64] | None, size: int) -> Array:
+    """``columns`` with zero rows put back where ``inputs`` left them out."""
+    if inputs is None or inputs.size == size:
+        return columns
+    out = np.zeros((size, columns.shape[1]))
+    out[inputs] = columns
+    return out
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +92,16 @@ class Dense:
     def pull_terms(self) -> int:
         return self.out_size
 
-    def push(self, columns: Array) -> Array:
-        return self.weight @ columns
+    def rows(self, start: int, stop: int) -> Array:
+        return self.weight[start:stop]
+
+    def columns(self, start: int, stop: int) -> Array:
+        return np.ascontiguousarray(self.weight[:, start:stop])
+
+    def push(self, columns: Array, inputs: NDArray[np.int64] | None = None) -> Array:
+        if inputs is None or inputs.size == self.in_size:
+            return self.weight @ columns
+        return np.take(self.weight, inputs, axis=1) @ columns
 
     def pull(self, rows: Array) -> Array:
         return rows @ self.weight
@@ -110,8 +135,16 @@ class Diagonal:
     def pull_terms(self) -> int:
         return 1
 
-    def push(self, columns: Array) -> Array:
-        return self.scale[:, None] * columns
+    def rows(self, start: int, stop: int) -> Array:
+        out = np.zeros((stop - start, self.scale.size))
+        out[np.arange(stop - start), np.arange(start, stop)] = self.scale[start:stop]
+        return out
+
+    def columns(self, start: int, stop: int) -> Array:
+        return np.ascontiguousarray(self.rows(start, stop).T)
+
+    def push(self, columns: Array, inputs: NDArray[np.int64] | None = None) -> Array:
+        return self.scale[:, None] * _scatter(columns, inputs, self.scale.size)
 
     def pull(self, rows: Array) -> Array:
         return rows * self.scale
@@ -145,8 +178,14 @@ class Identity:
     def pull_terms(self) -> int:
         return 0
 
-    def push(self, columns: Array) -> Array:
-        return columns
+    def rows(self, start: int, stop: int) -> Array:
+        return np.eye(stop - start, self.size, start)
+
+    def columns(self, start: int, stop: int) -> Array:
+        return np.ascontiguousarray(np.eye(self.size, stop - start, -start))
+
+    def push(self, columns: Array, inputs: NDArray[np.int64] | None = None) -> Array:
+        return _scatter(columns, inputs, self.size)
 
     def pull(self, rows: Array) -> Array:
         return rows

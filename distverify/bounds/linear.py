@@ -1,0 +1,15 @@
+"""`linear`: Jacobian bounds by linear relaxation of every product slope x derivative.
+
+Source: Shi, Wang, Zhang, Kolter, Hsieh, NeurIPS 2022 (arXiv 2210.07394): where the sign of a derivative is unknown, the product is
+bounded by chords. Never looser than `recurjac`, at the same order of cost.
+"""
+
+from __future__ import annotations
+
+from distverify.bounds.columns import ColumnPush
+from distverify.bounds.enclosure import Enclosure, Floats
+
+
+def push(enclosure: Enclosure, rows: Floats) -> ColumnPush:
+    """The recursion for ``rows`` float64 [K, outputs], ready to :meth:`~distverify.bounds.columns.ColumnPush.bound`."""
+    return ColumnPush(enclosure, rows, chord=True)
