@@ -1,0 +1,6 @@
+"""A small trained network and held-out real images that ship with the package; :mod:`distverify.demo.train` made them."""
+
+from pathlib import Path
+
+MODEL = Path(__file__).with_name("digits.onnx")
+DATA = Path(__file__).with_name("digits.npz")
