@@ -1,0 +1,137 @@
+"""What a worker does with a work unit; both executors call these functions, so results are bit-equal."""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, Job, Payload, SampleResult, WorkUnit
+
+# Set by the worker for every sample, whatever the analysis computes.
+RESERVED = ("status", "message", "seconds", "label")
+_LONGEST_MESSAGE = 500
+_LONGEST_WARM_UP = 300.0  # seconds that one worker waits for another's
+
+
+def warm_up(job: Job) -> None:
+    """Call ``job.warm_up``, one worker of a machine at a time: the first compiles, the others load."""
+    with _machine_lock():
+        job.warm_up()
+
+
+def run_unit(job: Job, unit: WorkUnit, budget: float = math.inf) -> Payload:
+    """Analyse the samples of ``unit`` one after the other.
+
+    A sample whose analysis raises, or returns what was not declared, is FAILED, and the next one follows.
+
+    Parameters
+    ----------
+    job : Job
+    unit : WorkUnit
+    budget : float
+        Seconds; no further sample is begun once they have passed.
+
+    Returns
+    -------
+    Payload
+        Every variable of ``job.variables`` [n, ...] and ``status`` int8 [n], ``message`` str [n]
+        (object), ``seconds`` float64 [n] (kernel time), ``label`` int64 [n]; n samples from
+        ``unit.start`` on: all of them, or at least one where the budget ran out.
+    """
+    payload = blank_payload(job, unit)
+    begin = time.perf_counter()
+    done = 0
+    for row, position in enumerate(range(unit.start, unit.stop)):
+        _run_sample(job, position, payload, row)
+        done = row + 1
+        if time.perf_counter() - begin >= budget:
+            break
+    return payload if done == unit.size else {name: values[:done] for name, values in payload.items()}
+
+
+def blank_payload(job: Job, unit: WorkUnit, status: int = FAILED, message: str = "") -> Payload:
+    """The payload of a unit without results: ``status``, ``message``, and NaN (0 for integers) as values."""
+    n = unit.size
+    payload: Payload = {}
+    for name, (shape, dtype) in job.variables.items():
+        if name not in RESERVED:
+            kind = np.dtype(dtype)
+            payload[name] = np.full((n, *shape), np.nan if kind.kind == "f" else 0, dtype=kind)
+    payload["status"] = np.full(n, status, dtype=np.int8)
+    payload["message"] = np.full(n, message, dtype=object)
+    payload["seconds"] = np.zeros(n)
+    payload["label"] = np.array(job.labels[unit.start : unit.stop], dtype=np.int64)
+    return payload
+
+
+def describe(error: BaseException) -> str:
+    """An exception as one line, "Type: text"."""
+    text = " ".join(str(error).split())
+    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 3] + "..."
+
+
+def _run_sample(job: Job, position: int, payload: Payload, row: int) -> None:
+    x, label, index = job.inputs[position], int(job.labels[position]), int(job.indices[position])
+    begin = time.perf_counter()
+    try:
+        result = job.analyse(job.network, x, label, index, job.settings)
+        seconds = time.perf_counter() - begin
+        status, message, values = _checked(job, result)
+    except Exception as error:  # a poison sample is a recorded failure, not a stopped run
+        seconds = time.perf_counter() - begin
+        status, message, values = FAILED, describe(error), {}
+    for name, value in values.items():
+        payload[name][row] = value
+    payload["status"][row] = status
+    payload["message"][row] = message
+    payload["seconds"][row] = seconds
+
+
+def _checked(job: Job, result: SampleResult) -> tuple[int, str, dict[str, Any]]:
+    """Status, message and values of one analysis, all values checked before any is stored."""
+    values: dict[str, Any] = {}
+    for name, value in result.items():
+        if name in RESERVED:
+            continue
+        if name not in job.variables:
+            raise ValueError(f"the analysis returned {name!r}, which the job does not declare")
+        shape, dtype = job.variables[name]
+        array = np.asarray(value)
+        if array.shape != tuple(shape):
+            raise ValueError(f"the analysis returned {name!r} of shape {array.shape}, declared as {shape}")
+        if not np.can_cast(array.dtype, dtype, "same_kind"):
+            raise ValueError(f"the analysis returned {name!r} of type {array.dtype}, declared as {dtype}")
+        values[name] = array
+    status = result.get("status", OK)
+    if status not in (OK, MISCLASSIFIED):
+        raise ValueError(f"the analysis returned status {status!r}; only ok and misclassified are its to set")
+    return int(status), str(result.get("message", "")), values
+
+
+@contextmanager
+def _machine_lock() -> Iterator[None]:
+    """A lock that this user's workers on a machine share. It only saves time: failing to get it is no error."""
+    folder = Path(tempfile.gettempdir()) / f"distverify-{os.getuid()}"
+    lock = FileLock(folder / "warm_up.lock", timeout=_LONGEST_WARM_UP)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():  # not another user's
+            lock.acquire()
+    except (OSError, Timeout):
+        pass
+    try:
+        yield
+    finally:
+        lock.release()
