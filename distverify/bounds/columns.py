@@ -176,7 +176,7 @@ class ColumnPush:
                         add_loss(self._loss[index], total, error)
             elif isinstance(node, ActivationNode):
                 value = self._at_source(node.source, start, first, last, columns, moving)
-                if value is not None:
+                if value is not None and self._lines[index][0].size > 0:
                     moving[index] = self._through_activation(index, value, constant, error)
                     if index == self.network.output:
                         pulled, loss = self._output_terms[index]

@@ -11,5 +11,5 @@ from distverify.bounds.enclosure import Enclosure, Floats
 
 
 def push(enclosure: Enclosure, rows: Floats) -> ColumnPush:
-    """The recursion for ``rows`` float64 [K, outputs], ready to :meth:`~distverify.bounds.columns.ColumnPush.bound`."""
+    """The recursion for ``rows`` float64 [K, outputs]; its ``bound()`` gives the bounds."""
     return ColumnPush(enclosure, rows, chord=True)

@@ -14,6 +14,7 @@ from numba import types
 from distverify.kernels.jit import b1, f8, i8, kernel, readonly, writable
 
 _NUDGE = 8.0 * 2.0**-53
+_OPEN_BY_ROUNDING = 1e-9
 
 
 @kernel(
@@ -38,7 +39,8 @@ def fill_product_lines(chord, glo, ghi, yl, yu, su, cu, sl, cl):
                 su[k, i], sl[k, i] = p, q
             else:
                 s, t = 0.0, 0.0
-                if chord:
+                # A sign that only rounding leaves open takes the chord, which is then all but exact, in either method.
+                if chord or -a <= _OPEN_BY_ROUNDING * b or b <= -_OPEN_BY_ROUNDING * a:
                     s, t = (q * b - p * a) / (b - a), (p * b - q * a) / (b - a)
                     if not (math.isfinite(s) and math.isfinite(t)):
                         s, t = 0.0, 0.0

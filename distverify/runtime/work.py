@@ -9,17 +9,19 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.sample import SampleResult
 from distverify.network.graph import Network
 from distverify.settings import Settings
+from distverify.status import FAILED, MISCLASSIFIED, OK, PENDING, STATUS_MEANINGS, TIMED_OUT
 
-# One sample's results by variable name, without the sample axis; missing values are left out.
-SampleResult = dict[str, NDArray[np.generic] | float | int | str]
+__all__ = [
+    "FAILED", "MISCLASSIFIED", "OK", "PENDING", "STATUS_MEANINGS", "TIMED_OUT",
+    "Analyse", "Event", "Executor", "Job", "Payload", "UnitDone", "UnitLost", "WorkUnit", "WorkersChanged",
+]  # fmt: skip
+
 Analyse = Callable[[Network, NDArray[np.float64], int, int, Settings], SampleResult]
 # A unit's results by variable name, each with the samples as its first axis.
 Payload = dict[str, NDArray[np.generic]]
-
-PENDING, OK, MISCLASSIFIED, FAILED, TIMED_OUT = range(5)
-STATUS_MEANINGS = ("pending", "ok", "misclassified", "failed", "timed_out")
 
 
 @dataclass(frozen=True, order=True)

@@ -1,0 +1,106 @@
+"""Element-wise bounds of the Jacobian over a region."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from distverify.bounds.enclosure import enclose
+from distverify.bounds.methods import bound_rows
+from distverify.errors import SettingsError
+from distverify.network.graph import Network
+from distverify.region import Ball
+from distverify.settings import LAYER_BOUNDS, METHODS
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class JacobianBounds:
+    """``lower <= J(x) <= upper`` for every x of the region where f is differentiable (at kinks: for the Clarke Jacobian).
+
+    Attributes
+    ----------
+    lower, upper : float64 [rows, inputs]
+        Valid in exact arithmetic.
+    """
+
+    lower: Floats
+    upper: Floats
+
+
+def jacobian_bounds(
+    network: Network,
+    region: Ball,
+    *,
+    method: str = "linear",
+    layer_bounds: str = "crown",
+    rows: Sequence[int] | None = None,
+    C: ArrayLike | None = None,
+) -> JacobianBounds:
+    """Bound every entry of the Jacobian of ``network`` over ``region``.
+
+    Parameters
+    ----------
+    network : Network
+    region : Ball
+    method : "linear", "recurjac" or "fastlip"
+        Sources: Shi et al., NeurIPS 2022; Zhang et al., AAAI 2019; Weng et al., ICML 2018.
+    layer_bounds : "crown" or "interval"
+        How pre-activations are bounded.
+    rows : sequence of int, optional
+        Output rows to bound; all by default.
+    C : array_like [K, outputs], optional
+        Bound the Jacobian of C f instead (margins: rows e_c - e_j).
+
+    Returns
+    -------
+    JacobianBounds
+        ``lower`` and ``upper`` float64 [K, inputs]: sound, rounding included.
+
+    Raises
+    ------
+    SettingsError
+        Unknown method, rows out of range, ``C`` of the wrong shape, both ``rows`` and ``C``.
+    """
+    check_methods(method, layer_bounds)
+    combined = output_rows(network, rows, C)
+    bounds = bound_rows(enclose(network, region, layer_bounds), combined, method)
+    return JacobianBounds(bounds.lower, bounds.upper)
+
+
+def check_methods(method: str, layer_bounds: str) -> None:
+    """Refuse unknown names."""
+    for name, value, choices in (("method", method, METHODS), ("layer_bounds", layer_bounds, LAYER_BOUNDS)):
+        if value not in choices:
+            raise SettingsError(f"{name}: got {value!r}; choose {', '.join(choices)}")
+
+
+def output_rows(network: Network, rows: Sequence[int] | None, C: ArrayLike | None) -> Floats:
+    """The matrix [K, outputs] that ``rows`` or ``C`` stand for."""
+    size = network.output_size
+    if C is not None:
+        if rows is not None:
+            raise SettingsError("rows, C: give one of them, not both")
+        matrix = np.ascontiguousarray(C, dtype=np.float64)
+        if matrix.ndim != 2 or matrix.shape[1] != size or matrix.shape[0] < 1:
+            raise SettingsError(f"C: got shape {matrix.shape}; give [K, {size}], a column for each output")
+        if not np.isfinite(matrix).all():
+            raise SettingsError(f"C: {int((~np.isfinite(matrix)).sum())} values are NaN or infinite")
+        return matrix
+    chosen = np.arange(size) if rows is None else np.asarray(rows, dtype=np.int64).reshape(-1)
+    if chosen.size == 0 or (chosen < 0).any() or (chosen >= size).any():
+        raise SettingsError(f"rows: got {chosen.tolist()}; give output rows between 0 and {size - 1}")
+    return np.ascontiguousarray(np.eye(size)[chosen])
+
+
+def margin_rows(outputs: int, label: int, targets: Sequence[int] | None = None) -> Floats:
+    """Rows e_label - e_j for every other class j (or those of ``targets``): float64 [targets, outputs]."""
+    others = [j for j in range(outputs) if j != label] if targets is None else list(targets)
+    rows = np.zeros((len(others), outputs))
+    rows[:, label] = 1.0
+    rows[np.arange(len(others)), others] -= 1.0
+    return rows
