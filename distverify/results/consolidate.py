@@ -1,0 +1,76 @@
+"""From shards to the one file that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import h5py
+
+from distverify.errors import ResultError
+from distverify.results.coverage import Segment
+from distverify.results.files import create_variable, open_to_read, write_atomically
+from distverify.results.hulls import hull_blocks
+from distverify.results.layout import describe_dataset, write_coordinates, write_root
+from distverify.results.manifest import Manifest
+from distverify.results.schema import Variable, hulls_for, variables_for
+from distverify.results.shards import blocks
+
+
+def write_finished(
+    output: Path, parts: Path, manifest: Manifest, segments: list[Segment], finished: datetime
+) -> None:
+    """Replace ``output`` by one file with everything, atomically.
+
+    Shards are copied one after the other in blocks, so memory stays bounded; the disk must hold the result
+    twice for that time.
+
+    Raises
+    ------
+    ResultError
+        If the file cannot be written or a shard cannot be read; ``output`` and the shards are as before.
+    """
+    variables = variables_for(manifest.settings)
+    with write_atomically(output, parts / "finished.tmp") as (file, check):
+        write_coordinates(file, manifest)
+        for variable in variables:
+            create_variable(file, variable, variable.shape(manifest.sizes))
+            describe_dataset(file, variable)
+        for segment in segments:
+            _copy(segment, file, variables, check)
+        _write_hulls(file, manifest, check)
+        write_root(file, manifest, end=finished)
+
+
+def _copy(
+    segment: Segment, file: h5py.File, variables: tuple[Variable, ...], check: Callable[[], None]
+) -> None:
+    path = segment.shard.path
+    try:
+        with open_to_read(path) as source:
+            for variable in variables:
+                target = file[variable.name]
+                for where, values in blocks(source[variable.name], segment.source.start, segment.source.stop):
+                    target[segment.shard.unit.start + where.start : segment.shard.unit.start + where.stop] = (
+                        values
+                    )
+                    check()
+    except (OSError, KeyError) as error:
+        raise ResultError(
+            f"{path}: cannot be read ({error}); run the same command again: "
+            "damaged parts are found and computed again"
+        ) from error
+
+
+def _write_hulls(file: h5py.File, manifest: Manifest, check: Callable[[], None]) -> None:
+    hulls = hulls_for(manifest.settings)
+    if not hulls:
+        return
+    lower, upper = (create_variable(file, hull, hull.shape(manifest.sizes)) for hull in hulls)
+    for hull in hulls:
+        describe_dataset(file, hull)
+    for eps, rows, lo, hi in hull_blocks(file["jacobian_lower"], file["jacobian_upper"]):
+        lower[eps, rows] = lo
+        upper[eps, rows] = hi
+        check()

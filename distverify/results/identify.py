@@ -1,0 +1,105 @@
+"""What is at the place of a result: nothing, a result of ours, or something that is not ours to touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.errors import ResultError
+from distverify.results.files import open_to_read
+from distverify.results.layout import read_root
+from distverify.results.manifest import Manifest
+from distverify.results.schema import SCHEMA_VERSION
+from distverify.runtime.work import FAILED, TIMED_OUT
+
+
+@dataclass(frozen=True, eq=False)
+class Existing:
+    """A result file of ours.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        Without its plan.
+    finished : bool
+        False: the virtual master of a run that goes on or was interrupted.
+    status : int8 [samples]
+    """
+
+    manifest: Manifest
+    finished: bool
+    status: NDArray[np.int8]
+
+    @property
+    def failed(self) -> int:
+        """Samples that a retry would compute again."""
+        return int(((self.status == FAILED) | (self.status == TIMED_OUT)).sum())
+
+
+def identify(output: Path) -> Existing | None:
+    """The result at ``output``, or None if nothing is there.
+
+    Raises
+    ------
+    ResultError
+        If something else is there: it is not touched unless the user asks for it.
+    """
+    if not output.exists():
+        return None
+    try:
+        with open_checked(output) as file:
+            return _existing(file)
+    except ResultError as error:
+        raise ResultError(
+            f"{error}; it is left alone: choose another output (-o), or replace it (--overwrite)"
+        ) from error
+
+
+def open_checked(path: Path) -> h5py.File:
+    """Open a result file of ours, finished or not.
+
+    Raises
+    ------
+    ResultError
+        If it is missing, not readable, truncated, not HDF5, not ours, or of a newer version.
+    """
+    if not path.exists():
+        raise ResultError(f"{path}: no such file")
+    if path.is_dir():
+        raise ResultError(f"{path}: is a folder, not a result file")
+    try:
+        file = open_to_read(path)
+    except OSError as error:
+        raise ResultError(f"{path}: {_reason(str(error))}") from error
+    try:
+        version = file.attrs.get("schema_version")
+        if version is None or read_root(file) is None:
+            raise ResultError(f"{path}: an HDF5 file, but not a result of distverify")
+        if int(version) > SCHEMA_VERSION:
+            raise ResultError(
+                f"{path}: has schema version {int(version)}, this distverify reads up to {SCHEMA_VERSION}; "
+                "upgrade distverify"
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _reason(message: str) -> str:
+    if "truncated file" in message:
+        return "a truncated HDF5 file (an incomplete copy?)"
+    if "signature not found" in message:
+        return "not an HDF5 file"
+    return f"cannot be opened ({message})"
+
+
+def _existing(file: h5py.File) -> Existing:
+    provenance = read_root(file)
+    assert provenance is not None  # open_checked has looked
+    manifest = Manifest.from_provenance(provenance, tuple(file["sample"][:].tolist()))
+    return Existing(manifest, provenance["end"] is not None, np.asarray(file["status"][:], dtype=np.int8))

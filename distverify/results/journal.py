@@ -1,0 +1,303 @@
+"""The journal of a run: what is committed, what is pending, and how the one result file comes about.
+
+While a run goes on, ``OUT.h5`` is a virtual master over the shards in ``OUT.h5.parts/``; at the end one
+consolidated file takes its place and the folder goes. At every moment a killed driver leaves one of the two,
+and every shard that was committed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+
+from distverify.errors import ResultError
+from distverify.results.consolidate import write_finished
+from distverify.results.coverage import Coverage, Segment
+from distverify.results.files import write_text_atomically, writing_failed
+from distverify.results.identify import Existing, identify
+from distverify.results.lock import LOCK_NAME, DriverLock
+from distverify.results.manifest import Manifest, difference
+from distverify.results.master import write_master
+from distverify.results.shards import BASE_NAME, Shard, find_shards, read_status, shard_name, write_shard
+from distverify.runtime.work import STATUS_MEANINGS, Payload, WorkUnit
+
+_log = logging.getLogger(__name__)
+_MANIFEST_NAME = "manifest.json"
+_OURS = (_MANIFEST_NAME, LOCK_NAME, "*.h5", "*.h5.bad", "*.tmp")
+# The master is rewritten when units are split; at most this share of the time goes into it.
+_MASTER_SHARE = 0.05
+
+
+class Journal:
+    """The results of one run on disk; only the driver has one. Make it with :meth:`open`.
+
+    Attributes
+    ----------
+    output, parts : Path
+        The result file and the folder of the shards.
+    manifest : Manifest
+        Of the run: on a resumed one with the time at which it first started.
+    finished : bool
+        The result is complete, and nothing is to be done.
+    problems : tuple of str
+        Shards that were found damaged or foreign and moved aside.
+    """
+
+    def __init__(
+        self, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, coverage: Coverage
+    ) -> None:
+        self.output = output
+        self.parts = parts
+        self.manifest = manifest
+        self.finished = False
+        self.problems: tuple[str, ...] = ()
+        self._lock = lock
+        self._coverage = coverage
+        self._mapped: set[str] = set()  # shards that the master on disk shows
+        self._master_due = 0.0  # when it may be rewritten, time.monotonic(); 0: nothing to rewrite
+        self._master_cost = 0.0
+
+    @classmethod
+    def open(
+        cls,
+        output: str | os.PathLike[str],
+        manifest: Manifest,
+        *,
+        overwrite: bool = False,
+        retry_failed: bool = False,
+    ) -> Journal:
+        """Start a run, or continue an interrupted one of the same identity.
+
+        Parameters
+        ----------
+        output : path
+            The result file; missing folders are made, a symbolic link is followed.
+        manifest : Manifest
+        overwrite : bool
+            Start afresh, whatever is there.
+        retry_failed : bool
+            Failed and timed-out samples are pending again; also of a finished result.
+
+        Raises
+        ------
+        ResultError
+            If another driver holds the output, if something else is there, if it was computed with other
+            settings (the message names the differences), or if the folder cannot be written.
+        """
+        path = Path(os.path.realpath(output))
+        lock = _lock_place(path)
+        try:
+            return cls._open_locked(path, lock, manifest, overwrite, retry_failed)
+        except BaseException:
+            parts = _parts_of(path)
+            if [p.name for p in parts.iterdir()] == [LOCK_NAME]:
+                _clear(parts)
+            lock.release()
+            raise
+
+    @classmethod
+    def _open_locked(
+        cls, output: Path, lock: DriverLock, manifest: Manifest, overwrite: bool, retry_failed: bool
+    ) -> Journal:
+        parts = _parts_of(output)
+        existing = None if overwrite else identify(output)
+        if existing is not None and existing.finished:
+            _refuse_difference(manifest, existing.manifest, output, "the finished result")
+            manifest = replace(manifest, created=existing.manifest.created)
+            _clear(
+                parts, keep_lock=True
+            )  # left by a crash after the last step, or before the first of a retry
+            if not (retry_failed and existing.failed):
+                return cls._of_finished(output, parts, lock, manifest, existing)
+            _write_manifest(parts, manifest)
+            _link(output, parts / BASE_NAME)
+        elif overwrite:
+            _clear(parts, keep_lock=True)
+        elif (parts / _MANIFEST_NAME).exists():
+            interrupted = Manifest.read(parts / _MANIFEST_NAME)
+            _refuse_difference(manifest, interrupted, output, "the interrupted run")
+            manifest = replace(manifest, created=interrupted.created)
+        elif (
+            existing is not None
+        ):  # a master whose folder is gone: nothing to continue, but not to be lost unseen
+            _refuse_difference(manifest, existing.manifest, output, "the interrupted run")
+        _write_manifest(parts, manifest)
+        return cls._resumed(output, parts, lock, manifest, retry_failed)
+
+    @classmethod
+    def _of_finished(
+        cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, existing: Existing
+    ) -> Journal:
+        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples))
+        journal._coverage.add(Shard(output, WorkUnit(0, manifest.samples), 0), existing.status)
+        journal.finished = True
+        return journal
+
+    @classmethod
+    def _resumed(
+        cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, retry_failed: bool
+    ) -> Journal:
+        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples))
+        for stale in parts.glob("*.tmp"):
+            stale.unlink()
+        shards, problems = find_shards(parts, manifest)
+        for problem in problems:
+            _log.warning("%s", problem)
+        journal.problems = tuple(problems)
+        for shard in shards:
+            journal._coverage.add(shard, read_status(shard))
+        if retry_failed:
+            journal._coverage.reopen_failed()
+        journal._write_master()
+        return journal
+
+    def pending(self, units: list[WorkUnit]) -> list[WorkUnit]:
+        """What of ``units`` is not committed, in order; one that is committed in part gives its missing blocks."""
+        return self._coverage.missing(units)
+
+    def status_counts(self) -> dict[str, int]:
+        """Number of samples by status ("pending", "ok", "misclassified", "failed", "timed_out")."""
+        status = self._coverage.status
+        return {name: int((status == code).sum()) for code, name in enumerate(STATUS_MEANINGS)}
+
+    def commit(self, unit: WorkUnit, payload: Payload) -> None:
+        """Keep the results of ``unit``: after return they survive a kill and a power cut.
+
+        Samples that were committed before are replaced.
+
+        Parameters
+        ----------
+        unit : WorkUnit
+        payload : dict name -> array [unit.size, ...]
+            Exactly the variables of the run; ``message`` any text.
+
+        Raises
+        ------
+        ResultError
+            If the payload does not fit, or the disk does not take it; nothing committed before is lost.
+        """
+        self._check_open()
+        shard = write_shard(self.parts, unit, self._coverage.next_attempt(unit), payload, self.manifest)
+        self._coverage.add(shard, payload["status"].astype("int8"))
+        if shard.path.name not in self._mapped and not self._master_due:
+            self._master_due = time.monotonic() + self._master_cost / _MASTER_SHARE
+        if self._master_due and time.monotonic() >= self._master_due:
+            self._write_master()
+
+    def consolidate(self, finished: datetime) -> None:
+        """Replace the master by one file with everything, atomically, and remove the shards.
+
+        Raises
+        ------
+        ResultError
+            If samples are pending, a shard cannot be read or the file cannot be written; the journal is as
+            before.
+        """
+        self._check_open()
+        pending = self.status_counts()["pending"]
+        if pending:
+            raise ResultError(
+                f"{self.output}: {pending} samples are pending; run the same command to compute them first"
+            )
+        write_finished(self.output, self.parts, self.manifest, self._coverage.segments(), finished)
+        self._master_due = 0.0
+        self.finished = True
+
+    def close(self) -> None:
+        """Bring the master up to date, clean up if finished, and let other drivers in; again is harmless."""
+        try:
+            if self._master_due:
+                self._write_master()
+            if self.finished and self._lock.held:
+                _clear(self.parts)
+        finally:
+            self._lock.release()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _check_open(self) -> None:
+        if self.finished or not self._lock.held:
+            raise ResultError(f"{self.output}: the journal is {'finished' if self.finished else 'closed'}")
+
+    def _write_master(self) -> None:
+        begin = time.monotonic()
+        segments = self._coverage.segments()
+        for unit in self.pending(list(self.manifest.units)):
+            name = shard_name(unit, self._coverage.next_attempt(unit))
+            segments.append(Segment(unit.start, unit.stop, Shard(self.parts / name, unit, 0)))
+        write_master(self.output, self.parts, self.manifest, segments)
+        self._mapped = {s.shard.path.name for s in segments}
+        self._master_due = 0.0
+        self._master_cost = time.monotonic() - begin
+
+
+def _parts_of(output: Path) -> Path:
+    return output.with_name(output.name + ".parts")
+
+
+def _lock_place(output: Path) -> DriverLock:
+    if output.is_dir():
+        raise ResultError(
+            f"{output}: is a folder; name the result file, for instance {output / 'result.h5'} (-o)"
+        )
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        return DriverLock(_parts_of(output))
+    except (FileExistsError, NotADirectoryError) as error:
+        raise ResultError(
+            f"{error.filename}: is a file where a folder is needed; choose another output (-o)"
+        ) from error
+    except OSError as error:
+        raise writing_failed(output, error) from error
+
+
+def _refuse_difference(this: Manifest, other: Manifest, output: Path, name: str) -> None:
+    lines = difference(this, other, name)
+    if lines:
+        listed = "\n  ".join(lines)
+        raise ResultError(
+            f"{output}: holds {name} of another computation:\n  {listed}\n"
+            "choose another output (-o), or replace it (--overwrite)"
+        )
+
+
+def _write_manifest(parts: Path, manifest: Manifest) -> None:
+    write_text_atomically(parts / _MANIFEST_NAME, manifest.to_json())
+
+
+def _link(output: Path, base: Path) -> None:
+    """Give the finished file a second name among the shards, so that readers never miss it."""
+    try:
+        os.link(output, base)
+    except OSError:  # no hard links here
+        try:
+            os.replace(output, base)
+        except OSError as error:
+            raise writing_failed(base, error) from error
+
+
+def _clear(parts: Path, *, keep_lock: bool = False) -> None:
+    """Remove what is ours; a file of somebody else stays, and so does the folder then."""
+    # The manifest goes last but for the lock: without it shards would be nobody's.
+    names = [p for pattern in reversed(_OURS) for p in parts.glob(pattern)]
+    try:
+        for path in names:
+            if not (keep_lock and path.name == LOCK_NAME):
+                path.unlink(missing_ok=True)
+        if not keep_lock and not any(parts.iterdir()):
+            parts.rmdir()
+    except OSError as error:
+        raise ResultError(
+            f"{parts}: cannot be removed ({error.strerror}); remove the folder by hand"
+        ) from error

@@ -1,0 +1,214 @@
+"""What a run is: the identity that decides whether shards and results belong to it, and its circumstances."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import socket
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from distverify.errors import ResultError
+from distverify.results.schema import SCHEMA_VERSION
+from distverify.runtime.work import WorkUnit
+from distverify.settings import Settings
+
+_PACKAGES = ("distverify", "h5py", "numba", "numpy", "onnx", "ray", "scipy")
+_COMMAND_CHARACTERS = 8192  # an HDF5 attribute holds 64 KB
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Everything that is known when a run starts.
+
+    Attributes
+    ----------
+    model, data : str
+        Names for people; not part of the identity.
+    model_digest, data_digest : str
+        Hashes that stand for the network (with folded normalisation) and for the selected samples.
+    input_size, output_size : int
+    indices : tuple of int
+        Each selected sample's index in the data set.
+    settings : Settings
+    units : tuple of WorkUnit
+        The plan; not part of the identity, for another machine may plan other units.
+    distverify_version : str
+    created : datetime
+        When the run first started, with a time zone.
+    environment : dict
+        From :func:`describe_environment`; not part of the identity.
+    schema_version : int
+    """
+
+    model: str
+    model_digest: str
+    input_size: int
+    output_size: int
+    data: str
+    data_digest: str
+    indices: tuple[int, ...]
+    settings: Settings
+    units: tuple[WorkUnit, ...]
+    distverify_version: str
+    created: datetime
+    environment: dict[str, Any] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def samples(self) -> int:
+        return len(self.indices)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Length of every dimension of the result."""
+        return {
+            "sample": self.samples,
+            "eps": len(self.settings.eps),
+            "output": self.output_size,
+            "input": self.input_size,
+        }
+
+    @property
+    def run_id(self) -> str:
+        """Hash of the identity: two runs with the same id compute the same numbers."""
+        identity = [
+            self.schema_version,
+            self.distverify_version,
+            self.model_digest,
+            self.data_digest,
+            list(self.indices),
+            self.settings.to_json(),
+        ]
+        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+    def provenance(self, end: datetime | None = None) -> dict[str, Any]:
+        """The JSON of the root attribute; ``end`` is None while the run goes on."""
+        return {
+            "run_id": self.run_id,
+            "model": {
+                "name": self.model,
+                "digest": self.model_digest,
+                "inputs": self.input_size,
+                "outputs": self.output_size,
+            },
+            "data": {"name": self.data, "digest": self.data_digest, "samples": self.samples},
+            "settings": self.settings.to_json(),
+            "schema_version": self.schema_version,
+            "distverify_version": self.distverify_version,
+            "environment": self.environment,
+            "start": self.created.isoformat(),
+            "end": None if end is None else end.isoformat(),
+        }
+
+    @classmethod
+    def from_provenance(cls, data: dict[str, Any], indices: tuple[int, ...]) -> Manifest:
+        """The manifest that :meth:`provenance` tells of, without its plan.
+
+        Raises
+        ------
+        ResultError
+            If something is missing or of the wrong kind.
+        """
+        try:
+            return cls(
+                model=str(data["model"]["name"]),
+                model_digest=str(data["model"]["digest"]),
+                input_size=int(data["model"]["inputs"]),
+                output_size=int(data["model"]["outputs"]),
+                data=str(data["data"]["name"]),
+                data_digest=str(data["data"]["digest"]),
+                indices=indices,
+                settings=Settings.from_json(data["settings"]),
+                units=(),
+                distverify_version=str(data["distverify_version"]),
+                created=datetime.fromisoformat(data["start"]),
+                environment=dict(data["environment"]),
+                schema_version=int(data["schema_version"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ResultError(
+                f"provenance: cannot be read ({type(error).__name__}: {error}); the file is damaged, or was "
+                "written by another version of distverify"
+            ) from error
+
+    def to_json(self) -> str:
+        """The whole manifest as JSON text."""
+        data = self.provenance()
+        data["indices"] = list(self.indices)
+        data["units"] = [[u.start, u.stop] for u in self.units]
+        return json.dumps(data)
+
+    @classmethod
+    def read(cls, path: Path) -> Manifest:
+        """Read what :meth:`to_json` wrote.
+
+        Raises
+        ------
+        ResultError
+            If the file cannot be read or is not a manifest.
+        """
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            indices = tuple(int(i) for i in data["indices"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ResultError(
+                f"{path}: not a manifest of distverify ({type(error).__name__}: {error})"
+            ) from error
+        return cls.from_provenance(data, indices)
+
+
+def difference(this: Manifest, other: Manifest, other_name: str = "the interrupted run") -> list[str]:
+    """What makes two runs different computations: one line each, empty if they are the same."""
+    pairs = [
+        ("schema version", str(this.schema_version), str(other.schema_version)),
+        ("distverify version", this.distverify_version, other.distverify_version),
+        ("model", _named(this.model, this.model_digest), _named(other.model, other.model_digest)),
+    ]
+    if this.model_digest == other.model_digest:
+        pairs.pop()
+    if this.indices != other.indices:
+        pairs.append(("samples", _selection(this), _selection(other)))
+    elif this.data_digest != other.data_digest:
+        pairs.append(("data", _named(this.data, this.data_digest), _named(other.data, other.data_digest)))
+    mine, theirs = this.settings.to_json(), other.settings.to_json()
+    pairs += [(k, _text(mine.get(k)), _text(theirs.get(k))) for k in {**mine, **theirs}]
+    return [f"{name}: this run has {a}; {other_name} has {b}" for name, a, b in pairs if a != b]
+
+
+def describe_environment(command: str | None) -> dict[str, Any]:
+    """Where a run happens: command line, host, platform, versions of the packages that numbers depend on."""
+    if command is not None and len(command) > _COMMAND_CHARACTERS:
+        command = command[: _COMMAND_CHARACTERS - 1] + "…"
+    return {
+        "command": command,
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "packages": {name: version for name in _PACKAGES if (version := _version(name)) is not None},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _named(name: str, digest: str) -> str:
+    return f"{name} ({digest[:12]})"
+
+
+def _selection(manifest: Manifest) -> str:
+    shown = ", ".join(str(i) for i in manifest.indices[:3])
+    more = f", ..., {manifest.indices[-1]}" if manifest.samples > 3 else ""
+    return f"{manifest.samples} of {manifest.data} ({shown}{more})"
+
+
+def _text(value: object) -> str:
+    return ", ".join(str(v) for v in value) if isinstance(value, list) else str(value)

@@ -1,0 +1,195 @@
+"""Shards: one immutable file per committed work unit. The folder listing of shards is a run's journal."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.errors import ResultError
+from distverify.results.files import create_variable, open_to_read, stored_dtype, write_atomically
+from distverify.results.layout import read_root
+from distverify.results.manifest import Manifest
+from distverify.results.schema import Variable, encode_message, variables_for
+from distverify.runtime.work import FAILED, OK, PENDING, TIMED_OUT, Payload, WorkUnit
+
+BASE_NAME = "finished.h5"
+_NAME = re.compile(r"(\d{8,})-(\d{8,})\.(\d+)\.h5")
+_BLOCK_BYTES = 1 << 25
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file with the samples ``unit``; of several with the same sample the highest attempt counts.
+
+    The finished file of an earlier run whose failed samples are tried again is the shard of attempt 0.
+    """
+
+    path: Path
+    unit: WorkUnit
+    attempt: int
+
+
+def shard_name(unit: WorkUnit, attempt: int) -> str:
+    """File name of a shard; it sorts by position."""
+    return f"{unit.start:08d}-{unit.stop:08d}.{attempt}.h5"
+
+
+def write_shard(folder: Path, unit: WorkUnit, attempt: int, payload: Payload, manifest: Manifest) -> Shard:
+    """Write one shard: after return it survives a power cut, before it does not exist.
+
+    Raises
+    ------
+    ResultError
+        If the payload does not fit the manifest, or the file cannot be written.
+    """
+    arrays = _checked(unit, payload, manifest)
+    path = folder / shard_name(unit, attempt)
+    with write_atomically(path, path.with_name(path.name + ".tmp")) as (file, _):
+        for variable in variables_for(manifest.settings):
+            array = arrays[variable.name]
+            create_variable(file, variable, array.shape)[...] = array
+        file.attrs["run_id"] = manifest.run_id
+        file.attrs["unit"] = np.array([unit.start, unit.stop], dtype=np.int64)
+        file.attrs["attempt"] = np.int64(attempt)
+        file.attrs["checksum"] = _checksum((name, [array]) for name, array in sorted(arrays.items()))
+    return Shard(path, unit, attempt)
+
+
+def read_status(shard: Shard) -> NDArray[np.int8]:
+    """Status of each sample of a verified shard, int8 [unit.size]."""
+    with open_to_read(shard.path) as file:
+        return np.asarray(file["status"][:], dtype=np.int8)
+
+
+def find_shards(folder: Path, manifest: Manifest) -> tuple[list[Shard], list[str]]:
+    """All usable shards of a journal, oldest attempt first, and what was wrong with the others.
+
+    A file that is truncated, corrupted or of another run is moved aside (suffix ``.bad``), so that its
+    samples are computed again. Every byte is read once (about 1 GB/s when the disk allows it).
+    """
+    shards, problems = [], []
+    for path in sorted(folder.glob("*.h5")):
+        try:
+            shards.append(_verified(path, manifest))
+        except (ResultError, OSError, KeyError, ValueError, RuntimeError) as error:
+            os.replace(path, path.with_name(path.name + ".bad"))
+            problems.append(
+                f"{path.name}: {error}; moved aside as {path.name}.bad, its samples are computed again"
+            )
+    return sorted(shards, key=lambda s: (s.attempt, s.unit)), problems
+
+
+def blocks(dataset: h5py.Dataset, start: int, stop: int) -> Iterator[tuple[slice, NDArray[np.generic]]]:
+    """The rows ``start:stop`` in blocks of bounded memory."""
+    row = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:], dtype=np.int64))
+    step = max(1, _BLOCK_BYTES // max(1, row))
+    for at in range(start, stop, step):
+        where = slice(at, min(at + step, stop))
+        yield where, dataset[where]
+
+
+def _checked(unit: WorkUnit, payload: Payload, manifest: Manifest) -> dict[str, NDArray[np.generic]]:
+    """The payload as the arrays to store: exactly the variables of the run, in their shapes and dtypes."""
+    variables = {v.name: v for v in variables_for(manifest.settings)}
+    if not 0 <= unit.start < unit.stop <= manifest.samples:
+        raise ResultError(f"unit: got {unit}, outside of the run's {manifest.samples} samples")
+    if set(payload) != set(variables):
+        missing, unknown = sorted(set(variables) - set(payload)), sorted(set(payload) - set(variables))
+        raise ResultError(
+            f"payload of {unit}: {_listed('missing', missing)}{_listed('not of this run', unknown)}"
+            "a payload holds exactly what the settings ask for"
+        )
+    sizes = {**manifest.sizes, "sample": unit.size}
+    arrays = {name: _converted(unit, variables[name], array, sizes) for name, array in payload.items()}
+    status = arrays["status"].astype(np.int8)
+    if not ((status > PENDING) & (status <= TIMED_OUT)).all():
+        raise ResultError(
+            f"payload of {unit}: status must be {OK} to {TIMED_OUT}, got {sorted(set(status.tolist()))}"
+        )
+    without_value = status >= FAILED
+    if without_value.any():
+        # Workers have no NaN for integers.
+        predicted = arrays["predicted"].copy()
+        predicted[without_value] = variables["predicted"].fill
+        arrays["predicted"] = predicted
+    return arrays
+
+
+def _converted(
+    unit: WorkUnit, variable: Variable, values: NDArray[np.generic], sizes: Mapping[str, int]
+) -> NDArray[np.generic]:
+    if values.shape != variable.shape(sizes):
+        raise ResultError(
+            f"payload of {unit}: {variable.name} has shape {values.shape}, expected {variable.shape(sizes)} "
+            f"({', '.join(variable.dims)})"
+        )
+    if variable.dtype[0] == "S":
+        return np.array([encode_message(str(text)) for text in values], dtype=stored_dtype(variable))
+    if not np.can_cast(values.dtype, variable.dtype, "same_kind"):
+        raise ResultError(
+            f"payload of {unit}: {variable.name} has dtype {values.dtype}, expected {variable.dtype}"
+        )
+    return np.ascontiguousarray(values, dtype=variable.dtype)
+
+
+def _verified(path: Path, manifest: Manifest) -> Shard:
+    with open_to_read(path) as file:
+        return (
+            _verified_base(path, file, manifest)
+            if path.name == BASE_NAME
+            else _verified_shard(path, file, manifest)
+        )
+
+
+def _verified_base(path: Path, file: h5py.File, manifest: Manifest) -> Shard:
+    provenance = read_root(file)
+    if provenance is None or provenance["run_id"] != manifest.run_id:
+        raise ResultError("foreign: it belongs to another run")
+    unit = WorkUnit(0, manifest.samples)
+    _check_shapes(file, unit, manifest)
+    return Shard(path, unit, 0)
+
+
+def _verified_shard(path: Path, file: h5py.File, manifest: Manifest) -> Shard:
+    name = _NAME.fullmatch(path.name)
+    if name is None or file.attrs.get("run_id") != manifest.run_id:
+        raise ResultError("foreign: it belongs to another run")
+    unit, attempt = WorkUnit(int(name[1]), int(name[2])), int(name[3])
+    if file.attrs["unit"].tolist() != [unit.start, unit.stop] or int(file.attrs["attempt"]) != attempt:
+        raise ResultError("foreign: its header tells of another unit than its name")
+    if not 0 <= unit.start < unit.stop <= manifest.samples:
+        raise ResultError(f"foreign: {unit} of a run with {manifest.samples} samples")
+    _check_shapes(file, unit, manifest)
+    names = sorted(v.name for v in variables_for(manifest.settings))
+    if file.attrs["checksum"] != _checksum((n, (b for _, b in blocks(file[n], 0, unit.size))) for n in names):
+        raise ResultError("corrupted: the checksum does not match")
+    return Shard(path, unit, attempt)
+
+
+def _check_shapes(file: h5py.File, unit: WorkUnit, manifest: Manifest) -> None:
+    sizes = {**manifest.sizes, "sample": unit.size}
+    for variable in variables_for(manifest.settings):
+        dataset = file[variable.name]
+        if dataset.shape != variable.shape(sizes) or dataset.dtype != np.dtype(variable.dtype):
+            raise ResultError(f"foreign: {variable.name} is {dataset.dtype} {dataset.shape}")
+
+
+def _checksum(arrays: Iterable[tuple[str, Iterable[NDArray[np.generic]]]]) -> str:
+    digest = hashlib.sha256()
+    for name, parts in arrays:
+        digest.update(name.encode())
+        for part in parts:
+            digest.update(np.ascontiguousarray(part).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _listed(what: str, names: list[str]) -> str:
+    return f"{what}: {', '.join(names)}; " if names else ""

@@ -1,0 +1,122 @@
+"""The few numbers that a table or a report begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, STATUS_MEANINGS, TIMED_OUT
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample without a value: its index in the data set, "failed" or "timed_out", and why."""
+
+    sample: int
+    status: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A result in a few numbers; None or empty where nothing was asked for or nothing is there yet.
+
+    Attributes
+    ----------
+    samples : int
+        Of the whole run.
+    counts : dict status -> int
+        Samples by status, in the order of the status codes; they add up to ``samples``.
+    labelled : int
+        Computed samples (ok or misclassified) with a label.
+    correct : int
+        Those of them that the network classifies right.
+    certified : dict eps -> int
+        Samples with a certified radius of at least eps.
+    radius_min, radius_median, radius_mean : float or None
+        Over the computed samples; a misclassified one counts with radius 0.
+    lipschitz : dict eps -> (5 %, 50 %, 95 % quantile)
+        Of the vector output's local Lipschitz constant over the samples that have one.
+    failures : tuple of Failure
+    kernel_seconds : float
+        Summed over the samples.
+    wall_seconds : float or None
+        From the first start to the end, pauses between interrupted runs included; None while the run goes on.
+    """
+
+    samples: int
+    counts: dict[str, int]
+    labelled: int
+    correct: int
+    certified: dict[float, int]
+    radius_min: float | None
+    radius_median: float | None
+    radius_mean: float | None
+    lipschitz: dict[float, tuple[float, float, float]]
+    failures: tuple[Failure, ...]
+    kernel_seconds: float
+    wall_seconds: float | None
+
+    @property
+    def computed(self) -> int:
+        """Samples that are ok or misclassified."""
+        return self.counts[STATUS_MEANINGS[OK]] + self.counts[STATUS_MEANINGS[MISCLASSIFIED]]
+
+    @property
+    def accuracy(self) -> float | None:
+        """Clean accuracy, 0 to 1, or None without labels."""
+        return self.correct / self.labelled if self.labelled else None
+
+
+def summarise(arrays: Mapping[str, NDArray[Any]], wall_seconds: float | None) -> Summary:
+    """Summarise the arrays of a result (``sample``, ``status``, ... by name, ``message`` as text)."""
+    status = arrays["status"]
+    computed = (status == OK) | (status == MISCLASSIFIED)
+    labelled = computed & (arrays["label"] >= 0)
+    radius = _radii(arrays, computed)
+    return Summary(
+        samples=len(status),
+        counts={name: int((status == code).sum()) for code, name in enumerate(STATUS_MEANINGS)},
+        labelled=int(labelled.sum()),
+        correct=int((arrays["predicted"] == arrays["label"])[labelled].sum()),
+        certified={}
+        if radius is None
+        else {float(e): int((radius >= e).sum()) for e in arrays.get("eps", ())},
+        radius_min=None if radius is None else float(radius.min()),
+        radius_median=None if radius is None else float(np.median(radius)),
+        radius_mean=None if radius is None else float(radius.mean()),
+        lipschitz=_lipschitz(arrays),
+        failures=tuple(
+            Failure(int(arrays["sample"][i]), STATUS_MEANINGS[status[i]], str(arrays["message"][i]))
+            for i in np.flatnonzero((status == FAILED) | (status == TIMED_OUT))
+        ),
+        kernel_seconds=float(np.nansum(arrays["seconds"])),
+        wall_seconds=wall_seconds,
+    )
+
+
+def _radii(arrays: Mapping[str, NDArray[Any]], computed: NDArray[np.bool_]) -> NDArray[np.float64] | None:
+    """Radius of each computed sample, None if there is none."""
+    if "radius" not in arrays or not computed.any():
+        return None
+    radius = np.where(arrays["status"] == MISCLASSIFIED, 0.0, arrays["radius"])[computed]
+    return np.nan_to_num(radius, nan=0.0)  # no certificate is radius 0
+
+
+def _lipschitz(arrays: Mapping[str, NDArray[Any]]) -> dict[float, tuple[float, float, float]]:
+    if "lipschitz_vector" not in arrays:
+        return {}
+    found = {}
+    for column, eps in enumerate(arrays["eps"]):
+        values = arrays["lipschitz_vector"][:, column]
+        values = values[~np.isnan(values)]
+        if values.size:
+            low, middle, high = np.quantile(values, QUANTILES)
+            found[float(eps)] = (float(low), float(middle), float(high))
+    return found

@@ -1,0 +1,75 @@
+"""Small runs with random numbers, for the tests of the storage layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from distverify.results.journal import Journal
+from distverify.results.manifest import Manifest, describe_environment
+from distverify.results.schema import variables_for
+from distverify.runtime.work import OK, Payload, WorkUnit
+from distverify.settings import Settings
+
+START = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
+END = datetime(2024, 5, 1, 12, 1, tzinfo=UTC)
+ALL = ("jacobian", "landscape", "lipschitz", "radius")
+
+
+def units_of(samples: int, size: int) -> tuple[WorkUnit, ...]:
+    return tuple(WorkUnit(a, min(a + size, samples)) for a in range(0, samples, size))
+
+
+def make_manifest(samples: int = 10, size: int = 4, compute: tuple[str, ...] = ALL, **changes: Any) -> Manifest:
+    settings = Settings(eps=changes.pop("eps", (0.005, 0.01)), compute=compute)
+    manifest = Manifest(
+        model="net.onnx",
+        model_digest="a" * 64,
+        input_size=6,
+        output_size=3,
+        data="data.csv",
+        data_digest="b" * 64,
+        indices=tuple(range(100, 100 + samples)),
+        settings=settings,
+        units=units_of(samples, size),
+        distverify_version="0.1.0",
+        created=START,
+        environment=describe_environment("distverify certify net.onnx data.csv -o out.h5"),
+    )
+    return replace(manifest, **changes)
+
+
+def make_payload(manifest: Manifest, unit: WorkUnit, *, seed: int = 0, status: int = OK, message: str = "") -> Payload:
+    """Random numbers that depend on the sample's position and ``seed`` only."""
+    rows = [_sample(manifest, position, seed) for position in range(unit.start, unit.stop)]
+    payload = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    payload["status"] = np.full(unit.size, status, dtype=np.int8)
+    payload["message"] = np.full(unit.size, message, dtype=object)
+    return payload
+
+
+def _sample(manifest: Manifest, position: int, seed: int) -> dict[str, Any]:
+    generator = np.random.default_rng([seed, position])
+    row: dict[str, Any] = {}
+    for variable in variables_for(manifest.settings):
+        if variable.dtype == "float64":
+            row[variable.name] = generator.standard_normal(variable.shape({**manifest.sizes})[1:])
+        elif variable.dtype == "int64":
+            row[variable.name] = np.int64(position % 3)
+    return row
+
+
+def commit_all(journal: Journal, manifest: Manifest, **keywords: Any) -> list[WorkUnit]:
+    todo = journal.pending(list(manifest.units))
+    for unit in todo:
+        journal.commit(unit, make_payload(manifest, unit, **keywords))
+    return todo
+
+
+def finish(path: Any, manifest: Manifest, **keywords: Any) -> None:
+    with Journal.open(path, manifest) as journal:
+        commit_all(journal, manifest, **keywords)
+        journal.consolidate(END)

@@ -1,0 +1,430 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from distverify.errors import ResultError
+from distverify.results.journal import Journal
+from distverify.results.manifest import Manifest
+from distverify.results.reader import open_result
+from distverify.results.schema import variables_for
+from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, TIMED_OUT, WorkUnit
+from distverify.settings import Settings
+from tests.results.runs import END, START, commit_all, finish, make_manifest, make_payload, units_of
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out.h5"
+
+
+def parts_of(output: Path) -> Path:
+    return output.with_name(output.name + ".parts")
+
+
+def assert_holds(output: Path, manifest: Manifest, seed: int = 0) -> None:
+    """Every array of the file equals the payloads bit by bit."""
+    truth = make_payload(manifest, WorkUnit(0, manifest.samples), seed=seed)
+    result = open_result(output)
+    for variable in variables_for(manifest.settings):
+        stored = result[variable.name]
+        if variable.name == "message":
+            assert stored.tolist() == truth["message"].tolist()
+        else:
+            assert stored.dtype == variable.dtype
+            assert stored.tobytes() == truth[variable.name].tobytes(), variable.name
+
+
+def test_a_whole_run_is_bit_equal_and_leaves_one_file(output: Path) -> None:
+    manifest = make_manifest()
+    finish(output, manifest)
+    assert_holds(output, manifest)
+    assert [p.name for p in output.parent.iterdir()] == ["out.h5"]
+    result = open_result(output)
+    assert result["sample"].tolist() == list(range(100, 110))
+    assert result["eps"].tolist() == [0.005, 0.01]
+    with h5py.File(output) as file:
+        assert not any(file[name].is_virtual for name in file)
+        assert all(file[v.name].fletcher32 for v in variables_for(manifest.settings))
+
+
+@pytest.mark.parametrize("special", [-0.0, 5e-324, np.inf, -np.inf, np.nextafter(1.0, 2.0)])
+def test_special_values_come_back_bit_by_bit(output: Path, special: float) -> None:
+    manifest = make_manifest(4, compute=("radius",))
+    payload = make_payload(manifest, WorkUnit(0, 4))
+    payload["radius"][1] = special
+    payload["radius"][2] = np.array([0x7FF80000DEADBEEF], dtype=np.uint64).view(np.float64)[0]  # a NaN with a payload
+    with Journal.open(output, manifest) as journal:
+        journal.commit(WorkUnit(0, 4), payload)
+        journal.consolidate(END)
+    assert open_result(output)["radius"].tobytes() == payload["radius"].tobytes()
+
+
+def test_resume_computes_the_rest_only(output: Path) -> None:
+    manifest = make_manifest()
+    with Journal.open(output, manifest) as journal:
+        assert journal.pending(list(manifest.units)) == list(manifest.units)
+        journal.commit(WorkUnit(4, 8), make_payload(manifest, WorkUnit(4, 8)))
+        assert journal.status_counts() == {"pending": 6, "ok": 4, "misclassified": 0, "failed": 0, "timed_out": 0}
+    later = replace(manifest, created=END)
+    with Journal.open(output, later) as journal:
+        assert not journal.finished
+        assert journal.manifest.created == START
+        assert commit_all(journal, manifest) == [WorkUnit(0, 4), WorkUnit(8, 10)]
+        journal.consolidate(END)
+    assert_holds(output, manifest)
+
+
+def test_another_plan_on_resume_keeps_what_is_there(output: Path) -> None:
+    manifest = make_manifest(20, 4)
+    with Journal.open(output, manifest) as journal:
+        for unit in (WorkUnit(4, 8), WorkUnit(12, 16)):
+            journal.commit(unit, make_payload(manifest, unit))
+    replanned = replace(manifest, units=units_of(20, 10))
+    with Journal.open(output, replanned) as journal:
+        expected = [WorkUnit(0, 4), WorkUnit(8, 10), WorkUnit(10, 12), WorkUnit(16, 20)]
+        assert journal.pending(list(replanned.units)) == expected
+        reader = h5py.File(output, "r", locking=False)  # the view already shows the blocks to come
+        with reader:
+            commit_all(journal, replanned)
+            assert (reader["status"][:] == OK).all()
+        journal.consolidate(END)
+    assert_holds(output, manifest)
+
+
+def test_a_unit_that_is_split_is_seen_in_the_master(output: Path) -> None:
+    manifest = make_manifest(16, 8)
+    with Journal.open(output, manifest) as journal:
+        for unit in (WorkUnit(0, 4), WorkUnit(4, 5), WorkUnit(6, 8)):
+            journal.commit(unit, make_payload(manifest, unit))
+        journal.commit(WorkUnit(5, 6), make_payload(manifest, WorkUnit(5, 6), status=FAILED, message="exit"))
+        assert journal.pending(list(manifest.units)) == [WorkUnit(8, 16)]
+    status = open_result(output)["status"]  # closing brings it up to date at the latest
+    assert status.tolist() == [1, 1, 1, 1, 1, 3, 1, 1] + [0] * 8
+
+
+def test_failed_samples_hold_no_prediction(output: Path) -> None:
+    manifest = make_manifest(4, compute=("radius",))
+    payload = make_payload(manifest, WorkUnit(0, 4))
+    payload["status"][:] = [OK, FAILED, TIMED_OUT, MISCLASSIFIED]
+    with Journal.open(output, manifest) as journal:
+        journal.commit(WorkUnit(0, 4), payload)
+    assert open_result(output)["predicted"].tolist() == [0, -1, -1, 0]
+    assert open_result(output)["label"].tolist() == [0, 1, 2, 0]
+
+
+def test_a_finished_run_has_nothing_to_do(output: Path) -> None:
+    manifest = make_manifest()
+    finish(output, manifest, status=MISCLASSIFIED)
+    before = output.stat()
+    with Journal.open(output, manifest) as journal:
+        assert journal.finished
+        assert journal.pending(list(manifest.units)) == []
+        assert journal.status_counts()["misclassified"] == 10
+        with pytest.raises(ResultError, match="is finished"):
+            journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
+    assert output.stat().st_ino == before.st_ino
+    assert not parts_of(output).exists()
+
+
+def _changed(manifest: Manifest, **settings: object) -> Manifest:
+    data = manifest.settings.to_json() | settings
+    return replace(manifest, settings=Settings.from_json(data))
+
+
+@pytest.mark.parametrize("state", ["interrupted", "finished", "parts lost"])
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda m: _changed(m, eps=[0.005]), r"eps: this run has 0\.005; the \w+ \w+ has 0\.005, 0\.01"),
+        (lambda m: _changed(m, method="recurjac"), r"method: this run has recurjac; the \w+ \w+ has linear"),
+        (lambda m: _changed(m, clip=[0.0, 1.0]), r"clip: this run has 0\.0, 1\.0; the \w+ \w+ has None"),
+        (lambda m: _changed(m, norm=2.0), r"norm: this run has 2\.0; the \w+ \w+ has inf"),
+        (
+            lambda m: replace(m, model="other.onnx", model_digest="c" * 64),
+            r"model: this run has other\.onnx \(cccccccccccc\); the \w+ \w+ has net\.onnx \(aaaaaaaaaaaa\)",
+        ),
+        (lambda m: replace(m, data_digest="d" * 64), r"data: this run has data\.csv \(dddddddddddd\)"),
+        (
+            lambda m: replace(m, indices=(3, 7), units=units_of(2, 2), data_digest="d" * 64),
+            r"samples: this run has 2 of data\.csv \(3, 7\); the \w+ \w+ has 10 of data\.csv \(100, 101, 102, \.\.\., 109\)",
+        ),
+        (lambda m: replace(m, distverify_version="0.2.0"), r"distverify version: this run has 0\.2\.0"),
+    ],
+)
+def test_another_computation_is_refused_and_nothing_touched(
+    output: Path, state: str, change: object, line: str
+) -> None:
+    manifest = make_manifest()
+    if state == "finished":
+        finish(output, manifest)
+    else:
+        with Journal.open(output, manifest) as journal:
+            journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
+    if state == "parts lost":
+        for path in parts_of(output).iterdir():
+            path.unlink()
+        parts_of(output).rmdir()
+    before = {p: p.read_bytes() for p in output.parent.rglob("*") if p.is_file() and p.name != "lock"}
+    with pytest.raises(ResultError, match=f"{line}(.|\n)*another output (.|\n)*--overwrite"):
+        Journal.open(output, change(manifest))  # type: ignore[operator]
+    after = {p: p.read_bytes() for p in output.parent.rglob("*") if p.is_file() and p.name != "lock"}
+    assert after == before
+
+
+def test_names_plan_and_time_are_no_difference(output: Path) -> None:
+    manifest = make_manifest()
+    with Journal.open(output, manifest) as journal:
+        journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
+    renamed = replace(manifest, model="copy.onnx", data="copy.csv", units=units_of(10, 3), created=END, environment={})
+    with Journal.open(output, renamed) as journal:
+        assert journal.status_counts()["ok"] == 4
+
+
+def test_overwrite_starts_afresh(output: Path) -> None:
+    finish(output, make_manifest())
+    other = make_manifest(7, 2, compute=("radius",))
+    with Journal.open(output, other, overwrite=True) as journal:
+        assert journal.status_counts()["pending"] == 7
+        commit_all(journal, other, seed=5)
+        journal.consolidate(END)
+    assert_holds(output, other, seed=5)
+    with Journal.open(output, other) as journal:
+        assert journal.finished
+    with Journal.open(output, other, overwrite=True) as journal:
+        assert not journal.finished
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"precious notes", "not an HDF5 file"),
+        (b"", "not an HDF5 file|cannot be opened|truncated"),
+        (None, "an HDF5 file, but not a result of distverify"),
+    ],
+)
+def test_a_file_that_is_not_ours_is_left_alone(output: Path, content: bytes | None, message: str) -> None:
+    if content is None:
+        with h5py.File(output, "w") as file:
+            file["x"] = 1
+    else:
+        output.write_bytes(content)
+    before = output.read_bytes()
+    with pytest.raises(ResultError, match=f"({message}).*left alone.*--overwrite"):
+        Journal.open(output, make_manifest())
+    assert output.read_bytes() == before
+    assert not parts_of(output).exists()
+    finished = make_manifest()
+    with Journal.open(output, finished, overwrite=True) as journal:
+        commit_all(journal, finished)
+        journal.consolidate(END)
+    assert_holds(output, finished)
+
+
+def test_foreign_files_in_the_parts_folder_survive(output: Path) -> None:
+    parts_of(output).mkdir()
+    (parts_of(output) / "thesis.txt").write_text("mine")
+    finish(output, make_manifest())
+    assert [p.name for p in parts_of(output).iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize("interrupt", [False, True])
+def test_retry_failed_recomputes_those_only(output: Path, interrupt: bool) -> None:
+    manifest = make_manifest(12, 4)
+    with Journal.open(output, manifest) as journal:
+        for unit in manifest.units:
+            payload = make_payload(manifest, unit)
+            if unit.start == 4:
+                payload["status"][1:3] = [FAILED, TIMED_OUT]
+                payload["message"][1:3] = ["broken", "slow"]
+                payload["radius"][1:3] = np.nan
+            journal.commit(unit, payload)
+        journal.consolidate(END)
+    with Journal.open(output, manifest) as journal:
+        assert journal.finished
+    retried = WorkUnit(5, 7)
+    with Journal.open(output, manifest, retry_failed=True) as journal:
+        assert not journal.finished
+        assert journal.pending(list(manifest.units)) == [retried]
+        assert open_result(output)["status"].tolist() == [1] * 5 + [0, 0] + [1] * 5
+        assert not open_result(output).complete
+        if not interrupt:
+            journal.commit(retried, make_payload(manifest, retried))
+    with Journal.open(output, manifest, retry_failed=interrupt) as journal:
+        assert journal.pending(list(manifest.units)) == ([retried] if interrupt else [])
+        commit_all(journal, manifest)
+        journal.consolidate(END)
+    assert_holds(output, manifest)
+    assert [p.name for p in output.parent.iterdir()] == ["out.h5"]
+
+
+def test_retry_failed_of_an_interrupted_run_and_a_retry_that_fails_again(output: Path) -> None:
+    manifest = make_manifest(8, 4)
+    with Journal.open(output, manifest) as journal:
+        journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4), status=FAILED, message="first"))
+    with Journal.open(output, manifest) as journal:
+        assert journal.pending(list(manifest.units)) == [WorkUnit(4, 8)]
+    with Journal.open(output, manifest, retry_failed=True) as journal:
+        assert journal.pending(list(manifest.units)) == list(manifest.units)
+        journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4), status=FAILED, message="second"))
+    with Journal.open(output, manifest) as journal:  # the newer attempt counts, also after a restart
+        commit_all(journal, manifest)
+        assert open_result(output)["message"].tolist() == ["second"] * 4 + [""] * 4
+        journal.consolidate(END)
+    assert open_result(output)["message"].tolist() == ["second"] * 4 + [""] * 4
+
+
+def test_retry_failed_without_failures_has_nothing_to_do(output: Path) -> None:
+    finish(output, make_manifest())
+    with Journal.open(output, make_manifest(), retry_failed=True) as journal:
+        assert journal.finished
+
+
+def test_retry_works_without_hard_links(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = make_manifest()
+    finish(output, manifest, status=FAILED)
+
+    def refuse(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Journal.open(output, manifest, retry_failed=True) as journal:
+        commit_all(journal, manifest)
+        journal.consolidate(END)
+    assert open_result(output).summary().counts["ok"] == 10
+
+
+def test_a_deleted_master_is_rebuilt(output: Path) -> None:
+    manifest = make_manifest()
+    with Journal.open(output, manifest) as journal:
+        journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
+    output.unlink()
+    with Journal.open(output, manifest) as journal:
+        assert open_result(output)["status"].tolist() == [1] * 4 + [0] * 6
+        assert journal.pending(list(manifest.units)) == [WorkUnit(4, 8), WorkUnit(8, 10)]
+
+
+def test_a_crash_between_the_last_two_steps_is_cleaned_up(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = make_manifest()
+    journal = Journal.open(output, manifest)
+    commit_all(journal, manifest)
+    journal.consolidate(END)
+    journal._lock.release()  # killed before the folder is removed
+    assert len(list(parts_of(output).glob("*.h5"))) == 3
+    with Journal.open(output, manifest) as again:
+        assert again.finished
+    assert not parts_of(output).exists()
+    assert_holds(output, manifest)
+
+
+def test_consolidation_waits_for_all_samples(output: Path) -> None:
+    manifest = make_manifest()
+    with Journal.open(output, manifest) as journal:
+        journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
+        with pytest.raises(ResultError, match="6 samples are pending"):
+            journal.consolidate(END)
+    with pytest.raises(ResultError, match="is closed"):
+        journal.commit(WorkUnit(4, 8), make_payload(manifest, WorkUnit(4, 8)))
+
+
+_HOLDER = """
+import sys
+from distverify.results.journal import Journal
+from tests.results.runs import make_manifest
+journal = Journal.open(sys.argv[1], make_manifest())
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_second_driver_is_refused_and_a_dead_one_forgotten(output: Path) -> None:
+    root = Path(__file__).resolve().parents[2]
+    holder = subprocess.Popen(
+        [sys.executable, "-c", _HOLDER, str(output)], cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        for keywords in ({}, {"overwrite": True}):
+            with pytest.raises(ResultError, match=rf"another run writes there \(process {holder.pid} on .+\); wait"):
+                Journal.open(output, make_manifest(), **keywords)
+        holder.kill()
+    with Journal.open(output, make_manifest()) as journal:
+        assert not journal.finished
+
+
+def test_a_file_system_without_locks_is_explained(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(ResultError, match=r"cannot lock files \(No locks available\).*local disk.*NFS"):
+        Journal.open(output, make_manifest())
+
+
+def test_places_that_cannot_hold_a_result(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match="is a folder; name the result file"):
+        Journal.open(tmp_path, make_manifest())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ResultError, match="is a file where a folder is needed"):
+        Journal.open(tmp_path / "file" / "out.h5", make_manifest())
+    (tmp_path / "out.h5.parts").write_text("")
+    with pytest.raises(ResultError, match="is a file where a folder is needed"):
+        Journal.open(tmp_path / "out.h5", make_manifest())
+    finish(tmp_path / "new" / "folder" / "out.h5", make_manifest())
+    assert (tmp_path / "new" / "folder" / "out.h5").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "mkdir", refuse)  # the tests may run as root, whom no permission stops
+    with pytest.raises(ResultError, match=r"out\.h5: cannot be written \(Permission denied\)"):
+        Journal.open(tmp_path / "out.h5", make_manifest())
+
+
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "scratch").mkdir()
+    link = tmp_path / "out.h5"
+    link.symlink_to(tmp_path / "scratch" / "real.h5")
+    finish(link, make_manifest())
+    assert link.is_symlink()
+    assert_holds(tmp_path / "scratch" / "real.h5", make_manifest())
+
+
+def test_names_with_percent_signs_and_spaces(tmp_path: Path) -> None:
+    output = tmp_path / "a %b 100%.h5"
+    manifest = make_manifest()
+    with Journal.open(output, manifest) as journal:
+        journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
+        assert open_result(output)["status"].tolist() == [1] * 4 + [0] * 6
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda p: p.pop("radius"), "missing: radius"),
+        (lambda p: p.update(extra=np.zeros(4)), "not of this run: extra"),
+        (lambda p: p.update(radius=np.zeros(3)), r"radius has shape \(3,\), expected \(4,\) \(sample\)"),
+        (lambda p: p.update(label=np.zeros(4)), "label has dtype float64, expected int64"),
+        (lambda p: p.update(status=np.array([1, 1, 0, 1], dtype=np.int8)), "status must be 1 to 4"),
+    ],
+)
+def test_a_payload_that_does_not_fit(output: Path, spoil: object, message: str) -> None:
+    manifest = make_manifest()
+    payload = make_payload(manifest, WorkUnit(0, 4))
+    spoil(payload)  # type: ignore[operator]
+    with Journal.open(output, manifest) as journal:
+        with pytest.raises(ResultError, match=f"payload of samples 0:4: .*{message}"):
+            journal.commit(WorkUnit(0, 4), payload)
+        assert journal.status_counts()["pending"] == 10
+        with pytest.raises(ResultError, match="got samples 8:12, outside of the run's 10 samples"):
+            journal.commit(WorkUnit(8, 12), make_payload(manifest, WorkUnit(8, 12)))
