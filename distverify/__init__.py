@@ -1,0 +1,64 @@
+"""distverify: certify neural networks over whole data sets.
+
+Sound bounds of Jacobians, Lipschitz constants and certified radii, computed by Numba kernels on Ray and kept in HDF5.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from distverify._version import __version__
+
+if TYPE_CHECKING:
+    from distverify.analysis.radius import CertifiedRadius, certified_radius
+    from distverify.api import Progress, certify, load_network
+    from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
+    from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
+    from distverify.network.graph import Network
+    from distverify.region import Ball
+    from distverify.results.reader import Result, open_result
+
+# Names load on first use: the kernels, ONNX and HDF5 cost a second that `distverify --help` need not pay.
+_PLACES = {
+    "Ball": "distverify.region",
+    "CertifiedRadius": "distverify.analysis.radius",
+    "JacobianBounds": "distverify.bounds.jacobian",
+    "LipschitzConstants": "distverify.bounds.lipschitz",
+    "Network": "distverify.network.graph",
+    "Progress": "distverify.api",
+    "Result": "distverify.results.reader",
+    "certified_radius": "distverify.analysis.radius",
+    "certify": "distverify.api",
+    "jacobian_bounds": "distverify.bounds.jacobian",
+    "lipschitz_constant": "distverify.bounds.lipschitz",
+    "load_network": "distverify.api",
+    "open_result": "distverify.results.reader",
+}
+
+__all__ = [
+    "Ball",
+    "CertifiedRadius",
+    "JacobianBounds",
+    "LipschitzConstants",
+    "Network",
+    "Progress",
+    "Result",
+    "__version__",
+    "certified_radius",
+    "certify",
+    "jacobian_bounds",
+    "lipschitz_constant",
+    "load_network",
+    "open_result",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module 'distverify' has no attribute {name!r}")
+    return getattr(import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

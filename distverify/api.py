@@ -1,0 +1,320 @@
+"""The functions that Python users call; the command line is a thin layer over them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from distverify._version import __version__
+from distverify.analysis.sample import analyse_sample
+from distverify.analysis.warm_up import warm_up
+from distverify.data.dataset import Dataset, dataset_from_arrays, load_dataset
+from distverify.errors import DataError, Interrupted, ModelError, SettingsError
+from distverify.network.graph import Network
+from distverify.network.normalisation import apply_normalisation
+from distverify.network.onnx_import import load_onnx
+from distverify.results.journal import Journal
+from distverify.results.manifest import Manifest, describe_environment
+from distverify.results.reader import Result, open_result
+from distverify.results.schema import payload_variables
+from distverify.runtime.plan import plan_units
+from distverify.runtime.serial import SerialExecutor
+from distverify.runtime.work import Executor, Job, UnitDone, WorkersChanged, WorkUnit
+from distverify.settings import Settings
+
+EXECUTORS = ("ray", "serial")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, total : int
+        Samples; ``done`` includes those that an earlier run had finished.
+    failed : int
+        Of those done: failed or timed out.
+    workers : int
+        Alive now.
+    seconds : float
+        Since this run began to compute.
+    resumed : int
+        Samples that were done when this run began.
+    """
+
+    done: int
+    total: int
+    failed: int
+    workers: int
+    seconds: float
+    resumed: int = 0
+
+
+def load_network(model: str | os.PathLike[str]) -> Network:
+    """Read a network from an ONNX file.
+
+    Parameters
+    ----------
+    model : path
+        Fully connected networks; ``distverify show MODEL`` prints what was read.
+
+    Raises
+    ------
+    ModelError
+        The file cannot be read, or has an operator that is not supported (the message names the node).
+    """
+    return load_onnx(model)
+
+
+def certify(
+    model: Network | str | os.PathLike[str],
+    x: ArrayLike | str | os.PathLike[str],
+    y: ArrayLike | None = None,
+    *,
+    output: str | os.PathLike[str],
+    eps: Sequence[float] | float = (),
+    norm: float = np.inf,
+    compute: Collection[str] = ("lipschitz", "radius"),
+    method: str = "linear",
+    layer_bounds: str = "crown",
+    targets: str | int = "untargeted",
+    clip: tuple[float, float] | None = None,
+    mean: float | Sequence[float] | None = None,
+    std: float | Sequence[float] | None = None,
+    scale: float | None = None,
+    samples: str | None = None,
+    executor: str = "ray",
+    address: str | None = None,
+    cpus_per_actor: float = 1,
+    max_actors: int | None = None,
+    time_limit: float | None = None,
+    retry_failed: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    command: str | None = None,
+) -> Result:
+    """Certify a data set: bounds, Lipschitz constants and radii of every sample, into one HDF5 file.
+
+    Interrupted or killed, the same call continues where it stopped; when the file is complete, it returns at once.
+
+    Parameters
+    ----------
+    model : Network or path of an ONNX file
+    x : array_like [N, ...] or path of a .npz, .h5 or .csv file
+        The samples, flattened in C order.
+    y : array_like [N], optional
+        Labels; for a path they come from the file. Without labels the predicted class stands in.
+    output : path
+        The result file; next to it a folder ``OUTPUT.parts`` while the run goes on.
+    eps : sequence of float
+        Radii for "jacobian" and "lipschitz", in the units of ``x`` (after ``scale``, before ``mean`` and ``std``).
+    norm : inf, 2 or 1
+    compute : any of "jacobian", "lipschitz", "radius"
+    method : "linear", "recurjac" or "fastlip"
+    layer_bounds : "crown" or "interval"
+    targets : "untargeted", "runner-up", "least-likely", "random" or a class index
+        Which classes the radius must keep away from.
+    clip : (lo, hi), optional
+        Box that every input lies in.
+    mean, std : float or sequence, optional
+        The model takes (x - mean) / std: one value, one per channel or one per feature.
+    scale, samples
+        For a path: divide the values by ``scale``; choose rows such as "0:100" or "3,7".
+    executor : "ray" or "serial"
+    address : str, optional
+        "host:port" of a Ray cluster; by default RAY_ADDRESS, else a local Ray for this run.
+    cpus_per_actor, max_actors, time_limit
+        Of the Ray executor: threads of each worker, most workers, seconds per sample.
+    retry_failed : bool
+        Compute failed and timed-out samples again.
+    overwrite : bool
+        Replace what is in ``output``.
+    progress : callable (Progress), optional
+        Called at the start and after every block of samples.
+    command : str, optional
+        Recorded in the provenance.
+
+    Returns
+    -------
+    Result
+        As :func:`open_result` gives it.
+
+    Raises
+    ------
+    SettingsError, ModelError, DataError
+        Before anything starts.
+    ResultError
+        The output holds something else, or cannot be written.
+    ExecutorError
+        Workers cannot run at all.
+    Interrupted
+        By SIGINT or SIGTERM; what was computed is kept.
+    """
+    radii = (eps,) if isinstance(eps, int | float) else tuple(eps)
+    settings = Settings(
+        norm=norm, eps=radii, compute=tuple(compute), method=method, layer_bounds=layer_bounds, targets=targets, clip=clip
+    )
+    runner = _executor(executor, address, cpus_per_actor, max_actors, time_limit)
+    network, model_name = _network(model, mean, std)
+    data = _dataset(x, y, scale, samples, network)
+    _check_fit(network, data, settings)
+    variables = payload_variables(settings, outputs=network.output_size, inputs=network.input_size)
+    units = plan_units(data.labels.size, None, _bytes_per_sample(variables), max_actors or os.cpu_count() or 1)
+    manifest = Manifest(
+        model=model_name, model_digest=network.digest, input_size=network.input_size, output_size=network.output_size,
+        data=data.name, data_digest=data.digest, indices=tuple(int(i) for i in data.indices), settings=settings,
+        units=tuple(units), distverify_version=__version__, created=datetime.now(UTC),
+        environment=describe_environment(command),
+    )  # fmt: skip
+    job = Job(network, data.inputs, data.labels, data.indices, settings, analyse_sample, warm_up, variables)
+    with Journal.open(output, manifest, overwrite=overwrite, retry_failed=retry_failed) as journal:
+        _run(journal, runner, job, units, str(output), progress)
+    return open_result(output)
+
+
+def _run(
+    journal: Journal, runner: Executor, job: Job, units: list[WorkUnit], output: str,
+    progress: Callable[[Progress], None] | None,
+) -> None:  # fmt: skip
+    total = job.labels.size
+    begin = time.perf_counter()
+    workers = 0
+
+    def done() -> int:
+        return total - journal.status_counts()["pending"]
+
+    resumed = done()
+
+    def tell() -> None:
+        if progress is not None:
+            counts = journal.status_counts()
+            failed = counts["failed"] + counts["timed_out"]
+            progress(Progress(total - counts["pending"], total, failed, workers, time.perf_counter() - begin, resumed))
+
+    tell()
+    if journal.finished:
+        return
+    try:
+        with _Signals() as signals, closing(runner.run(job, journal.pending(units), signals.stopped)) as events:
+            for event in events:
+                # Ray replaces handlers while it connects, which it has done by the first event.
+                signals.install()
+                if isinstance(event, UnitDone):
+                    journal.commit(event.unit, event.payload)
+                elif isinstance(event, WorkersChanged):
+                    workers = event.alive
+                tell()
+    except KeyboardInterrupt:
+        raise Interrupted(done(), total, output) from None
+    if done() < total:
+        raise Interrupted(done(), total, output)
+    journal.consolidate(datetime.now(UTC))
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM lets units in flight finish; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._previous: dict[int, object] = {}
+
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def install(self) -> None:
+        if threading.current_thread() is not threading.main_thread() or self._previous:
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
+
+    def __enter__(self) -> _Signals:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+
+def _executor(
+    name: str, address: str | None, cpus_per_actor: float, max_actors: int | None, time_limit: float | None
+) -> Executor:
+    if name not in EXECUTORS:
+        raise SettingsError(f"executor: got {name!r}; choose {', '.join(EXECUTORS)}")
+    if name == "ray":
+        from distverify.runtime.ray_executor import RayExecutor
+
+        return RayExecutor(address, cpus_per_actor, max_actors, time_limit)
+    given = {"address": address, "max_actors": max_actors, "time_limit": time_limit}
+    ignored = [k for k, v in given.items() if v is not None] + (["cpus_per_actor"] if cpus_per_actor != 1 else [])
+    if ignored:
+        raise SettingsError(f"{', '.join(ignored)}: only the ray executor uses this; leave it out, or executor='serial'")
+    return SerialExecutor()
+
+
+def _network(
+    model: Network | str | os.PathLike[str], mean: float | Sequence[float] | None, std: float | Sequence[float] | None
+) -> tuple[Network, str]:
+    if isinstance(model, Network):
+        network, name = model, "network"
+    elif isinstance(model, str | os.PathLike):
+        network, name = load_network(model), Path(model).name
+    else:
+        raise ModelError(f"model: got {type(model).__name__}; give a Network or the path of an ONNX file")
+    if mean is None and std is None:
+        return network, name
+    return apply_normalisation(network, 0.0 if mean is None else mean, 1.0 if std is None else std), name
+
+
+def _dataset(
+    x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None, scale: float | None, samples: str | None, network: Network
+) -> Dataset:
+    if isinstance(x, str | os.PathLike):
+        if y is not None:
+            raise SettingsError("y: got labels beside the path of a data file; labels come from the file, leave y out")
+        return load_dataset(
+            x, input_size=network.input_size, output_size=network.output_size, scale=scale, samples=samples
+        )
+    if scale is not None or samples is not None:
+        raise SettingsError("scale, samples: are for data files; divide and slice the array x itself")
+    return dataset_from_arrays(x, y, input_size=network.input_size, output_size=network.output_size)
+
+
+def _check_fit(network: Network, data: Dataset, settings: Settings) -> None:
+    """Refuse before anything starts what every sample would fail on."""
+    if "radius" in settings.compute:
+        if network.output_size < 2:
+            raise SettingsError("compute: a radius compares classes, and this network has one output; leave radius out")
+        if isinstance(settings.targets, int) and settings.targets >= network.output_size:
+            raise SettingsError(f"targets: got class {settings.targets}; the network has 0 to {network.output_size - 1}")
+    if settings.clip is not None:
+        low, high = settings.clip
+        outside = np.flatnonzero((data.inputs < low).any(axis=1) | (data.inputs > high).any(axis=1))
+        if outside.size:
+            row = data.inputs[outside[0]]
+            raise DataError(
+                f"clip: {outside.size} samples lie outside [{low:g}, {high:g}], first sample {data.indices[outside[0]]} "
+                f"(values {row.min():g} to {row.max():g}); give the data's own range, or --scale"
+            )
+
+
+def _bytes_per_sample(variables: dict[str, tuple[tuple[int, ...], str]]) -> int:
+    return sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in variables.values())
+
+
