@@ -1,0 +1,65 @@
+"""What a network consists of, as rows of a table."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from distverify.kernels.activations import ACTIVATIONS
+from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network, Node
+from distverify.network.operators import Dense, Diagonal, LinearOperator
+
+
+class NodeRow(NamedTuple):
+    """One node.
+
+    Attributes
+    ----------
+    name : str
+    type : str
+        "input", "activation", or a linear node's operators, such as "dense" or "dense + identity".
+    size : int
+        Number of values.
+    activation : str
+        Such as "leaky_relu(slope=0.01)"; empty for other nodes.
+    parameters : int
+        Number of weights and biases, and of slopes where they differ between the neurons.
+    """
+
+    name: str
+    type: str
+    size: int
+    activation: str
+    parameters: int
+
+
+def describe(network: Network) -> list[NodeRow]:
+    """One row for each node of ``network``, in topological order."""
+    return [_row(node) for node in network.nodes]
+
+
+def _row(node: Node) -> NodeRow:
+    if isinstance(node, InputNode):
+        return NodeRow(node.name, "input", node.size, "", 0)
+    if isinstance(node, LinearNode):
+        kinds = " + ".join(type(t.operator).__name__.lower() for t in node.terms)
+        return NodeRow(node.name, kinds, node.size, "", node.size + sum(_count(t.operator) for t in node.terms))
+    text, parameters = _activation(node)
+    return NodeRow(node.name, "activation", node.size, text, parameters)
+
+
+def _count(operator: LinearOperator) -> int:
+    if isinstance(operator, Dense):
+        return int(operator.weight.size)
+    return int(operator.scale.size) if isinstance(operator, Diagonal) else 0
+
+
+def _activation(node: ActivationNode) -> tuple[str, int]:
+    """The activation with its parameters, and how many of these are the neurons' own."""
+    texts, own = [], 0
+    for name, row in zip(ACTIVATIONS[node.kind].parameters, node.parameters, strict=False):
+        lo, hi = float(np.min(row)), float(np.max(row))
+        texts.append(f"{name}={lo:g}" if lo == hi else f"{name}={lo:g}..{hi:g}")
+        own += 0 if lo == hi else node.size
+    return (f"{node.kind}({', '.join(texts)})" if texts else node.kind), own

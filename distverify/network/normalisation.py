@@ -1,0 +1,81 @@
+"""Networks of raw inputs: the normalisation that a model was trained with becomes part of the model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from distverify.errors import SettingsError
+from distverify.network.draft import Draft, DraftActivation, DraftLinear, DraftTerm
+from distverify.network.graph import Network
+from distverify.network.operators import Array
+from distverify.network.simplify import simplify
+
+
+def apply_normalisation(
+    network: Network, mean: ArrayLike, std: ArrayLike, *, layout: Literal["chw", "hwc"] = "chw"
+) -> Network:
+    """The network x -> f((x - mean) / std), folded into the layers that read the input.
+
+    Parameters
+    ----------
+    network : Network
+        f.
+    mean, std : float or array
+        One value for all, one per channel [C], or one per feature [D] (C order of ``network.input_shape``).
+    layout : "chw" or "hwc"
+        Which axis of a three-dimensional ``network.input_shape`` holds the channels: the first or the last.
+
+    Raises
+    ------
+    SettingsError
+        Values that are not finite, a std that is not positive, a number of values that does not fit.
+    """
+    means = _per_feature("mean", mean, network, layout)
+    deviations = _per_feature("std", std, network, layout)
+    if not (deviations > 0).all():
+        raise SettingsError(f"std: got {deviations.min():g}; every value must be positive")
+    with np.errstate(over="ignore"):
+        scale, shift = 1.0 / deviations, -means / deviations
+    if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
+        raise SettingsError(f"std: got {deviations.min():g}, too small to divide by; give std in the units of the data")
+    original = Draft.of(network)
+    draft = Draft(original.input_shape, original.nodes[0].name)
+    terms = (DraftTerm(0, "diagonal", scale),)
+    draft.add(DraftLinear("normalisation", network.input_size, terms, shift))
+    # The normalisation takes the input's place, so that every index moves up by one.
+    for node in original.nodes[1:]:
+        if isinstance(node, DraftLinear):
+            moved = tuple(DraftTerm(t.source + 1, t.kind, t.array) for t in node.terms)
+            draft.add(DraftLinear(node.name, node.size, moved, node.bias))
+        elif isinstance(node, DraftActivation):
+            draft.add(DraftActivation(node.name, node.size, node.source + 1, node.kind, node.parameters))
+    output = network.output + 1
+    simplify(draft, output)
+    return draft.build(output)
+
+
+def _per_feature(what: str, values: ArrayLike, network: Network, layout: str) -> Array:
+    """``values`` repeated to float64 [input_size]."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise SettingsError(f"{what}: got {values!r}; give a number, or one per channel or feature") from None
+    if not np.isfinite(array).all():
+        raise SettingsError(f"{what}: got {values!r}; every value must be finite")
+    shape, size = network.input_shape, network.input_size
+    if array.size == 1 or array.size == size:
+        return np.broadcast_to(array.reshape(-1), (size,))
+    if layout not in ("chw", "hwc"):
+        raise SettingsError(f"layout: got {layout!r}; choose chw or hwc")
+    channels = shape[0 if layout == "chw" else -1] if len(shape) == 3 else None
+    if array.ndim == 1 and array.size == channels:
+        per_channel = array[:, None, None] if layout == "chw" else array
+        return np.broadcast_to(per_channel, shape).reshape(-1)
+    choices = f"1 value or {size} (one per feature)" if channels is None else f"1 value, {channels} or {size}"
+    raise SettingsError(
+        f"{what}: got {array.size} values; the network's input has shape {shape} "
+        f"({layout if len(shape) == 3 else 'no channels'}), so give {choices}"
+    )
