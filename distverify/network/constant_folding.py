@@ -32,7 +32,7 @@ def _broadcast(operands: Sequence[Constant], attributes: Mapping[str, Any]) -> i
 def _gather(operands: Sequence[Constant], attributes: Mapping[str, Any]) -> int:
     data, indices = operands
     axis = int(attributes.get("axis", 0))
-    return data.size // max(1, data.shape[axis]) * indices.size
+    return int(data.size // max(1, data.shape[axis]) * indices.size)
 
 
 def _matmul(operands: Sequence[Constant], attributes: Mapping[str, Any]) -> int:

@@ -44,7 +44,8 @@ def _row(node: Node) -> NodeRow:
         return NodeRow(node.name, "input", node.size, "", 0)
     if isinstance(node, LinearNode):
         kinds = " + ".join(type(t.operator).__name__.lower() for t in node.terms)
-        return NodeRow(node.name, kinds, node.size, "", node.size + sum(_count(t.operator) for t in node.terms))
+        parameters = node.size + sum(_count(t.operator) for t in node.terms)
+        return NodeRow(node.name, kinds, node.size, "", parameters)
     text, parameters = _activation(node)
     return NodeRow(node.name, "activation", node.size, text, parameters)
 

@@ -40,7 +40,7 @@ def apply_normalisation(
     with np.errstate(over="ignore"):
         scale, shift = 1.0 / deviations, -means / deviations
     if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
-        raise SettingsError(f"std: got {deviations.min():g}, too small to divide by; give std in the units of the data")
+        raise SettingsError(f"std: got {deviations.min():g}, too small to divide by")
     original = Draft.of(network)
     draft = Draft(original.input_shape, original.nodes[0].name)
     terms = (DraftTerm(0, "diagonal", scale),)

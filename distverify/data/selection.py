@@ -1,0 +1,58 @@
+"""Which samples of a data set a run takes: ``0:100``, ``3,7``, ``::10``, or combined, ``0:3,7``."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.errors import DataError, SettingsError
+
+_NUMBER = r"\d{1,15}"
+_PIECE = re.compile(
+    rf"(?P<index>{_NUMBER})|(?P<start>{_NUMBER})?:(?P<stop>{_NUMBER})?(?::(?P<step>{_NUMBER})?)?"
+)
+
+
+def select_samples(samples: str | None, count: int) -> NDArray[np.int64]:
+    """The chosen indices, int64, in the order that ``samples`` names them; None chooses all ``count``.
+
+    Raises
+    ------
+    SettingsError
+        A text that is no selection, or that names a sample twice.
+    DataError
+        An index that the data do not have, or an empty selection.
+    """
+    if samples is None:
+        chosen = np.arange(count, dtype=np.int64)
+    else:
+        pieces = [_piece(piece.strip(), samples, count) for piece in samples.split(",")]
+        chosen = np.concatenate([np.arange(p.start, p.stop, p.step, dtype=np.int64) for p in pieces])
+    if chosen.size == 0:
+        raise DataError("x: holds no samples; give at least one")
+    values, times = np.unique(chosen, return_counts=True)
+    if (times > 1).any():
+        raise SettingsError(f"samples: {samples} names sample {values[times > 1][0]} twice; name each once")
+    return chosen
+
+
+def _piece(text: str, samples: str, count: int) -> range:
+    match = _PIECE.fullmatch(text)
+    step = 0 if match is None else int(match["step"] or 1)
+    if match is None or step == 0:
+        raise SettingsError(
+            f"samples: got {samples!r}; give indices and ranges from 0, such as 0:100, 3,7 or ::10"
+        )
+    if match["index"] is not None:
+        start, stop = int(match["index"]), int(match["index"]) + 1
+    else:
+        start, stop = int(match["start"] or 0), count if match["stop"] is None else int(match["stop"])
+    if stop > count:
+        raise DataError(
+            f"samples: {text} goes up to sample {stop - 1}, but x holds {count} (0 to {count - 1})"
+        )
+    if start >= stop:
+        raise DataError(f"samples: {text} selects none of {count} samples; choose at least one")
+    return range(start, stop, step)
