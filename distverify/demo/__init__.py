@@ -1,4 +1,7 @@
-"""A small trained network and held-out real images that ship with the package; :mod:`distverify.demo.train` made them."""
+"""A small trained network and held-out real images that ship with the package.
+
+:mod:`distverify.demo.train` made both, and names the source and licence of the images.
+"""
 
 from pathlib import Path
 

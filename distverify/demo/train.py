@@ -4,10 +4,14 @@ For developers only; the two files are shipped. Needs scikit-learn besides distv
 
     python -m distverify.demo.train [FOLDER]
 
-Data: the 1,797 handwritten digits of 8x8 pixels and 17 grey levels (0-16) that come with scikit-learn, the test part of
-"Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak; UCI Machine Learning Repository, 1998,
-https://doi.org/10.24432/C50P49, licence CC BY 4.0). Grey levels are divided by 16; nothing else is changed.
+Data: the 1,797 handwritten digits of 8x8 pixels and 17 grey levels (0-16) that come with scikit-learn, the
+test part of "Optical Recognition of Handwritten Digits" (E. Alpaydin, C. Kaynak; UCI Machine Learning
+Repository, 1998, https://doi.org/10.24432/C50P49, licence CC BY 4.0). Grey levels are divided by 16; nothing
+else is changed.
 """
+
+# mypy: disable-error-code="import-untyped,import-not-found"
+# scikit-learn has no types, and only developers who train the network install it.
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from onnx import TensorProto, helper, numpy_helper
 SEED = 0
 HIDDEN = (48, 32)
 HELD_OUT = 200
-# Noisy copies of every training image, and their uniform noise: flatter functions have larger certified radii.
+# Noisy copies of every training image and their uniform noise: flatter functions have larger certified radii.
 COPIES = 10
 NOISE = 0.25
 WEIGHT_DECAY = 1.0
@@ -54,7 +58,7 @@ def fit(images: Array, labels: NDArray[np.int64]) -> Any:
     rng = np.random.default_rng(SEED)
     noisy = [np.clip(images + rng.uniform(-NOISE, NOISE, images.shape), 0, 1) for _ in range(COPIES)]
     classifier = MLPClassifier(
-        HIDDEN, activation="relu", alpha=WEIGHT_DECAY, max_iter=EPOCHS, tol=0.0, n_iter_no_change=EPOCHS, random_state=SEED
+        HIDDEN, alpha=WEIGHT_DECAY, max_iter=EPOCHS, tol=0.0, n_iter_no_change=EPOCHS, random_state=SEED
     )
     with warnings.catch_warnings():  # the number of epochs is fixed on purpose
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -72,7 +76,8 @@ def to_onnx(weights: list[NDArray[Any]], biases: list[NDArray[Any]], description
         ]
         last = i == len(weights) - 1
         output = "logits" if last else f"z{i}"
-        nodes.append(helper.make_node("Gemm", [value, f"W{i}", f"b{i}"], [output], name=f"dense{i}", transB=1))
+        gemm = helper.make_node("Gemm", [value, f"W{i}", f"b{i}"], [output], name=f"dense{i}", transB=1)
+        nodes.append(gemm)
         if not last:
             nodes.append(helper.make_node("Relu", [output], [f"a{i}"], name=f"relu{i}"))
         value = f"a{i}"
@@ -83,9 +88,8 @@ def to_onnx(weights: list[NDArray[Any]], biases: list[NDArray[Any]], description
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["batch", weights[-1].shape[1]])],
         initialisers,
     )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8, producer_name="distverify.demo.train"
-    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model.producer_name = "distverify.demo.train"
     model.doc_string = description
     onnx.checker.check_model(model)
     return model
@@ -98,8 +102,9 @@ def main(folder: Path) -> None:
     accuracy = float((classifier.predict(test_x) == test_y).mean())
     shape = "-".join(str(n) for n in (train_x.shape[1], *HIDDEN, 10))
     description = (
-        f"Handwritten digits, 8x8 grey levels / 16; {shape} ReLU, logits; {accuracy:.1%} of {HELD_OUT} held-out "
-        "images right. Data: Optical Recognition of Handwritten Digits, UCI Machine Learning Repository, CC BY 4.0."
+        f"Handwritten digits, 8x8 grey levels / 16; {shape} ReLU, logits; {accuracy:.1%} of {HELD_OUT} "
+        "held-out images right. Data: Optical Recognition of Handwritten Digits, UCI Machine Learning "
+        "Repository, CC BY 4.0."
     )
     onnx.save(to_onnx(classifier.coefs_, classifier.intercepts_, description), folder / "digits.onnx")
     np.savez_compressed(folder / "digits.npz", x=test_x, y=test_y)

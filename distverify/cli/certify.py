@@ -1,0 +1,179 @@
+"""``distverify certify``: a data set through the workers into a result file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from distverify.cli import parameters
+from distverify.cli.parameters import command_line, option_value
+from distverify.settings import COMPUTE, LAYER_BOUNDS, METHODS, TARGETS
+
+SOME_FAILED = 1
+_RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
+
+
+@click.command(short_help="Certify a data set and write a result file.")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="OUT.h5",
+    help="Result file (HDF5).",
+)
+@click.option(
+    "--eps",
+    callback=option_value(parameters.radii),
+    metavar="LIST",
+    help="Radii of the balls, such as 0.005,0.01 or logspace:-3:-1:20 (20 radii from 0.001 to 0.1). "
+    "In units of DATA after --scale and before --mean/--std.",
+)
+@click.option(
+    "--norm",
+    type=click.Choice(["inf", "2", "1"]),
+    default="inf",
+    show_default=True,
+    help="Norm of the balls.",
+)
+@click.option(
+    "--compute",
+    callback=option_value(parameters.computed),
+    default="lipschitz,radius",
+    show_default=True,
+    metavar="LIST",
+    help=f"What to compute: any of {', '.join(COMPUTE)}, with commas between.",
+)
+@click.option(
+    "--method",
+    type=click.Choice(METHODS),
+    default="linear",
+    show_default=True,
+    help="How Jacobians are bounded.",
+)
+@click.option(
+    "--layer-bounds",
+    type=click.Choice(LAYER_BOUNDS),
+    default="crown",
+    show_default=True,
+    help="How pre-activations are bounded.",
+)
+@click.option(
+    "--targets",
+    callback=option_value(parameters.target),
+    default="untargeted",
+    show_default=True,
+    metavar="TARGET",
+    help=f"Classes that a radius must keep away from: {', '.join(TARGETS)}, or one class index.",
+)
+@click.option(
+    "--clip",
+    callback=option_value(parameters.interval),
+    metavar="LO,HI",
+    help="Box that every input lies in, such as 0,1 for pixels; balls are cut off there. In units of --eps.",
+)
+@click.option(
+    "--scale",
+    callback=option_value(parameters.positive),
+    metavar="S",
+    help="Divide the values of DATA by S (255 for 8-bit images).",
+)
+@click.option(
+    "--mean",
+    callback=option_value(parameters.per_channel),
+    metavar="LIST",
+    help="The model expects (value - mean) / std: one mean, or one per channel. Becomes part of the network.",
+)
+@click.option("--std", callback=option_value(parameters.per_channel), metavar="LIST", help="See --mean.")
+@click.option("--samples", metavar="WHICH", help="Rows of DATA: 0:100, ::10 or 3,7. Default: all.")
+@click.option(
+    "--executor",
+    type=click.Choice(["ray", "serial"]),
+    default="ray",
+    show_default=True,
+    help="Ray workers, or one sample after another in this process.",
+)
+@click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Existing Ray cluster. Default: a local Ray for this run only.",
+)
+@click.option(
+    "--cpus-per-actor",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="CPUs (and threads) of each worker.",
+)
+@click.option(
+    "--max-actors",
+    type=click.IntRange(min=1),
+    help="Most workers at a time. Default: as many as the CPUs allow.",
+)
+@click.option(
+    "--time-limit",
+    callback=option_value(parameters.positive),
+    metavar="SECONDS",
+    help="Give up on a sample after this time; it is recorded as timed out.",
+)
+@click.option("--retry-failed", is_flag=True, help="Compute failed and timed-out samples of OUT.h5 again.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT.h5, whatever it holds.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary; only errors.")
+@click.pass_context
+def certify(
+    ctx: click.Context, /, model: Path, data: Path, output: Path, quiet: bool, **options: Any
+) -> None:
+    """Certify MODEL on every sample of DATA and write the results to an HDF5 file.
+
+    MODEL is an ONNX file. DATA is .npz or .h5 with arrays x [N, ...] and optionally y [N] (the labels),
+    or .csv with the label first and then the features.
+
+    An interrupted or killed run loses nothing that was finished: the same command continues where it stopped.
+
+    \b
+    Examples:
+      distverify certify net.onnx digits.npz --eps 0.01,0.02 -o out.h5
+      distverify certify mnist.onnx mnist.csv --scale 255 --clip 0,1 --eps 0.005,0.01 \\
+          --compute jacobian,lipschitz,radius -o out.h5
+      distverify certify net.onnx data.h5 --norm 2 --compute radius --samples 0:100 \\
+          --address head:6379 --time-limit 600 -o out.h5
+    """
+    _refuse_ignored(ctx)
+    from distverify.api import certify as run
+    from distverify.cli.progress import reporting
+    from distverify.cli.tables import print_result
+
+    options |= {"norm": float(options["norm"]), "eps": options["eps"] or ()}
+    with reporting(quiet) as progress:
+        result = run(model, data, output=output, progress=progress, command=command_line(ctx), **options)
+    if not quiet:
+        print_result(result)
+    if result.summary().failures:
+        ctx.exit(SOME_FAILED)
+
+
+def _refuse_ignored(ctx: click.Context) -> None:
+    """Raise a usage error when an option was typed that the others make meaningless."""
+    given = {
+        str(p.name): p.opts[-1]
+        for p in ctx.command.params
+        if ctx.get_parameter_source(str(p.name)) is ParameterSource.COMMANDLINE
+    }
+    chosen = ctx.params
+    ignored: dict[str, str] = {}
+    if chosen["executor"] == "serial":
+        ignored |= dict.fromkeys(_RAY_ONLY, "--executor serial works in this process, without Ray")
+    if "radius" not in chosen["compute"]:
+        ignored["targets"] = "only radii have targets, and --compute has no radius"
+    if set(chosen["compute"]) == {"landscape"}:
+        ignored["eps"] = "landscape finds its own radii"
+    if chosen["overwrite"]:
+        ignored["retry_failed"] = "--overwrite computes every sample again"
+    for name, why in ignored.items():
+        if name in given:
+            raise click.UsageError(f"{given[name]} would be ignored: {why}. Leave out one of them.", ctx)

@@ -1,0 +1,105 @@
+"""Progress on stderr: a bar on a terminal, a plain line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TextIO
+
+from distverify.cli.text import count, duration
+
+if TYPE_CHECKING:
+    from distverify.api import Progress
+
+LINE_EVERY = 5.0  # seconds
+
+
+def details(progress: Progress) -> str:
+    """Speed, time left, failures and workers: ``2.1/s, 30 s left, 0 failed, 2 workers``.
+
+    Samples that an earlier run had finished do not count for the speed;
+    before the first sample it is left out.
+    """
+    parts = []
+    computed = progress.done - progress.resumed
+    if computed > 0 and progress.seconds > 0:
+        rate = computed / progress.seconds
+        parts.append(f"{rate:.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
+        if progress.done < progress.total:
+            parts.append(f"{duration((progress.total - progress.done) / rate)} left")
+    parts += [f"{progress.failed} failed", count(progress.workers, "worker")]
+    return ", ".join(parts)
+
+
+def line(progress: Progress) -> str:
+    """The plain line: ``37/100 samples, 2.1/s, 30 s left, 0 failed, 2 workers``."""
+    return f"{progress.done}/{progress.total} samples, {details(progress)}"
+
+
+def resumed(progress: Progress) -> str | None:
+    """What an earlier run left, or None when there was nothing."""
+    if not progress.resumed:
+        return None
+    return f"{progress.resumed} of {progress.total} samples were already done"
+
+
+class PlainReporter:
+    """Writes a line at the start, at the end and every few seconds between."""
+
+    def __init__(
+        self, stream: TextIO, every: float = LINE_EVERY, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stream = stream
+        self._every = every
+        self._clock = clock
+        self._next: float | None = None
+        self._last = ""
+
+    def __call__(self, progress: Progress) -> None:
+        now = self._clock()
+        text = line(progress)
+        if self._next is None:
+            note = resumed(progress)
+            if note:
+                print(note, file=self._stream)
+        elif text == self._last or (now < self._next and progress.done < progress.total):
+            return
+        print(text, file=self._stream, flush=True)
+        self._next, self._last = now + self._every, text
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Progress], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    text = TextColumn("samples, {task.description}")
+    console = Console(stderr=True, highlight=False)
+    with Bar(BarColumn(), MofNCompleteColumn(), text, TimeElapsedColumn(), console=console) as bar:
+        task = bar.add_task("starting", total=None)
+        seen = False
+
+        def report(progress: Progress) -> None:
+            nonlocal seen
+            note = resumed(progress)
+            if note and not seen:
+                bar.console.print(note)
+            seen = True
+            bar.update(task, description=details(progress), completed=progress.done, total=progress.total)
+
+        yield report
+
+
+@contextmanager
+def reporting(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+    """A callback for ``certify(progress=...)``, or None when ``quiet``; the bar ends with the context."""
+    if quiet:
+        yield None
+    elif sys.stderr.isatty():
+        with _bar() as report:
+            yield report
+    else:
+        yield PlainReporter(sys.stderr)

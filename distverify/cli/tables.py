@@ -1,0 +1,227 @@
+"""Tables on stdout: the summary of a result, what a result file holds, the layers of a network.
+
+Piped output has no colour codes, and long values are folded, never cut off.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from distverify.cli.text import count, duration, printable, significant
+
+if TYPE_CHECKING:
+    from distverify.network.graph import Network
+    from distverify.results.reader import Result
+    from distverify.results.summary import Summary
+    from distverify.settings import Settings
+
+FAILURES_SHOWN = 5
+_PIPE_WIDTH = 110
+
+
+def print_result(result: Result) -> None:
+    """The summary of ``result`` on stdout, as far as its run has come."""
+    print_tables(summary_tables(result.summary(), result.settings, result.provenance, result.path))
+
+
+def print_contents(result: Result) -> None:
+    """The arrays of ``result`` and where its numbers come from, on stdout."""
+    arrays = _columns("Array", "Dimensions", "Shape", "Meaning")
+    dims, sizes, settings = result.dims, result.sizes, result.settings
+    meanings = _meanings(settings)
+    for name, axes in dims.items():
+        shape = " x ".join(str(sizes[axis]) for axis in axes)
+        _row(arrays, name, ", ".join(axes), shape, meanings.get(name, ""))
+    print_tables([arrays, provenance_table(result.provenance)])
+
+
+def print_network(network: Network, path: Path) -> None:
+    """Inputs, outputs and layers of ``network`` on stdout."""
+    from distverify.network.describe import describe
+
+    rows = describe(network)
+    facts = _facts()
+    _row(facts, "Model", str(path))
+    shape = " x ".join(str(n) for n in network.input_shape)
+    _row(facts, "Inputs", f"{network.input_size} ({shape})" if len(network.input_shape) > 1 else shape)
+    _row(facts, "Outputs", str(network.output_size))
+    _row(facts, "Parameters", f"{sum(row.parameters for row in rows):,}")
+    _row(facts, "SHA-256", network.digest)
+    layers = _columns("Node", "Type", "Size", "Activation", "Parameters", right=("Size", "Parameters"))
+    for row in rows:
+        _row(layers, row.name, row.type, f"{row.size:,}", row.activation or "", f"{row.parameters:,}")
+    print_tables([facts, layers])
+
+
+def summary_tables(
+    summary: Summary, settings: Settings, provenance: Mapping[str, Any], path: Path
+) -> list[Table]:
+    """The tables of a summary: facts; a row per eps where there is something to tell; failures."""
+    facts = _facts()
+    model, data = provenance["model"], provenance["data"]
+    _row(facts, "Model", f"{model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)")
+    _row(facts, "Data", f"{data['name']} ({count(data['samples'], 'sample')})")
+    _row(facts, "Settings", describe_settings(settings))
+    _row(facts, "Samples", _status(summary, finished=provenance["end"] is not None))
+    if summary.accuracy is not None:
+        _row(facts, "Clean accuracy", f"{summary.accuracy:.1%} ({summary.correct} of {summary.labelled})")
+    if summary.radius_median is not None:
+        _row(
+            facts,
+            "Certified radius",
+            f"median {significant(summary.radius_median)}, mean {significant(summary.radius_mean)}, "
+            f"min {significant(summary.radius_min)} ({norm_name(settings.norm)} norm, units of the data; "
+            "0 where misclassified)",
+        )
+    _row(facts, "Time", _time(summary))
+    _row(facts, "Result", str(path))
+    tables = [facts]
+    if summary.certified or summary.lipschitz:
+        tables.append(_eps_table(summary, settings))
+    if summary.failures:
+        tables.append(_failure_table(summary, path))
+    return tables
+
+
+def provenance_table(provenance: Mapping[str, Any]) -> Table:
+    """Hashes, times, versions and the command."""
+    environment = provenance.get("environment", {})
+    packages = environment.get("packages", {})
+    table = _facts("Provenance")
+    rows = {
+        "Command": environment.get("command"),
+        "Model SHA-256": provenance["model"]["digest"],
+        "Data SHA-256": provenance["data"]["digest"],
+        "Start": provenance["start"],
+        "End": provenance["end"] or "not finished",
+        "Host": environment.get("host"),
+        "Platform": environment.get("platform"),
+        "Python": environment.get("python"),
+        "distverify": provenance["distverify_version"],
+        "Packages": ", ".join(f"{name} {packages[name]}" for name in packages if name != "distverify"),
+    }
+    for name, value in rows.items():
+        if value:
+            _row(table, name, str(value))
+    return table
+
+
+def print_tables(tables: Iterable[Table]) -> None:
+    """Print ``tables`` on stdout, at a fixed width when it is piped."""
+    # Messages and paths come from files: nothing in them is markup.
+    piped = not sys.stdout.isatty() and "COLUMNS" not in os.environ
+    console = Console(markup=False, highlight=False, emoji=False, width=_PIPE_WIDTH if piped else None)
+    with console.capture() as captured:
+        for table in tables:
+            console.print(table)
+            console.print()
+    # rich pads every line to the table's width.
+    click.echo("\n".join(row.rstrip() for row in captured.get().splitlines()))
+
+
+def norm_name(norm: float) -> str:
+    """``inf``, ``2`` or ``1``."""
+    return "inf" if math.isinf(norm) else f"{norm:g}"
+
+
+def describe_settings(settings: Settings) -> str:
+    """The settings in one line, without the radii (they have a table of their own)."""
+    parts = [
+        f"norm {norm_name(settings.norm)}",
+        f"compute {', '.join(settings.compute)}",
+        f"method {settings.method}",
+        f"layer bounds {settings.layer_bounds}",
+    ]
+    if "radius" in settings.compute:
+        targets = settings.targets
+        parts.append(f"target class {targets}" if isinstance(targets, int) else f"{targets} radius")
+    if settings.clip is not None:
+        parts.append(f"inputs in [{settings.clip[0]:g}, {settings.clip[1]:g}]")
+    return "; ".join(parts)
+
+
+def _status(summary: Summary, finished: bool) -> str:
+    told = [f"{number} {name.replace('_', ' ')}" for name, number in summary.counts.items() if number]
+    text = ", ".join(told)
+    if finished:
+        return text
+    done = summary.samples - summary.counts["pending"]
+    return f"{text} - unfinished, {done} of {summary.samples} are done"
+
+
+def _time(summary: Summary) -> str:
+    kernel = f"{duration(summary.kernel_seconds)} in kernels"
+    if summary.wall_seconds is None:
+        return kernel
+    return f"{kernel}, {duration(summary.wall_seconds)} from start to end"
+
+
+def _eps_table(summary: Summary, settings: Settings) -> Table:
+    norm = norm_name(settings.norm)
+    headers = [f"eps ({norm} norm)"]
+    if summary.certified:
+        headers.append("Certified")
+    if summary.lipschitz:
+        headers += ["Lipschitz 5 %", "median", "95 %"]
+    table = _columns(*headers, right=headers)
+    if summary.lipschitz:
+        table.caption = (
+            f"Lipschitz: of the vector output in the ball, {norm} norm on both sides; quantiles over samples"
+        )
+        table.caption_justify = "left"
+    for eps in settings.eps:
+        row = [significant(eps)]
+        if summary.certified:
+            certified = summary.certified[eps]
+            row.append(f"{certified} of {summary.computed} ({certified / summary.computed:.1%})")
+        if summary.lipschitz:
+            row += [significant(value) for value in summary.lipschitz.get(eps, (None, None, None))]
+        _row(table, *row)
+    return table
+
+
+def _failure_table(summary: Summary, path: Path) -> Table:
+    table = _columns("Sample", "Status", "Message", right=("Sample",))
+    for failure in summary.failures[:FAILURES_SHOWN]:
+        _row(table, str(failure.sample), failure.status.replace("_", " "), failure.message)
+    if len(summary.failures) > FAILURES_SHOWN:
+        more = len(summary.failures) - FAILURES_SHOWN
+        table.caption = f"and {more} more: arrays status and message of {path}"
+        table.caption_justify = "left"
+    return table
+
+
+def _meanings(settings: Settings) -> dict[str, str]:
+    from distverify.results.schema import COORDINATES, hulls_for, variables_for
+
+    variables = COORDINATES + variables_for(settings) + hulls_for(settings)
+    return {v.name: v.long_name if v.units == "1" else f"{v.long_name} ({v.units})" for v in variables}
+
+
+def _facts(title: str | None = None) -> Table:
+    """A table of names and values, without a header."""
+    table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    table.add_row(*(printable(cell) for cell in cells))
+
+
+def _columns(*headers: str, right: Iterable[str] = ()) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        table.add_column(header, justify="right" if header in tuple(right) else "left", overflow="fold")
+    return table

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import pytest
+
+from distverify.cli.progress import PlainReporter, details, line, reporting
+from distverify.cli.text import duration
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The fields of distverify.api.Progress."""
+
+    done: int
+    total: int = 100
+    failed: int = 0
+    workers: int = 2
+    seconds: float = 0.0
+    resumed: int = 0
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (0.2, "0.2 s"),
+        (12.3, "12 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3600, "1 h 00 min"),
+        (90_061, "25 h 01 min"),
+    ],
+)
+def test_duration(seconds: float, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+def test_line_tells_rate_time_left_failures_and_workers() -> None:
+    assert line(Seen(37, seconds=17.6)) == "37/100 samples, 2.1/s, 30 s left, 0 failed, 2 workers"
+    assert line(Seen(100, seconds=5, failed=1, workers=1)) == "100/100 samples, 20/s, 1 failed, 1 worker"
+
+
+def test_line_has_no_rate_before_the_first_sample() -> None:
+    assert line(Seen(0, workers=0)) == "0/100 samples, 0 failed, 0 workers"
+    assert line(Seen(0, seconds=9.0)) == "0/100 samples, 0 failed, 2 workers"
+
+
+def test_resumed_samples_do_not_count_for_the_rate() -> None:
+    assert details(Seen(63, resumed=63, seconds=3)) == "0 failed, 2 workers"
+    assert details(Seen(73, resumed=63, seconds=100)) == "0.1/s, 4 min 30 s left, 0 failed, 2 workers"
+
+
+def test_plain_reporter_writes_first_last_and_one_line_per_interval() -> None:
+    stream, times = io.StringIO(), iter([0.0, 1.0, 4.9, 5.1, 6.0, 7.0, 7.1])
+    report = PlainReporter(stream, every=5, clock=lambda: next(times))
+    for done in (0, 10, 40, 50, 60, 100, 100):
+        report(Seen(done))
+    assert [text.split("/")[0] for text in stream.getvalue().splitlines()] == ["0", "50", "100"]
+
+
+def test_plain_reporter_tells_once_what_was_already_done() -> None:
+    stream = io.StringIO()
+    report = PlainReporter(stream, every=0)
+    report(Seen(63, resumed=63))
+    report(Seen(64, resumed=63, seconds=1))
+    assert stream.getvalue().splitlines() == [
+        "63 of 100 samples were already done",
+        "63/100 samples, 0 failed, 2 workers",
+        "64/100 samples, 1/s, 36 s left, 0 failed, 2 workers",
+    ]
+
+
+def test_reporting_writes_plain_lines_to_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    with reporting(quiet=False) as report:
+        assert report is not None
+        report(Seen(100, seconds=10))
+    seen = capsys.readouterr()
+    assert seen.out == ""
+    assert seen.err == "100/100 samples, 10/s, 0 failed, 2 workers\n"
+
+
+def test_reporting_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with reporting(quiet=False) as report:
+        assert report is not None
+        report(Seen(37, seconds=17.6, resumed=10))
+    text = stream.getvalue()
+    assert "10 of 100 samples were already done" in text
+    assert "37/100" in text
+    assert "0 failed, 2 workers" in text
+
+
+def test_quiet_reports_nothing() -> None:
+    with reporting(quiet=True) as report:
+        assert report is None

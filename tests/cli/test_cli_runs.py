@@ -1,0 +1,103 @@
+"""The command line with everything behind it, on a network and data made here; without Ray."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from distverify.cli.main import main
+from distverify.demo import DATA, MODEL
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str | Path) -> Result:
+    texts = [str(a) for a in arguments]
+    return CliRunner().invoke(main, texts, prog_name="distverify", catch_exceptions=False)
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out.h5"
+
+
+def serial(output: Path, *options: str) -> Result:
+    small = ("--executor", "serial", "--samples", "0:6", "--eps", "0.02")
+    return run("certify", MODEL, DATA, "-o", output, *small, *options)
+
+
+def test_certify_then_show_then_the_same_command_again(output: Path) -> None:
+    first = serial(output)
+    assert first.exit_code == 0, first.output
+    assert "6/6 samples" in first.stderr
+    assert str(output) in "".join(first.stdout.split())
+    shown = run("show", output)
+    assert shown.exit_code == 0
+    assert shown.stdout.startswith(first.stdout.rstrip())
+    words = " ".join(shown.stdout.split())
+    assert "radius sample 6 certified radius, the larger of all methods" in words
+    assert "lipschitz sample, eps, output 6 x 1 x 10" in words
+    assert "seconds sample 6 kernel time of the sample (s)" in words
+    assert "--executor serial" in words
+    again = serial(output)
+    assert again.exit_code == 0
+    assert again.stderr.startswith("6 of 6 samples were already done\n")
+    assert again.stdout == first.stdout
+
+
+def test_other_settings_on_the_same_output_are_refused(output: Path) -> None:
+    assert serial(output).exit_code == 0
+    before = output.read_bytes()
+    refused = serial(output, "--method", "recurjac")
+    assert refused.exit_code == 2
+    assert "method" in refused.stderr
+    assert output.read_bytes() == before
+    assert serial(output, "--method", "recurjac", "--overwrite").exit_code == 0
+
+
+def test_show_tells_the_layers_of_a_model() -> None:
+    shown = run("show", MODEL)
+    assert shown.exit_code == 0
+    words = " ".join(shown.stdout.split())
+    for expected in ("Inputs 64", "Outputs 10", "Parameters 5,018", "48 relu", "dense 32 1,568"):
+        assert expected in words
+    assert "\x1b" not in shown.stdout
+
+
+def test_show_of_something_else_says_what_it_is_not(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_text("hello")
+    shown = run("show", file)
+    assert shown.exit_code == 2
+    assert shown.stderr.startswith("error: ")
+    assert "notes.txt" in shown.stderr
+
+
+def test_an_interrupted_run_exits_with_130_is_shown_and_continues(tmp_path: Path, output: Path) -> None:
+    data = tmp_path / "data.npz"
+    with np.load(DATA) as digits:
+        np.savez(data, x=np.tile(digits["x"], (20, 1)), y=np.tile(digits["y"], 20))
+    arguments = ["certify", MODEL, data, "-o", output, "--executor", "serial", "--eps", "0.02,0.05,0.1"]
+    arguments += ["--compute", "lipschitz"]
+    command = [sys.executable, "-m", "distverify", *map(str, arguments)]
+    with subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("0/4000 samples")
+        process.stderr.readline()  # something was computed, or workers changed: handlers are in place
+        process.send_signal(signal.SIGINT)
+        told = process.stderr.read()
+        status = process.wait(timeout=60)
+    assert status == 130, told
+    assert "of 4000 samples are kept in" in told
+    assert "run the same command to continue" in told
+    assert "Traceback" not in told
+    shown = run("show", output)
+    assert shown.exit_code == 0
+    assert "unfinished" in shown.stdout
+    assert "not finished" in shown.stdout
