@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +30,7 @@ class Existing:
     finished : bool
         False: the virtual master of a run that goes on or was interrupted.
     status : int8 [samples]
+        Of a finished result, else empty.
     """
 
     manifest: Manifest
@@ -52,7 +55,7 @@ def identify(output: Path) -> Existing | None:
         return None
     try:
         with open_checked(output) as file:
-            return _existing(file)
+            return _existing(output, file)
     except ResultError as error:
         raise ResultError(
             f"{error}; it is left alone: choose another output (-o), or replace it (--overwrite)"
@@ -98,8 +101,24 @@ def _reason(message: str) -> str:
     return f"cannot be opened ({message})"
 
 
-def _existing(file: h5py.File) -> Existing:
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn errors of reading data (a damaged block, a truncated shard behind the master) to a ResultError."""
+    try:
+        yield
+    except OSError as error:
+        raise ResultError(
+            f"{path}: damaged, a block cannot be read ({error}); run the same command again to continue an "
+            "interrupted run, which replaces damaged parts, or compute a finished result afresh"
+        ) from error
+
+
+def _existing(path: Path, file: h5py.File) -> Existing:
     provenance = read_root(file)
     assert provenance is not None  # open_checked has looked
-    manifest = Manifest.from_provenance(provenance, tuple(file["sample"][:].tolist()))
-    return Existing(manifest, provenance["end"] is not None, np.asarray(file["status"][:], dtype=np.int8))
+    finished = provenance["end"] is not None
+    with reading(path):
+        manifest = Manifest.from_provenance(provenance, tuple(file["sample"][:].tolist()))
+        # The master shows damaged shards too; they are found one by one when the journal is read.
+        status = np.asarray(file["status"][:] if finished else [], dtype=np.int8)
+    return Existing(manifest, finished, status)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from distverify.runtime.work import STATUS_MEANINGS, Payload, WorkUnit
 
 _log = logging.getLogger(__name__)
 _MANIFEST_NAME = "manifest.json"
-_OURS = (_MANIFEST_NAME, LOCK_NAME, "*.h5", "*.h5.bad", "*.tmp")
+_OURS = ("*.tmp", "*.h5.bad", "*.h5", _MANIFEST_NAME, LOCK_NAME)
 # The master is rewritten when units are split; at most this share of the time goes into it.
 _MASTER_SHARE = 0.05
 
@@ -114,8 +115,6 @@ class Journal:
             )  # left by a crash after the last step, or before the first of a retry
             if not (retry_failed and existing.failed):
                 return cls._of_finished(output, parts, lock, manifest, existing)
-            _write_manifest(parts, manifest)
-            _link(output, parts / BASE_NAME)
         elif overwrite:
             _clear(parts, keep_lock=True)
         elif (parts / _MANIFEST_NAME).exists():
@@ -126,7 +125,9 @@ class Journal:
             existing is not None
         ):  # a master whose folder is gone: nothing to continue, but not to be lost unseen
             _refuse_difference(manifest, existing.manifest, output, "the interrupted run")
-        _write_manifest(parts, manifest)
+        write_text_atomically(parts / _MANIFEST_NAME, manifest.to_json())
+        if existing is not None and existing.finished:
+            _link(output, parts / BASE_NAME)
         return cls._resumed(output, parts, lock, manifest, retry_failed)
 
     @classmethod
@@ -157,7 +158,7 @@ class Journal:
         return journal
 
     def pending(self, units: list[WorkUnit]) -> list[WorkUnit]:
-        """What of ``units`` is not committed, in order; one that is committed in part gives its missing blocks."""
+        """What of ``units`` is not committed, in order; of one committed in part the missing blocks."""
         return self._coverage.missing(units)
 
     def status_counts(self) -> dict[str, int]:
@@ -272,10 +273,6 @@ def _refuse_difference(this: Manifest, other: Manifest, output: Path, name: str)
         )
 
 
-def _write_manifest(parts: Path, manifest: Manifest) -> None:
-    write_text_atomically(parts / _MANIFEST_NAME, manifest.to_json())
-
-
 def _link(output: Path, base: Path) -> None:
     """Give the finished file a second name among the shards, so that readers never miss it."""
     try:
@@ -289,15 +286,14 @@ def _link(output: Path, base: Path) -> None:
 
 def _clear(parts: Path, *, keep_lock: bool = False) -> None:
     """Remove what is ours; a file of somebody else stays, and so does the folder then."""
-    # The manifest goes last but for the lock: without it shards would be nobody's.
-    names = [p for pattern in reversed(_OURS) for p in parts.glob(pattern)]
+    # In this order: shards without a manifest would be nobody's, and the lock guards all of it.
+    names = [p for pattern in _OURS for p in parts.glob(pattern)]
     try:
         for path in names:
             if not (keep_lock and path.name == LOCK_NAME):
                 path.unlink(missing_ok=True)
-        if not keep_lock and not any(parts.iterdir()):
-            parts.rmdir()
     except OSError as error:
-        raise ResultError(
-            f"{parts}: cannot be removed ({error.strerror}); remove the folder by hand"
-        ) from error
+        raise ResultError(f"{parts}: cannot be removed ({error.strerror}); remove it by hand") from error
+    if not keep_lock:
+        with suppress(OSError):  # not empty: somebody's file, or the next driver's lock
+            parts.rmdir()

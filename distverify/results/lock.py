@@ -58,8 +58,8 @@ class DriverLock:
                 os.close(fd)
                 raise ResultError(
                     f"{folder}: its file system cannot lock files ({error.strerror}), so a second run on "
-                    "the same output could not be kept out; choose an output on a local disk, or mount the share with "
-                    "locks (NFS: version 4, or a running lockd; Lustre: option flock)"
+                    "the same output could not be kept out; choose one on a local disk, or mount the share "
+                    "with locks (NFS: version 4, or a running lockd; Lustre: option flock)"
                 ) from error
 
     def _is_current(self, fd: int) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from distverify.errors import ResultError
 from distverify.results.hulls import hull_blocks
-from distverify.results.identify import open_checked
+from distverify.results.identify import open_checked, reading
 from distverify.results.schema import COORDINATES
 from distverify.results.summary import Summary, summarise
 from distverify.runtime.work import STATUS_MEANINGS
@@ -162,7 +162,7 @@ class Result(Mapping[str, NDArray[Any]]):
                     f"{self.path}: {self._no_array('jacobian_lower')}; compute it (--compute jacobian)"
                 )
             lower, upper = (np.empty(file["jacobian_lower"].shape[1:]) for _ in range(2))
-            with _reading(self.path):
+            with reading(self.path):
                 for eps, rows, lo, hi in hull_blocks(file["jacobian_lower"], file["jacobian_upper"]):
                     lower[eps, rows], upper[eps, rows] = lo, hi
         return lower, upper
@@ -228,30 +228,12 @@ class Result(Mapping[str, NDArray[Any]]):
     def _array(self, file: h5py.File, name: str, where: Any = ()) -> NDArray[Any]:
         if name not in file:
             raise ResultError(f"{self.path}: {self._no_array(name)}")
-        with _reading(self.path):
+        with reading(self.path):
             values = np.asarray(file[name][where])
         return np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
 
     def _no_array(self, name: str) -> str:
         return f"no array {name!r}; there are {', '.join(self)}"
-
-
-class _reading:
-    """Turns errors of reading data (damaged blocks) into a ResultError."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError):
-            raise ResultError(
-                f"{self._path}: damaged, a block cannot be read ({error}); compute it again"
-            ) from error
 
 
 def open_result(path: str | os.PathLike[str]) -> Result:

@@ -81,8 +81,9 @@ def find_shards(folder: Path, manifest: Manifest) -> tuple[list[Shard], list[str
             shards.append(_verified(path, manifest))
         except (ResultError, OSError, KeyError, ValueError, RuntimeError) as error:
             os.replace(path, path.with_name(path.name + ".bad"))
+            reason = error if isinstance(error, ResultError) else f"damaged ({error})"
             problems.append(
-                f"{path.name}: {error}; moved aside as {path.name}.bad, its samples are computed again"
+                f"{path.name}: {reason}; moved aside as {path.name}.bad, its samples are computed again"
             )
     return sorted(shards, key=lambda s: (s.attempt, s.unit)), problems
 
