@@ -88,6 +88,11 @@ class Scheduler:
         """Nothing is in flight, and nothing waits (or nothing will be begun any more)."""
         return not self._running and (self._stopping or not self._queue)
 
+    @property
+    def stopping(self) -> bool:
+        """No further unit will be begun."""
+        return self._stopping
+
     def stop(self) -> None:
         """Begin no further unit; those in flight finish."""
         self._stopping = True

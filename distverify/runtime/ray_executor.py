@@ -142,6 +142,7 @@ class _DriverLoop:
         self._payloads: dict[int, Any] = {}  # worker -> reference of its unit's payload
         self._slots = 0
         self._slots_seen = -math.inf
+        self._raylet = ""  # socket of the Ray process on this machine
         self._reported = WorkersChanged(alive=0, starting=0)
         # Put once; every actor reads the arrays in its node's shared memory, which takes contiguous ones
         # only.
@@ -153,10 +154,16 @@ class _DriverLoop:
     def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
         yield self._reported
         self._check_capacity()
+        here = ray.get_runtime_context().get_node_id()
+        self._raylet = next(n["RayletSocketName"] for n in _nodes_alive() if n["NodeID"] == here)
         while True:
             if should_stop():
                 self._scheduler.stop()
             if self._scheduler.finished:
+                return
+            if self._scheduler.stopping and not _answers(self._raylet):
+                # A SIGTERM to the process group, or to the batch job, ended Ray as well. Units in flight are
+                # lost; waiting for them, Ray would end this process after a minute.
                 return
             yield from self._kill_overdue()
             self._start_workers()
@@ -180,6 +187,8 @@ class _DriverLoop:
 
     def _start_workers(self) -> None:
         now = time.monotonic()
+        if self._scheduler.stopping:
+            return
         if now - self._slots_seen >= POLL_SECONDS:
             self._slots = sum(int(n["Resources"].get("CPU", 0.0) / self._cpus + 1e-9) for n in _nodes_alive())
             self._slots_seen = now
@@ -270,6 +279,15 @@ def _nodes_alive() -> list[dict[str, Any]]:
 
 def _gone(node: str) -> bool:
     return all(alive["NodeID"] != node for alive in _nodes_alive())
+
+
+def _answers(unix_socket: str) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(unix_socket)
+        except OSError:
+            return False
+    return True
 
 
 def _reason(error: RayError) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, Job, Payload, SampleResult, WorkUnit
+from distverify.analysis.sample import SampleResult
+from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, Job, Payload, WorkUnit
 
 # Set by the worker for every sample, whatever the analysis computes.
 RESERVED = ("status", "message", "seconds", "label")
@@ -121,7 +122,7 @@ def _checked(job: Job, result: SampleResult) -> tuple[int, str, dict[str, Any]]:
 
 @contextmanager
 def _machine_lock() -> Iterator[None]:
-    """A lock that this user's workers on a machine share. It only saves time: failing to get it is no error."""
+    """A lock that this user's workers on a machine share. It only saves time: not to get it is no error."""
     folder = Path(tempfile.gettempdir()) / f"distverify-{os.getuid()}"
     lock = FileLock(folder / "warm_up.lock", timeout=_LONGEST_WARM_UP)
     try:

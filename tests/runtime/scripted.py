@@ -97,7 +97,7 @@ def slow(net: Network, x: np.ndarray, label: int, index: int, settings: Settings
 
 
 class Recorded:
-    """Appends "pid index" to a file before each sample, then sleeps: what is computed twice can be counted."""
+    """Appends "pid index" to a file before each sample, then sleeps: what is computed twice counts."""
 
     def __init__(self, path: Path, seconds: float) -> None:
         self.path = path
@@ -120,9 +120,26 @@ def sharing(net: Network, x: np.ndarray, label: int, index: int, settings: Setti
     """Reports as "predicted" whether weights and inputs are read where the object store holds them."""
     weight = net.nodes[1].terms[0].operator.weight  # type: ignore[union-attr]
     read_only = not net.buffer.flags.writeable and not x.flags.writeable
-    borrowed = not net.buffer.flags.owndata and not x.flags.owndata and np.shares_memory(weight, net.buffer)
-    aligned = net.buffer.ctypes.data % 64 == 0
-    return {"logits": net(x)[0], "predicted": int(read_only and borrowed and aligned), "radius": 0.0}
+    borrowed = not net.buffer.flags.owndata and not x.flags.owndata
+    in_place = np.shares_memory(weight, net.buffer) and net.buffer.ctypes.data % 64 == 0
+    shared = int(read_only and borrowed and in_place)
+    return {"logits": net(x)[0], "predicted": shared, "radius": 0.0}
+
+
+class Unreadable:
+    """An analysis that can be sent, but not received: as where a node lacks a package."""
+
+    def __call__(
+        self, net: Network, x: np.ndarray, label: int, index: int, settings: Settings
+    ) -> dict[str, Any]:
+        return {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_not_installed, ())
+
+
+def _not_installed() -> None:
+    raise ModuleNotFoundError("no such analysis")
 
 
 def warm_up_raises() -> None:

@@ -1,0 +1,263 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distverify.errors import ExecutorError, SettingsError
+from distverify.runtime.ray_executor import RayExecutor
+from distverify.runtime.serial import SerialExecutor
+from distverify.runtime.work import FAILED, TIMED_OUT, Payload, UnitDone, UnitLost, WorkersChanged
+from tests.runtime import scripted
+
+ray = pytest.importorskip("ray")
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module")
+def local_ray() -> Iterator[str]:
+    """A Ray with two CPUs that executors find connected, and its address."""
+    ray.init(address="local", include_dashboard=False, num_cpus=2, log_to_driver=False, logging_level="ERROR")
+    yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+def never() -> bool:
+    return False
+
+
+def serial(analyse: object) -> Payload:
+    return scripted.results(list(SerialExecutor().run(scripted.job(analyse), scripted.units(24), never)))
+
+
+def assert_equal_bits(ours: Payload, truth: Payload, rows: np.ndarray | slice = slice(None)) -> None:
+    for name in ("logits", "predicted", "radius", "status", "label"):
+        assert ours[name][rows].tobytes() == truth[name][rows].tobytes()
+    assert ours["message"][rows].tolist() == truth["message"][rows].tolist()
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize("analyse", [scripted.logits, scripted.poison])
+def test_results_are_bit_equal_to_the_serial_executor(analyse):
+    events = list(RayExecutor().run(scripted.job(analyse), scripted.units(4), never))
+    assert events[0] == WorkersChanged(alive=0, starting=0)
+    assert_equal_bits(scripted.results(events), serial(analyse))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_weights_and_inputs_are_read_where_the_object_store_holds_them():
+    strided = np.random.default_rng(0).normal(size=(scripted.SAMPLES, 12))[:, ::2]
+    job = scripted.job(scripted.sharing, inputs=strided)
+    payload = scripted.results(list(RayExecutor().run(job, scripted.units(8), never)))
+    assert payload["message"].tolist() == [""] * scripted.SAMPLES
+    assert payload["predicted"].tolist() == [1] * scripted.SAMPLES
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_sample_that_always_ends_its_worker_is_given_up_and_the_others_are_kept():
+    events = list(RayExecutor().run(scripted.job(scripted.crash), scripted.units(8), never))
+    payload = scripted.results(events)
+    assert np.flatnonzero(payload["status"] == FAILED).tolist() == [5]
+    assert payload["message"][5].startswith("given up after 3 workers were lost on it (the worker process")
+    assert_equal_bits(payload, serial(scripted.logits), np.arange(scripted.SAMPLES) != 5)
+    assert sum(isinstance(e, UnitLost) for e in events) == 3 + 2  # 8, 4, 2, and twice alone
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_sample_that_hangs_is_timed_out_and_its_neighbours_are_kept():
+    begin = time.monotonic()
+    events = list(RayExecutor(time_limit=1.0).run(scripted.job(scripted.hang), scripted.units(8), never))
+    payload = scripted.results(events)
+    assert np.flatnonzero(payload["status"] == TIMED_OUT).tolist() == [5]
+    assert payload["message"][5] == "stopped after the time limit of 1 s"
+    assert_equal_bits(payload, serial(scripted.logits), np.arange(scripted.SAMPLES) != 5)
+    assert time.monotonic() - begin < 30.0
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_killed_worker_costs_one_unit(tmp_path):
+    analyse = scripted.Recorded(tmp_path / "computed", seconds=0.25)
+    events, victim = [], None
+    run = RayExecutor(max_actors=2).run(scripted.job(analyse), scripted.units(4), never)
+    for event in run:
+        events.append(event)
+        if isinstance(event, UnitDone) and victim is None:
+            victim, _ = analyse.lines()[-1]
+            os.kill(victim, signal.SIGKILL)
+    assert_equal_bits(scripted.results(events), serial(scripted.logits))
+    lost = [e.unit for e in events if isinstance(e, UnitLost)]
+    assert len(lost) == 1
+    times = Counter(index - 100 for _, index in analyse.lines())
+    assert set(times) == set(range(scripted.SAMPLES))
+    again = {i for i, n in times.items() if n > 1}
+    assert again <= set(range(lost[0].start, lost[0].stop))
+    assert max(times.values()) == 2
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_should_stop_keeps_units_in_flight_and_begins_no_other():
+    stop, events, begin = [], [], 0.0
+    for event in RayExecutor().run(scripted.job(scripted.slow), scripted.units(2), lambda: bool(stop)):
+        events.append(event)
+        if isinstance(event, UnitDone) and not stop:
+            stop.append(True)
+            begin = time.monotonic()
+    done = [e for e in events if isinstance(e, UnitDone)]
+    assert 1 <= len(done) <= 3  # the one that was seen, and one in flight on each of two workers
+    assert time.monotonic() - begin < 2.0
+    assert all((e.payload["status"] != FAILED).all() for e in done)
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_should_stop_before_anything_began():
+    assert list(RayExecutor().run(scripted.job(scripted.slow), scripted.units(2), lambda: True)) == [
+        WorkersChanged(alive=0, starting=0)
+    ]
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_a_consumer_that_leaves_ends_the_actors(tmp_path):
+    analyse = scripted.Recorded(tmp_path / "computed", seconds=0.3)
+    run = RayExecutor().run(scripted.job(analyse), scripted.units(1), never)
+    next(e for e in run if isinstance(e, UnitDone))
+    run.close()
+    time.sleep(1.0)
+    assert not any(_alive(pid) for pid, _ in analyse.lines())
+    assert ray.is_initialized()
+
+
+@pytest.mark.usefixtures("local_ray")
+@pytest.mark.parametrize(
+    ("warm_up", "reason"),
+    [
+        (scripted.warm_up_raises, "ImportError: no kernels here"),
+        (scripted.warm_up_exits, "the worker process died"),
+    ],
+)
+def test_actors_that_cannot_start_end_the_run(warm_up, reason):
+    job = scripted.job(scripted.logits, warm_up)
+    with pytest.raises(ExecutorError, match=rf"no worker can start: \d attempts in a row failed \({reason}"):
+        list(RayExecutor().run(job, scripted.units(8), never))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_an_actor_whose_job_cannot_be_read_names_the_error():
+    job = scripted.job(scripted.Unreadable())
+    with pytest.raises(ExecutorError, match=r"no worker can start: .*ModuleNotFoundError: no such analysis"):
+        list(RayExecutor().run(job, scripted.units(8), never))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_more_cpus_than_any_node_has():
+    with pytest.raises(ExecutorError, match=r"cpus_per_actor: got 64, but the largest node .* has 2 CPUs"):
+        list(RayExecutor(cpus_per_actor=64).run(scripted.job(scripted.logits), scripted.units(8), never))
+
+
+@pytest.mark.usefixtures("local_ray")
+def test_driver_overhead_per_unit():
+    samples = 300
+    job = scripted.job(scripted.logits, samples=samples)
+    arrivals = []
+    for event in RayExecutor().run(job, scripted.units(1, samples), never):
+        if isinstance(event, UnitDone):
+            arrivals.append(time.perf_counter())
+    overhead = (arrivals[-1] - arrivals[0]) / (samples - 1)
+    assert len(arrivals) == samples
+    print(f"driver overhead: {overhead * 1e3:.2f} ms per unit")
+    assert overhead < 0.02  # ten times what was measured: the machine may be busy
+
+
+def test_another_address_than_the_one_connected(local_ray):
+    with pytest.raises(ExecutorError, match=f"got 'other:6379', but Ray is connected to {local_ray}"):
+        list(RayExecutor("other:6379").run(scripted.job(scripted.logits), scripted.units(8), never))
+
+
+def test_an_existing_ray_is_used_and_left_running(local_ray):
+    script = (
+        "from distverify.runtime.ray_executor import RayExecutor\n"
+        "from tests.runtime import scripted\n"
+        f"run = RayExecutor({local_ray!r}).run(scripted.job(scripted.logits), scripted.units(8), bool)\n"
+        "events = list(run)\n"
+        "print(scripted.results(events)['status'].tolist())\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == f"{serial(scripted.logits)['status'].tolist()}\n"
+    assert ray.nodes()[0]["Alive"]
+
+
+def test_a_ray_of_its_own_is_quiet_and_ends_with_the_run():
+    # In a process of its own: Ray reads its environment once, and one process cannot hold two.
+    script = (
+        "import signal\n"
+        "from distverify.runtime.ray_executor import RayExecutor\n"
+        "from tests.runtime import scripted\n"
+        "def handler(*_): pass\n"
+        "signal.signal(signal.SIGTERM, handler)\n"
+        "events = []\n"
+        "for event in RayExecutor().run(scripted.job(scripted.crash), scripted.units(8), lambda: False):\n"
+        "    assert signal.getsignal(signal.SIGTERM) is handler\n"
+        "    events.append(event)\n"
+        "import ray\n"
+        "assert not ray.is_initialized()\n"
+        "print(scripted.results(events)['status'].tolist())\n"
+    )
+    ran = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=120, check=False,
+        env={k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
+    )  # fmt: skip
+    assert (ran.returncode, ran.stderr) == (0, "")
+    expected = serial(scripted.logits)["status"]
+    expected[5] = FAILED
+    assert ran.stdout == f"{expected.tolist()}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"cpus_per_actor": 0}, "cpus_per_actor: got 0; give a positive number"),
+        ({"cpus_per_actor": 1.5}, "cpus_per_actor: got 1.5; above 1 Ray takes whole numbers only"),
+        ({"max_actors": 0}, "max_actors: got 0; give at least 1"),
+        ({"time_limit": 0.0}, "time_limit: got 0.0; give a positive number of seconds"),
+        ({"time_limit": float("nan")}, "time_limit: got nan"),
+    ],
+)
+def test_numbers_out_of_range(arguments, message):
+    with pytest.raises(SettingsError, match=message):
+        RayExecutor(**arguments)
+
+
+def test_addresses_that_lead_nowhere(monkeypatch):
+    if ray.is_initialized():
+        ray.shutdown()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, but nobody listens
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        for given in (address, None):
+            run = RayExecutor(given).run(scripted.job(scripted.logits), scripted.units(8), never)
+            with pytest.raises(ExecutorError, match=f"nothing answers at '{address}'.*`ray start --head`"):
+                next(run)
+    run = RayExecutor("ray://head:10001").run(scripted.job(scripted.logits), scripted.units(8), never)
+    with pytest.raises(ExecutorError, match="address: got 'ray://head:10001'; give host:port of the head"):
+        next(run)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:
+        return False
