@@ -107,7 +107,7 @@ def certified_radius(
     rows = margin_rows(outputs, label, chosen)
 
     def margins(eps: float) -> Floats:
-        lower, _ = crown.row_bounds(enclose(network, Ball(centre, eps, norm, clip), layer_bounds), rows)
+        lower, _ = crown.row_bounds(enclose(network, Ball(centre, eps, norm, clip), layer_bounds).reduced, rows)
         return np.where(np.isnan(lower), -np.inf, lower)
 
     at_centre = margins(0.0)

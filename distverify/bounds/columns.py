@@ -1,13 +1,12 @@
 """Jacobian bounds by pushing columns forward: the recursion that `linear` and `recurjac` share.
 
-Y(node), float64 [K, size], is the derivative of K output rows with respect to a node's value. It is bounded at every
-activation in reverse topological order, then at the input: unit columns start at the node and move through the graph towards
-the output; each activation replaces its products g Y by lines in Y, which the bounds found so far make valid (MATH: RecurJac,
-Zhang et al., AAAI 2019, section 3; chords: Shi et al., NeurIPS 2022). All columns, all K rows and both sides move side by
-side in one matrix product per operator.
+Y(group), float64 [K, n], is the derivative of K output rows with respect to the members of a group of the reduced network. It is
+bounded from the last group back to the input: unit columns start at the group and move forward to the output; each group on the way
+replaces its products g Y by lines in Y, which the bounds found so far make valid (RecurJac, Zhang et al., AAAI 2019,
+section 3; chords: Shi et al., NeurIPS 2022). All columns, all K rows and both sides move side by side in one product per edge.
 
-Rounding: where |Y_i| <= psi_i, rounding of a product W B moves the bound by at most gamma_n (psi' |W|) |B| with psi' that of the
-next node; the row vectors psi' |W| are made once per node.
+Rounding: where |Y_i| <= psi_i, rounding of a product W B moves the bound by at most gamma_n (psi' |W|) |B|, with psi' that of the
+group the product leads to; the row vectors psi' |W| are made once per edge.
 """
 
 from __future__ import annotations
@@ -16,18 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.bounds.enclosure import Enclosure
+from distverify.bounds.reduced import Floats
 from distverify.kernels.products import add_loss, contract_columns, fill_product_lines, scale_columns
-from distverify.network.graph import ActivationNode, InputNode, LinearNode
+from distverify.network.graph import ActivationNode, LinearNode, Network
 
-Floats = NDArray[np.float64]
-_Columns = NDArray[np.float64]  # [n, K or 1, 2 or 1, r]
-
-# Columns in flight per block: small enough for a core's second-level cache to help, large enough for the matrix product.
+# Columns in flight per block: large enough for the matrix products, small enough not to crowd the caches.
 DEFAULT_BLOCK_BYTES = 48 * 2**20
+_NOTHING = np.zeros((0, 0))
+_NO_COLUMNS = np.zeros((0, 1, 1, 0))
 
 
 class ColumnPush:
-    """Bounds of the rows' derivatives with respect to every node, found by :meth:`bound`.
+    """Bounds of the rows' derivatives with respect to every group, found by :meth:`bound`.
 
     Parameters
     ----------
@@ -43,184 +42,146 @@ class ColumnPush:
     def __init__(
         self, enclosure: Enclosure, rows: Floats, *, chord: bool, block_bytes: int = DEFAULT_BLOCK_BYTES
     ) -> None:
-        self.enclosure = enclosure
-        self.network = enclosure.network
+        self.reduced = enclosure.reduced
         self.rounding = enclosure.rounding
         self.rows = np.ascontiguousarray(rows, dtype=np.float64)
         self.chord = chord
         self.block_bytes = block_bytes
-        self._consumers = self.network.consumers()
-        self._last_use = [max(c, default=i) for i, c in enumerate(self._consumers)]
+        groups = self.reduced.groups
+        self._gamma = self.rounding.gamma(self.reduced.terms)
         self._lines: dict[int, tuple[NDArray[np.int64], Floats, Floats, Floats, Floats]] = {}
-        # psi[node] bounds |Y(node)|; loss[node] is what a unit coefficient at the node loses in the products that read it.
         self._psi: dict[int, Floats] = {}
-        self._loss: dict[int, Floats] = {}
+        # What a unit coefficient of a group's member loses in the products that read it, and in `weight` in scaling too.
+        self._loss = {g: np.zeros((self.rows.shape[0], group.magnitude.size)) for g, group in enumerate(groups)}
         self._weight: dict[int, Floats] = {}
-        self._gamma = self.rounding.gamma(sum(n.size for n in self.network.nodes) + len(self.network.nodes))
-        self._output_terms = self._contract_output()
-
-    def _contract_output(self) -> dict[int, tuple[Floats, Floats]]:
-        """Rows of the output with respect to the nodes that it reads, and the loss per unit column there."""
-        node = self.network.nodes[self.network.output]
-        if not isinstance(node, LinearNode):
-            return {self.network.output: (self.rows, np.abs(self.rows) * self.rounding.gamma(node.size))}
-        out: dict[int, tuple[Floats, Floats]] = {}
-        for term in node.terms:
-            pulled = np.ascontiguousarray(term.operator.pull(self.rows))
-            absolute = term.operator.pull_abs(np.abs(self.rows))
-            loss = self.rounding.gamma(term.operator.pull_terms + pulled.shape[1]) * absolute
-            if term.source in out:
-                pulled = pulled + out[term.source][0]
-                loss = loss + out[term.source][1] + self.rounding.unit * np.abs(pulled)
-            out[term.source] = (pulled, loss)
-        return out
+        self._output: dict[int, tuple[Floats, Floats]] = {}
+        assert self.reduced.output is not None
+        absolute = np.abs(self.rows)
+        for g, edge in self.reduced.output.edges.items():
+            pulled = np.ascontiguousarray(edge.pull(self.rows))
+            gamma = self.rounding.gamma(edge.pull_terms + pulled.shape[1] + len(groups))
+            self._output[g] = (pulled, gamma * edge.pull_abs(absolute))
+        self._folded = {g: np.zeros(group.magnitude.size) for g, group in enumerate(groups)}
+        for g, losses in _column_losses(enclosure, self.rows).items():
+            self._folded[g] = losses
+            self._loss[g] += losses
 
     def bound(self) -> tuple[Floats, Floats]:
         """Sound bounds of the rows' derivatives with respect to the input: lower, upper, float64 [K, inputs]."""
-        for index in range(self.network.output, -1, -1):
-            node = self.network.nodes[index]
-            if isinstance(node, LinearNode):
-                self._psi[index] = self._psi_of_linear(index)
-                self._loss[index] = self._product_loss(index)
-                continue
-            if index == self.network.output:
-                lower = upper = self.rows
-            else:
-                lower, upper = self.unit_columns(index)
-            if isinstance(node, InputNode):
-                self._loss[index] = self._product_loss(index)
-                return lower, upper
-            self._fix_lines(index, node, lower, upper)
-        raise AssertionError("a network's first node is its input")
+        for index in range(len(self.reduced.groups) - 1, 0, -1):
+            self._fix_lines(index, *self.unit_columns(index))
+        return self.unit_columns(0)
 
-    def _psi_of_linear(self, index: int) -> Floats:
-        if index == self.network.output:
-            return np.abs(self.rows)
-        total = np.zeros((self.rows.shape[0], self.network.nodes[index].size))
-        for c in self._consumers[index]:
-            node = self.network.nodes[c]
-            if isinstance(node, ActivationNode):
-                glo, ghi = self.enclosure.slopes[c]
-                total += np.maximum(np.abs(glo), np.abs(ghi)) * self._psi[c]
-            elif isinstance(node, LinearNode):
-                for term in node.terms:
-                    if term.source == index:
-                        total += term.operator.pull_abs(self._psi[c])
-        return total * (1.0 + self._gamma)
-
-    def _product_loss(self, index: int) -> Floats:
-        total = np.zeros((self.rows.shape[0], self.network.nodes[index].size))
-        for c in self._consumers[index]:
-            node = self.network.nodes[c]
-            if isinstance(node, LinearNode) and c != self.network.output:
-                gamma = self.rounding.gamma(sum(t.operator.push_terms for t in node.terms) + len(node.terms))
-                for term in node.terms:
-                    if term.source == index:
-                        total += gamma * term.operator.pull_abs(self._psi[c])
-        return total
-
-    def _fix_lines(self, index: int, node: ActivationNode, lower: Floats, upper: Floats) -> None:
+    def _fix_lines(self, index: int, lower: Floats, upper: Floats) -> None:
+        group = self.reduced.groups[index]
         su, cu, sl, cl = (np.empty(lower.shape) for _ in range(4))
-        fill_product_lines(self.chord, *self.enclosure.slopes[index], lower, upper, su, cu, sl, cl)
+        fill_product_lines(self.chord, *group.slopes, lower, upper, su, cu, sl, cl)
         used = ((su != 0) | (sl != 0) | (cu != 0) | (cl != 0)).any(axis=0)
         self._lines[index] = np.flatnonzero(used), su, cu, sl, cl
         self._psi[index] = np.maximum(np.abs(lower), np.abs(upper))
-        self._weight[index] = self.rounding.unit * self._psi[index] + self._product_loss(index)
+        self._weight[index] = self.rounding.unit * self._psi[index] + self._loss[index]
+        affine = group.affine
+        assert affine is not None
+        psi_z = np.maximum(np.abs(group.slopes[0]), np.abs(group.slopes[1])) * self._psi[index]
+        terms = sum(edge.push_terms for edge in affine.edges.values()) + len(affine.edges)
+        for source, edge in affine.edges.items():
+            self._loss[source] += self.rounding.gamma(terms) * edge.pull_abs(psi_z)
 
     def unit_columns(self, index: int) -> tuple[Floats, Floats]:
-        """Bounds of Y(node ``index``), all of its entries: lower, upper float64 [K, size]."""
-        size = self.network.nodes[index].size
-        shape = (self.rows.shape[0], size)
-        lower, upper = np.empty(shape), np.empty(shape)
-        widest = max(n.size for n in self.network.nodes[index:])
-        per_column = 3 * widest * 2 * self.rows.shape[0] * 8
+        """Bounds of Y(group ``index``), all of its entries: lower, upper float64 [K, n]."""
+        size = self.reduced.groups[index].magnitude.size
+        lower, upper = np.empty((self.rows.shape[0], size)), np.empty((self.rows.shape[0], size))
+        passed = sum(g.magnitude.size for g in self.reduced.groups[index + 1 :])
+        widest = max((g.magnitude.size for g in self.reduced.groups[index + 1 :]), default=0)
+        per_column = (passed + widest + 4) * 2 * self.rows.shape[0] * 8
         block = max(16, min(size, self.block_bytes // per_column))
         for start in range(0, size, block):
             stop = min(start + block, size)
-            low, high = self._push(index, start, stop, None)
-            lower[:, start:stop], upper[:, start:stop] = low, high
+            lower[:, start:stop], upper[:, start:stop] = self._push(index, slice(start, stop), _NO_COLUMNS)
         return lower, upper
 
     def merged_columns(self, columns: Floats) -> tuple[Floats, Floats]:
         """Bounds of J[k] @ columns[:, k] for each row k: ``columns`` float64 [inputs, K], result float64 [K] each."""
-        low, high = self._push(0, 0, 1, np.ascontiguousarray(columns[:, :, None, None]))
+        low, high = self._push(0, None, np.ascontiguousarray(columns[:, :, None, None]))
         return low[:, 0], high[:, 0]
 
-    def _push(self, start: int, first: int, last: int, columns: _Columns | None) -> tuple[Floats, Floats]:
-        """Push unit columns first:last of node ``start``, or given ``columns`` [n, K, 1, r], to the output."""
-        nodes = self.network.nodes
-        r = last - first if columns is None else columns.shape[3]
+    def _push(self, start: int, unit: slice | None, columns: NDArray[np.float64]) -> tuple[Floats, Floats]:
+        """Push unit columns ``unit`` of group ``start``, or given ``columns`` [n, K, 1, r], to the output."""
+        r = columns.shape[3] if unit is None else unit.stop - unit.start
         constant = np.zeros((self.rows.shape[0], 2, r))
         error = np.zeros_like(constant)
-        moving: dict[int, tuple[_Columns, NDArray[np.int64] | None]] = {}
-        if columns is not None:
-            moving[start] = columns, None
+        every = np.arange(self.reduced.groups[start].magnitude.size)
+        moving: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
+        if unit is None:
+            moving[start] = columns, every
             add_loss(self._loss[start], columns, error)
-        for index in range(start + 1, self.network.output + 1):
-            node = nodes[index]
-            if isinstance(node, LinearNode) and index == self.network.output:
-                for source, (pulled, loss) in self._output_terms.items():
-                    if source == start and columns is None:
-                        constant += pulled[:, None, first:last]
-                        error += loss[:, None, first:last]
-                    elif source in moving:
-                        value, active = moving[source]
-                        if active is not None:
-                            pulled, loss = np.ascontiguousarray(pulled[:, active]), np.ascontiguousarray(loss[:, active])
-                        contract_columns(pulled, loss, value, constant, error)
-            elif isinstance(node, LinearNode):
-                total = self._through_linear(node, start, first, last, columns, moving)
-                if total is not None:
-                    moving[index] = total, None
-                    if any(isinstance(nodes[c], LinearNode) for c in self._consumers[index]):
-                        add_loss(self._loss[index], total, error)
-            elif isinstance(node, ActivationNode):
-                value = self._at_source(node.source, start, first, last, columns, moving)
-                if value is not None and self._lines[index][0].size > 0:
-                    moving[index] = self._through_activation(index, value, constant, error)
-                    if index == self.network.output:
-                        pulled, loss = self._output_terms[index]
-                        value, active = moving[index]
-                        assert active is not None
-                        contract_columns(
-                            np.ascontiguousarray(pulled[:, active]), np.ascontiguousarray(loss[:, active]), value, constant, error
-                        )
-            for source in node.sources:
-                if self._last_use[source] <= index:
-                    moving.pop(source, None)
+        else:
+            # Unit columns are exact; the edges that they run into carry the rounding of folded products.
+            error += self._folded[start][None, None, unit]
+        for index in range(start + 1, len(self.reduced.groups)):
+            self._through_group(index, start, unit, moving, constant, error)
+        for source, (pulled, loss) in self._output.items():
+            if source == start and unit is not None:
+                constant += pulled[:, None, unit]
+                error += loss[:, None, unit]
+            elif source in moving:
+                value, active = moving[source]
+                if active.size < pulled.shape[1]:
+                    pulled, loss = np.ascontiguousarray(pulled[:, active]), np.ascontiguousarray(loss[:, active])
+                contract_columns(pulled, loss, value, constant, error)
         error *= 1.001  # the error terms' own rounding
-        lower, upper = self.rounding.outward(constant[:, 1] - error[:, 1], constant[:, 0] + error[:, 0])
-        return lower, upper
+        return self.rounding.outward(constant[:, 1] - error[:, 1], constant[:, 0] + error[:, 0])
 
-    def _at_source(
-        self, source: int, start: int, first: int, last: int, columns: _Columns | None,
-        moving: dict[int, tuple[_Columns, NDArray[np.int64] | None]],
-    ) -> _Columns | None:  # fmt: skip
-        if source == start and columns is None:
-            return np.eye(self.network.nodes[start].size, last - first, -first)[:, None, None, :]
-        return moving[source][0] if source in moving else None
-
-    def _through_linear(
-        self, node: LinearNode, start: int, first: int, last: int, columns: _Columns | None,
-        moving: dict[int, tuple[_Columns, NDArray[np.int64] | None]],
-    ) -> _Columns | None:  # fmt: skip
-        total: _Columns | None = None
-        for term in node.terms:
-            if term.source == start and columns is None:
-                pushed = term.operator.columns(first, last)[:, None, None, :]
-            elif term.source in moving:
-                value, active = moving[term.source]
-                flat = term.operator.push(value.reshape(value.shape[0], -1), active)
-                pushed = flat.reshape(node.size, *value.shape[1:])
-            else:
-                continue
-            total = pushed if total is None else np.ascontiguousarray(total + pushed)
-        return total
-
-    def _through_activation(
-        self, index: int, value: _Columns, constant: Floats, error: Floats
-    ) -> tuple[_Columns, NDArray[np.int64]]:
+    def _through_group(
+        self, index: int, start: int, unit: slice | None,
+        moving: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]], constant: Floats, error: Floats,
+    ) -> None:  # fmt: skip
+        affine = self.reduced.groups[index].affine
         active, su, cu, sl, cl = self._lines[index]
-        out = np.empty((active.size, self.rows.shape[0], 2, value.shape[3]))
-        scale_columns(value, active, su, cu, sl, cl, self._weight[index], self._gamma, out, constant, error)
-        return out, active
+        assert affine is not None
+        if active.size == 0:
+            return
+        shared, total = _NOTHING, None
+        for source, edge in affine.edges.items():
+            if source == start and unit is not None:
+                shared = edge.columns(unit)
+            elif source in moving:
+                value, rows = moving[source]
+                flat = value.reshape(value.shape[0], -1)
+                total = edge.push(flat, rows, None if total is None else total)
+        if total is None and shared.size == 0:
+            return
+        r = constant.shape[2]
+        # Columns that the caller gave are one for both sides until the first group.
+        arrived = _NO_COLUMNS if total is None else total.reshape(total.shape[0], self.rows.shape[0], -1, r)
+        out = np.empty((active.size, self.rows.shape[0], 2, r))
+        scale_columns(shared, arrived, active, su, cu, sl, cl, self._weight[index], self._gamma, out, constant, error)
+        moving[index] = out, active
+
+
+def _column_losses(enclosure: Enclosure, rows: Floats) -> dict[int, Floats]:
+    """For each group, how much rounding in folded products may change the rows' derivatives: float64 [n].
+
+    A product error that changes the derivative of node r's values with respect to a member by a vector d changes the rows'
+    derivative by Y(r) . d, and |Y(r) . d| <= ||Y(r)||_2 ||d||_2; ||Y(r)||_2 is bounded by products of spectral norms.
+    """
+    norms = _derivative_norms(enclosure.network, enclosure.slopes, float(np.linalg.norm(rows, axis=1).max()))
+    total: dict[int, Floats] = {}
+    for node, group, losses in enclosure.reduced.column_losses:
+        total[group] = total.get(group, 0.0) + norms[node] * losses
+    return total
+
+
+def _derivative_norms(network: Network, slopes: dict[int, tuple[Floats, Floats]], rows: float) -> list[float]:
+    """Bounds of ||Y(node)||_2 over the region for every node, for output rows of 2-norm at most ``rows``."""
+    norms = [0.0] * len(network.nodes)
+    norms[network.output] = rows
+    for index in range(network.output, 0, -1):
+        node = network.nodes[index]
+        if isinstance(node, LinearNode):
+            for term in node.terms:
+                norms[term.source] += norms[index] * term.operator.norm
+        elif isinstance(node, ActivationNode):
+            glo, ghi = slopes[index]
+            norms[node.source] += norms[index] * float(np.maximum(np.abs(glo), np.abs(ghi)).max())
+    return norms

@@ -1,43 +1,45 @@
-"""CROWN: linear bounds of rows of the network, pulled back to the input.
+"""CROWN: linear bounds of rows of the network, pulled back to the input through the reduced network.
 
-Sources: Zhang et al., NeurIPS 2018 (arXiv 1811.00866), on any directed acyclic graph; rounding terms: with |a_j| <= alpha_j
-over the region, the rounding of a product A W moves the bound A W a by at most gamma_n |A| (|W| alpha).
+Source: Zhang et al., NeurIPS 2018 (arXiv 1811.00866), on any directed acyclic graph. Rounding terms: with |a_j| <= alpha_j over the
+region, the rounding of a product A W moves the bound of A W a by at most gamma_n |A| (|W| alpha).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
-from numpy.typing import NDArray
 
+from distverify.bounds.interval import midpoint_radius
+from distverify.bounds.reduced import Affine, Floats, Reduced
 from distverify.kernels.crown import add_bias, relax_rows
+from distverify.kernels.sums import abs_sums
 from distverify.kernels.support import fill_support
-from distverify.network.graph import InputNode, LinearNode
-
-if TYPE_CHECKING:
-    from distverify.bounds.enclosure import Enclosure
-
-Floats = NDArray[np.float64]
 
 
-def node_bounds(enclosure: Enclosure, target: int) -> tuple[Floats, Floats]:
-    """Bounds of every value of linear node ``target`` over the region, float64 [size] each; NaN where they overflow."""
-    node = enclosure.network.nodes[target]
-    assert isinstance(node, LinearNode)
-    pull = _Pull(enclosure, target, node.size)
-    pull.constant += np.concatenate([node.bias, node.bias])
-    for term in node.terms:
-        pull.add(term.source, term.operator.rows(0, node.size))
-    return pull.finish(target - 1)
+def affine_bounds(reduced: Reduced, affine: Affine) -> tuple[Floats, Floats]:
+    """Bounds of an affine function of the groups over the region: lower, upper float64 [n]; NaN where they overflow."""
+    pull = _Pull(reduced, affine.constant.size)
+    # The sums that later groups add to these rows round them too.
+    error = affine.error + reduced.rounding.gamma(len(reduced.groups)) * affine.size
+    pull.constant += np.concatenate([affine.constant, affine.constant])
+    pull.error += np.concatenate([error, error])
+    for group, edge in affine.edges.items():
+        pull.start(group, edge.weight)
+    return pull.finish()
 
 
-def row_bounds(enclosure: Enclosure, rows: Floats) -> tuple[Floats, Floats]:
+def row_bounds(reduced: Reduced, rows: Floats) -> tuple[Floats, Floats]:
     """Bounds of ``rows @ f(x)`` over the region; ``rows`` float64 [K, outputs], result float64 [K] each."""
-    output = enclosure.network.output
-    pull = _Pull(enclosure, output, rows.shape[0])
-    pull.add(output, np.ascontiguousarray(rows, dtype=np.float64))
-    return pull.finish(output)
+    output = reduced.output
+    assert output is not None
+    absolute = np.abs(rows)
+    gamma = reduced.rounding.gamma(output.constant.size)
+    combined = Affine(
+        {group: type(edge)(rows @ edge.weight) for group, edge in output.edges.items()},
+        rows @ output.constant,
+        absolute @ (output.error + gamma * output.size),
+        absolute @ output.size,
+    )
+    return affine_bounds(reduced, combined)
 
 
 class _Pull:
@@ -46,84 +48,74 @@ class _Pull:
     Until the first activation both halves are the same and only one is kept.
     """
 
-    def __init__(self, enclosure: Enclosure, target: int, half: int) -> None:
-        self.enclosure = enclosure
+    def __init__(self, reduced: Reduced, half: int) -> None:
+        self.reduced = reduced
         self.half = half
         self.rows: dict[int, Floats] = {}
         self.constant = np.zeros(2 * half)
         self.error = np.zeros(2 * half)
-        nodes = enclosure.network.nodes[: target + 1]
-        # Every sum of intercepts over the whole network has at most this many terms.
-        self.gamma = enclosure.rounding.gamma(sum(n.size for n in nodes) + len(nodes))
+        self.gamma = reduced.rounding.gamma(reduced.terms)
 
-    def add(self, node: int, rows: Floats) -> None:
-        """Add ``rows`` to the coefficients of ``node``."""
-        if node not in self.rows:
-            self.rows[node] = rows
-            return
-        known = self.rows[node]
-        if known.shape[0] != rows.shape[0]:
-            known, rows = (r if r.shape[0] == 2 * self.half else np.concatenate([r, r]) for r in (known, rows))
-        total = known + rows
-        loss = self.enclosure.rounding.unit * (np.abs(total) @ self.enclosure.magnitude(node))
-        self.error += loss if loss.size == self.error.size else np.concatenate([loss, loss])
-        self.rows[node] = total
+    def start(self, group: int, rows: Floats) -> None:
+        self.rows[group] = rows
 
-    def finish(self, start: int) -> tuple[Floats, Floats]:
-        """Pull everything from node ``start`` down to the input, and take the extremes over the region."""
-        nodes = self.enclosure.network.nodes
+    def finish(self) -> tuple[Floats, Floats]:
+        """Pull everything down to the input, and take the extremes over the region."""
         with np.errstate(invalid="ignore", over="ignore"):
-            for index in range(start, -1, -1):
-                if index not in self.rows:
-                    continue
-                rows = self.rows.pop(index)
-                node = nodes[index]
-                if isinstance(node, LinearNode):
-                    self._through_linear(node, rows)
-                elif isinstance(node, InputNode):
-                    self._at_input(rows)
-                else:
-                    self._through_activation(index, rows)
+            for index in range(len(self.reduced.groups) - 1, 0, -1):
+                if index in self.rows:
+                    self._through_group(index, self.rows.pop(index))
+            if 0 in self.rows:
+                self._at_input(self.rows.pop(0))
             # The error terms' own rounding, far below one in a thousand.
             error = self.error * 1.001
-            lower, upper = self.constant[self.half :] - error[self.half :], self.constant[: self.half] + error[: self.half]
-            return self.enclosure.rounding.outward(lower, upper)
+            half = self.half
+            return self.reduced.rounding.outward(self.constant[half:] - error[half:], self.constant[:half] + error[:half])
 
-    def _through_linear(self, node: LinearNode, rows: Floats) -> None:
-        rounding = self.enclosure.rounding
-        weight = np.zeros(node.size)
-        for term in node.terms:
-            magnitude = self.enclosure.magnitude(term.source)[:, None]
-            weight += rounding.gamma(term.operator.pull_terms) * term.operator.push_abs(magnitude)[:, 0]
-        if rows.shape[0] == self.half:
-            constant, error = np.zeros(self.half), np.zeros(self.half)
-            add_bias(rows, node.bias, self.gamma, weight, constant, error)
-            self.constant += np.concatenate([constant, constant])
-            self.error += np.concatenate([error, error])
-        else:
-            add_bias(rows, node.bias, self.gamma, weight, self.constant, self.error)
-        for term in node.terms:
-            self.add(term.source, term.operator.pull(rows))
-
-    def _through_activation(self, index: int, rows: Floats) -> None:
-        node = self.enclosure.network.nodes[index]
-        source = node.sources[0]
-        out = np.empty((2 * self.half, node.size))
+    def _through_group(self, index: int, rows: Floats) -> None:
+        group = self.reduced.groups[index]
+        affine = group.affine
+        assert affine is not None and group.lines is not None
+        rounding = self.reduced.rounding
+        # What a coefficient of z may lose: in fl(slope * coefficient), in z itself, in the product with each edge.
+        weight = rounding.unit * group.z_magnitude + affine.error
+        for source, edge in affine.edges.items():
+            gamma = rounding.gamma(edge.pull_terms + len(self.reduced.groups))
+            weight = weight + gamma * (edge.absolute @ self.reduced.groups[source].magnitude)
+        out = np.empty((2 * self.half, group.magnitude.size))
         offset = self.half if rows.shape[0] == self.half else 0
-        su, cu, sl, cl = self.enclosure.lines[index]
-        # What fl(slope * coefficient) loses, times the largest |z|.
-        weight = self.enclosure.rounding.unit * self.enclosure.magnitude(source)
+        su, cu, sl, cl = group.lines
         relax_rows(rows, offset, self.half, su, cu, sl, cl, weight, self.gamma, out, self.constant, self.error)
-        self.add(source, out)
+        add_bias(out, affine.constant, self.gamma, self.constant, self.error)
+        for source, edge in affine.edges.items():
+            self._add(source, edge.pull, out)
+
+    def _add(self, group: int, pull: object, rows: Floats) -> None:
+        known = self.rows.get(group)
+        if known is not None and known.shape[0] == self.half:
+            known = np.concatenate([known, known])
+        self.rows[group] = pull(rows, known)  # type: ignore[operator]
 
     def _at_input(self, rows: Floats) -> None:
-        if rows.shape[0] == self.half:
-            rows = np.concatenate([rows, rows])
-        region = self.enclosure.region
+        region, rounding = self.reduced.region, self.reduced.rounding
         lo, hi = region.box
-        eps = region.eps if isinstance(region.eps, float) else 0.0  # per feature: the box says all
-        gamma = self.enclosure.rounding.gamma(rows.shape[1] + 4)
+        half = self.half
+        gamma = rounding.gamma(rows.shape[1] + 4)
+        if region.norm == np.inf:
+            mid, rad = midpoint_radius(lo, hi)
+            if rounding.unit == 0.0:
+                rad = 0.5 * hi - 0.5 * lo
+            centre = rows @ mid
+            spread = abs_sums(rows, rad + gamma * (np.abs(mid) + rad))
+            if rows.shape[0] == half:
+                centre, spread = np.concatenate([centre, centre]), np.concatenate([spread, spread])
+            self.constant[:half] += centre[:half] + spread[:half]
+            self.constant[half:] += centre[half:] - spread[half:]
+            self.error += self.gamma * np.abs(self.constant) + gamma * np.abs(centre) + gamma * spread
+            return
+        if rows.shape[0] == half:
+            rows = np.concatenate([rows, rows])
+        eps = region.eps if isinstance(region.eps, float) else 0.0  # per feature only with norm inf
         fill_support(
-            np.ascontiguousarray(rows), self.half, region.x0, eps, region.norm, lo, hi, region.clip is not None,
-            gamma, self.constant, self.error,
-        )  # fmt: skip
+            rows, half, region.x0, eps, region.norm, lo, hi, region.clip is not None, gamma, self.constant, self.error
+        )

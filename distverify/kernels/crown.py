@@ -50,16 +50,14 @@ def relax_rows(rows, offset, half, su, cu, sl, cl, weight, gamma, out, constant,
         error[r] += loss + gamma * magnitude
 
 
-@kernel(types.void(readonly(2), readonly(1), f8, readonly(1), writable(1), writable(1)))
-def add_bias(rows, bias, gamma, weight, constant, error):
-    """constant += rows @ bias; error += |rows| @ weight + gamma |rows| @ |bias|."""
+@kernel(types.void(readonly(2), readonly(1), f8, writable(1), writable(1)))
+def add_bias(rows, bias, gamma, constant, error):
+    """constant += rows @ bias; error += gamma |rows| @ |bias|."""
     for r in range(rows.shape[0]):
-        total, magnitude, loss = 0.0, 0.0, 0.0
+        total, magnitude = 0.0, 0.0
         for i in range(rows.shape[1]):
-            a = rows[r, i]
-            c = a * bias[i]
+            c = rows[r, i] * bias[i]
             total += c
             magnitude += abs(c)
-            loss += weight[i] * abs(a)
         constant[r] += total
-        error[r] += loss + gamma * magnitude
+        error[r] += gamma * (magnitude + abs(constant[r]))

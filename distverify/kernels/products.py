@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from numba import types
 
 from distverify.kernels.jit import b1, f8, i8, kernel, readonly, writable
@@ -53,25 +54,28 @@ def fill_product_lines(chord, glo, ghi, yl, yu, su, cu, sl, cl):
 
 @kernel(
     types.void(
-        readonly(4), readonly(1, i8), readonly(2), readonly(2), readonly(2), readonly(2), readonly(2), f8,
+        readonly(2), readonly(4), readonly(1, i8), readonly(2), readonly(2), readonly(2), readonly(2), readonly(2), f8,
         writable(4), writable(3), writable(3),
     )
 )  # fmt: skip
-def scale_columns(columns, active, su, cu, sl, cl, weight, gamma, out, constant, error):
+def scale_columns(shared, columns, active, su, cu, sl, cl, weight, gamma, out, constant, error):
     """Pass columns through an activation: ``out`` = slope * columns, per output row k and side (0 upper, 1 lower).
 
-    ``columns`` [n, K or 1, 2 or 1, r]: an axis of length 1 is shared by all rows or both sides. ``su`` ... ``weight`` [K, n].
-    ``active`` lists the neurons that have any slope or constant; ``out`` [active, K, 2, r] holds only those. ``constant`` and ``error`` [K, 2, r] are added to: the lines' constants, and what rounding may cost
-    (``weight`` per unit of |out|, ``gamma`` per unit of the sum of constants).
+    The columns that arrive are ``shared`` [n, r], the same for all rows and sides, plus ``columns`` [n, K, 2 or 1, r]; either
+    may be empty. ``su`` ... ``weight`` [K, n]. ``active`` lists the neurons that have any slope or constant; ``out``
+    [active, K, 2, r] holds only those. ``constant`` and ``error`` [K, 2, r] are added to: the lines' constants, and what rounding
+    may cost (``weight`` per unit of |out|, ``gamma`` per unit of the sum of constants).
     """
     rows, r = out.shape[1], out.shape[3]
-    many_rows, sides = columns.shape[1] > 1, columns.shape[2] > 1
+    has_shared, has_columns, sides = shared.shape[0] > 0, columns.shape[0] > 0, columns.shape[2] > 1
+    zeros = np.zeros(r)
     for position in range(active.shape[0]):
         i = active[position]
+        common = shared[i] if has_shared else zeros
         for k in range(rows):
             w = weight[k, i]
             for side in range(2):
-                source = columns[i, k if many_rows else 0, side if sides else 0]
+                source = columns[i, k, side if sides else 0] if has_columns else zeros
                 target, total, loss = out[position, k, side], constant[k, side], error[k, side]
                 if side == 0:
                     above, below, ca, cb = su[k, i], sl[k, i], cu[k, i], cl[k, i]
@@ -79,13 +83,13 @@ def scale_columns(columns, active, su, cu, sl, cl, weight, gamma, out, constant,
                     above, below, ca, cb = sl[k, i], su[k, i], cl[k, i], cu[k, i]
                 if ca == 0.0 and cb == 0.0:
                     for j in range(r):
-                        a = source[j]
+                        a = common[j] + source[j]
                         b = max(a, 0.0) * above + min(a, 0.0) * below
                         target[j] = b
                         loss[j] += w * abs(b)
                 else:
                     for j in range(r):
-                        a = source[j]
+                        a = common[j] + source[j]
                         positive, negative = max(a, 0.0), min(a, 0.0)
                         b = positive * above + negative * below
                         c = positive * ca + negative * cb

@@ -100,7 +100,23 @@ class _ActivationSpec:
 _Spec = InputNode | _LinearSpec | _ActivationSpec
 
 
-class Network:
+@dataclass(eq=False)
+class Graph:
+    """Nodes in topological order, with the index of the output node; ``nodes[0]`` is the input."""
+
+    nodes: Sequence[Node]
+    output: int
+
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the indices of the nodes that read it, ascending."""
+        out: list[list[int]] = [[] for _ in self.nodes]
+        for i, node in enumerate(self.nodes):
+            for source in dict.fromkeys(node.sources):
+                out[source].append(i)
+        return tuple(tuple(c) for c in out)
+
+
+class Network(Graph):
     """A trained network, ready for verification.
 
     Build one with :func:`distverify.load_network`, :meth:`from_layers` or :class:`NetworkBuilder`.
@@ -166,14 +182,6 @@ class Network:
         widths = "-".join(str(n.size) for n in self.nodes if not isinstance(n, ActivationNode))
         kinds = sorted({n.kind for n in self.nodes if isinstance(n, ActivationNode)})
         return f"Network({widths}, activations: {', '.join(kinds) or 'none'})"
-
-    def consumers(self) -> tuple[tuple[int, ...], ...]:
-        """For each node, the indices of the nodes that read it, ascending."""
-        out: list[list[int]] = [[] for _ in self.nodes]
-        for i, node in enumerate(self.nodes):
-            for source in dict.fromkeys(node.sources):
-                out[source].append(i)
-        return tuple(tuple(c) for c in out)
 
     def values(self, x: ArrayLike) -> list[Array]:
         """Every node's value at the inputs ``x`` [N, ...]: a list of float64 [N, size]."""

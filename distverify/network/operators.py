@@ -8,12 +8,18 @@ gamma_n = n u / (1 - n u) (Higham, Accuracy and Stability of Numerical Algorithm
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.blas import dgemm as gemm
 
 Array = NDArray[np.float64]
+Indices = NDArray[np.int64]
+
+# Norms only scale rounding terms; far more than their own rounding is added to them.
+_NORM_MARGIN = 1.001
 
 
 class LinearOperator(Protocol):
@@ -31,20 +37,38 @@ class LinearOperator(Protocol):
     @property
     def pull_terms(self) -> int: ...
 
-    def rows(self, start: int, stop: int) -> Array:
-        """Rows start:stop of W, [stop - start, in_size]."""
+    @property
+    def norm(self) -> float:
+        """An upper bound of the spectral norm of W."""
         ...
 
-    def columns(self, start: int, stop: int) -> Array:
-        """Columns start:stop of W, [out_size, stop - start]."""
+    @property
+    def norm_abs(self) -> float:
+        """An upper bound of the spectral norm of |W|."""
         ...
 
-    def push(self, columns: Array, inputs: NDArray[np.int64] | None = None) -> Array:
-        """W @ columns, [in_size, k] -> [out_size, k]; with ``inputs``, ``columns`` holds only those rows, the others are zero."""
+    @property
+    def row_norms(self) -> Array:
+        """Upper bounds of the 2-norm of each row, [out_size]."""
         ...
 
-    def pull(self, rows: Array) -> Array:
-        """rows @ W, [k, out_size] -> [k, in_size]."""
+    def rows(self) -> Array:
+        """W itself, [out_size, in_size]."""
+        ...
+
+    def columns(self, which: slice | Indices) -> Array:
+        """Those columns of W, [out_size, k], C order."""
+        ...
+
+    def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
+        """W @ columns, [in_size, k] -> [out_size, k]; added to ``out`` in place where that is given.
+
+        With ``inputs``, ``columns`` holds only those rows; all others are zero.
+        """
+        ...
+
+    def pull(self, rows: Array, out: Array | None = None) -> Array:
+        """rows @ W, [k, out_size] -> [k, in_size]; added to ``out`` in place where that is given."""
         ...
 
     def push_abs(self, columns: Array) -> Array:
@@ -56,7 +80,7 @@ class LinearOperator(Protocol):
         ...
 
 
-def _scatter(columns: Array, inputs: NDArray[np.int64] | None, size: int) -> Array:
+def _scatter(columns: Array, inputs: Indices | None, size: int) -> Array:
     """``columns`` with zero rows put back where ``inputs`` left them out."""
     if inputs is None or inputs.size == size:
         return columns
@@ -65,16 +89,62 @@ def _scatter(columns: Array, inputs: NDArray[np.int64] | None, size: int) -> Arr
     return out
 
 
+def _accumulate(a: Array, b: Array, out: Array | None) -> Array:
+    """a @ b, all C order, added to ``out`` in the same pass over it where that is given."""
+    if out is None:
+        return a @ b
+    # BLAS works on columns: in C order the transposed product has the right layout, without a copy.
+    gemm(1.0, b.T, a.T, beta=1.0, c=out.T, overwrite_c=1)
+    return out
+
+
+def _add(value: Array, out: Array | None) -> Array:
+    if out is None:
+        return value
+    out += value
+    return out
+
+
 @dataclass(frozen=True, eq=False)
 class Dense:
     """A fully connected layer's matrix, ``weight`` float64 [out_size, in_size], C order."""
 
     weight: Array
-    absolute: Array
 
-    @classmethod
-    def of(cls, weight: Array) -> Dense:
-        return cls(weight, np.abs(weight))
+    @cached_property
+    def absolute(self) -> Array:
+        return np.abs(self.weight)
+
+    @cached_property
+    def norm(self) -> float:
+        # ||W||_2 = ||(W W^T)^4||_2^(1/8) <= ||(W W^T)^4||_F^(1/8), which is within a factor n^(1/16).
+        w = self.weight if self.out_size <= self.in_size else self.weight.T
+        scale = float(self.absolute.max(initial=0.0))
+        if scale == 0.0:
+            return 0.0
+        power = (w / scale) @ (w / scale).T
+        exponent = 2.0
+        for _ in range(2):
+            size = float(np.sqrt((power * power).sum()))
+            power = (power / size) @ (power / size)
+            scale *= size ** (1.0 / exponent)
+            exponent *= 2.0
+        return scale * float(np.sqrt((power * power).sum())) ** (1.0 / exponent) * _NORM_MARGIN
+
+    @cached_property
+    def norm_abs(self) -> float:
+        # Collatz and Wielandt: for A >= 0 and any x > 0, ||A||_2^2 <= max_i (A^T A x)_i / x_i.
+        if not self.absolute.any():
+            return 0.0
+        x = np.ones(self.in_size)
+        for _ in range(4):
+            y = self.absolute.T @ (self.absolute @ x)
+            x = y / y.max() + 1e-3
+        return float(np.sqrt(((self.absolute.T @ (self.absolute @ x)) / x).max())) * _NORM_MARGIN
+
+    @cached_property
+    def row_norms(self) -> Array:
+        return np.asarray(np.linalg.norm(self.weight, axis=1)) * _NORM_MARGIN
 
     @property
     def in_size(self) -> int:
@@ -92,19 +162,21 @@ class Dense:
     def pull_terms(self) -> int:
         return self.out_size
 
-    def rows(self, start: int, stop: int) -> Array:
-        return self.weight[start:stop]
+    def rows(self) -> Array:
+        return self.weight
 
-    def columns(self, start: int, stop: int) -> Array:
-        return np.ascontiguousarray(self.weight[:, start:stop])
+    def columns(self, which: slice | Indices) -> Array:
+        if isinstance(which, slice):
+            return np.ascontiguousarray(self.weight[:, which])
+        return np.take(self.weight, which, axis=1)
 
-    def push(self, columns: Array, inputs: NDArray[np.int64] | None = None) -> Array:
+    def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
         if inputs is None or inputs.size == self.in_size:
-            return self.weight @ columns
-        return np.take(self.weight, inputs, axis=1) @ columns
+            return _accumulate(self.weight, columns, out)
+        return _accumulate(np.take(self.weight, inputs, axis=1), columns, out)
 
-    def pull(self, rows: Array) -> Array:
-        return rows @ self.weight
+    def pull(self, rows: Array, out: Array | None = None) -> Array:
+        return _accumulate(rows, self.weight, out)
 
     def push_abs(self, columns: Array) -> Array:
         return self.absolute @ columns
@@ -135,19 +207,29 @@ class Diagonal:
     def pull_terms(self) -> int:
         return 1
 
-    def rows(self, start: int, stop: int) -> Array:
-        out = np.zeros((stop - start, self.scale.size))
-        out[np.arange(stop - start), np.arange(start, stop)] = self.scale[start:stop]
-        return out
+    @property
+    def norm(self) -> float:
+        return float(np.abs(self.scale).max())
 
-    def columns(self, start: int, stop: int) -> Array:
-        return np.ascontiguousarray(self.rows(start, stop).T)
+    @property
+    def norm_abs(self) -> float:
+        return self.norm
 
-    def push(self, columns: Array, inputs: NDArray[np.int64] | None = None) -> Array:
-        return self.scale[:, None] * _scatter(columns, inputs, self.scale.size)
+    @property
+    def row_norms(self) -> Array:
+        return np.abs(self.scale)
 
-    def pull(self, rows: Array) -> Array:
-        return rows * self.scale
+    def rows(self) -> Array:
+        return np.diag(self.scale)
+
+    def columns(self, which: slice | Indices) -> Array:
+        return np.ascontiguousarray(self.rows()[:, which])
+
+    def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
+        return _add(self.scale[:, None] * _scatter(columns, inputs, self.scale.size), out)
+
+    def pull(self, rows: Array, out: Array | None = None) -> Array:
+        return _add(rows * self.scale, out)
 
     def push_abs(self, columns: Array) -> Array:
         return np.abs(self.scale)[:, None] * columns
@@ -172,23 +254,35 @@ class Identity:
 
     @property
     def push_terms(self) -> int:
-        return 0
+        return 1
 
     @property
     def pull_terms(self) -> int:
-        return 0
+        return 1
 
-    def rows(self, start: int, stop: int) -> Array:
-        return np.eye(stop - start, self.size, start)
+    @property
+    def norm(self) -> float:
+        return 1.0
 
-    def columns(self, start: int, stop: int) -> Array:
-        return np.ascontiguousarray(np.eye(self.size, stop - start, -start))
+    @property
+    def norm_abs(self) -> float:
+        return 1.0
 
-    def push(self, columns: Array, inputs: NDArray[np.int64] | None = None) -> Array:
-        return _scatter(columns, inputs, self.size)
+    @property
+    def row_norms(self) -> Array:
+        return np.ones(self.size)
 
-    def pull(self, rows: Array) -> Array:
-        return rows
+    def rows(self) -> Array:
+        return np.eye(self.size)
+
+    def columns(self, which: slice | Indices) -> Array:
+        return np.ascontiguousarray(np.eye(self.size)[:, which])
+
+    def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
+        return _add(_scatter(columns, inputs, self.size), out)
+
+    def pull(self, rows: Array, out: Array | None = None) -> Array:
+        return _add(rows, out)
 
     def push_abs(self, columns: Array) -> Array:
         return columns
@@ -209,7 +303,7 @@ class OperatorSpec:
         """The operator, with its parameters as views into ``buffer``."""
         arrays: list[Any] = [p.view(buffer) for p in self.parameters]
         if self.kind == "dense":
-            return Dense.of(arrays[0])
+            return Dense(arrays[0])
         if self.kind == "diagonal":
             return Diagonal(arrays[0])
         if self.kind == "identity":

@@ -1,0 +1,87 @@
+"""The reduced network over a region: only neurons that are not fixed affine functions there are kept.
+
+Where an activation is one straight line over the whole region (a ReLU that is surely on or off), the neuron is an affine function
+of what is before it, and the layers between the others can be multiplied out once, for all bounds that follow. What is left
+are groups of neurons: group 0 is the input, every other group holds neurons of one activation node, and
+
+    z_group = constant + sum over earlier groups s of  edge_s a_s,    a_group = activation(z_group),
+
+up to an ``error`` that rounding of the products may have made, a bound of it over the region.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.kernels.rounding import Rounding
+from distverify.network.operators import Dense
+from distverify.region import Ball
+
+Floats = NDArray[np.float64]
+Lines = tuple[Floats, Floats, Floats, Floats]
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """``constant + sum edges[s] @ a_s``, off by at most ``error``; ``size`` bounds the sum of the terms' magnitudes.
+
+    Attributes
+    ----------
+    edges : dict group -> Dense [n, group size]
+    constant, error, size : float64 [n]
+    """
+
+    edges: dict[int, Dense]
+    constant: Floats
+    error: Floats
+    size: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Neurons that move explicitly.
+
+    Attributes
+    ----------
+    node : int
+        The network's activation node (0: the input).
+    affine : Affine or None
+        Their pre-activations; None for the input.
+    slopes : (glo, ghi), float64 [n]
+    lines : (su, cu, sl, cl), float64 [n], or None on an unbounded region
+    z_magnitude, magnitude : float64 [n]
+        Bounds of |z| and of |a|.
+    """
+
+    node: int
+    affine: Affine | None
+    slopes: tuple[Floats, Floats]
+    lines: Lines | None
+    z_magnitude: Floats
+    magnitude: Floats
+
+
+@dataclass(eq=False)
+class Reduced:
+    """The groups, in topological order, and the outputs.
+
+    Attributes
+    ----------
+    column_losses : list of (node, group, float64 [group size])
+        Rounding in products on the way to linear node ``node`` changes the derivative of its values with respect to each
+        member of the group by a vector of at most this 2-norm.
+    """
+
+    region: Ball
+    rounding: Rounding
+    groups: list[Group] = field(default_factory=list)
+    column_losses: list[tuple[int, int, Floats]] = field(default_factory=list)
+    output: Affine | None = None
+
+    @property
+    def terms(self) -> int:
+        """More than the number of terms in any sum over the whole reduced network."""
+        return sum(g.magnitude.size for g in self.groups) + len(self.groups) + 8

@@ -1,0 +1,211 @@
+"""Building the reduced network, node by node, while the bounds are found.
+
+Shared stable propagation (stable neurons have one slope for all rows, sides and signs): each node's value is kept as an affine
+function of the groups so far, so that a linear node costs one matrix product over its stable inputs.
+
+Rounding. A product of a stable chain is off by at most gamma_n |W| |M| entrywise. Its effect on values is carried along, as a
+vector (through |W|) and as a 2-norm (through the spectral norm), whichever is smaller: the first is tighter for few layers, the
+second does not explode with depth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.bounds.reduced import Affine, Floats, Group, Lines, Reduced
+from distverify.kernels.sums import abs_sums, column_norms
+from distverify.network.graph import ActivationNode, LinearNode
+from distverify.network.operators import Dense, LinearOperator
+
+Indices = NDArray[np.int64]
+_NONE = np.zeros(0, dtype=np.int64)
+# Shared products are given up when their rounding could matter: relative to the sizes of what they sum.
+_LARGEST_ERROR = 1e-8
+
+
+@dataclass(frozen=True, eq=False)
+class _Map:
+    """A node's value as ``matrix @ (members of all groups, columns start:stop) + constant``; see :class:`Affine`."""
+
+    matrix: Floats
+    start: int
+    constant: Floats
+    error: Floats
+    error_norm: float
+    size: Floats
+
+    @property
+    def stop(self) -> int:
+        return self.start + self.matrix.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class _Activated:
+    """An activation's value: ``slope * source + constant`` on the neurons ``stable``, a group's members on ``kept``."""
+
+    source: _Map
+    stable: Indices
+    slope: Floats
+    constant: Floats
+    kept: Indices
+    column: int
+    magnitude: Floats
+
+
+class Reduction:
+    """Turns a network into a :class:`Reduced` one as its bounds become known.
+
+    Parameters
+    ----------
+    reduced : Reduced
+        Holds the input group already; is added to.
+    fold : bool
+        False keeps every neuron that is not constant: the plain propagation, to compare with.
+    """
+
+    def __init__(self, reduced: Reduced, fold: bool = True) -> None:
+        self.reduced = reduced
+        self.fold = fold
+        self._maps: dict[int, _Map | _Activated] = {}
+        self._offsets = [0, reduced.groups[0].magnitude.size]
+        self._alpha = reduced.groups[0].magnitude
+
+    def linear(self, index: int, node: LinearNode) -> Affine:
+        """Fold linear node ``index``; its value in terms of the groups so far."""
+        parts = [self._term(index, term.source, term.operator) for term in node.terms]
+        if len(parts) == 1:
+            part = parts[0]
+            matrix, start = part.matrix, part.start
+        else:
+            start, stop = min(p.start for p in parts), max(p.stop for p in parts)
+            matrix = np.zeros((node.size, stop - start))
+            for p in parts:
+                matrix[:, p.start - start : p.stop - start] += p.matrix
+        constant = node.bias + sum(p.constant for p in parts)
+        size = abs_sums(np.ascontiguousarray(matrix), self._alpha[start : start + matrix.shape[1]]) + np.abs(constant)
+        # The sums of parts and bias: a few more roundings of magnitudes that `size` and the parts' sizes bound.
+        local = self.reduced.rounding.gamma(len(parts) + 2) * (size + sum(p.size for p in parts) + np.abs(node.bias))
+        error = local + sum(p.error for p in parts)
+        error_norm = float(np.linalg.norm(local)) + sum(p.error_norm for p in parts)
+        folded = _Map(matrix, start, constant, error, error_norm, size)
+        self._maps[index] = folded
+        return self._affine(folded)
+
+    def _term(self, index: int, source: int, operator: LinearOperator) -> _Map:
+        """``operator`` applied to node ``source``."""
+        if source == 0:
+            matrix = operator.rows()
+            nothing = np.zeros(operator.out_size)
+            return _Map(matrix, 0, nothing, nothing, 0.0, nothing)
+        value = self._maps[source]
+        if isinstance(value, _Map):
+            every = np.arange(value.constant.size)
+            value = _Activated(value, every, np.ones(every.size), np.zeros(every.size), _NONE, 0, value.size)
+        below = value.source
+        gamma = self.reduced.rounding.gamma(operator.push_terms + 4)
+        constant = value.constant.copy()
+        constant[value.stable] += value.slope * below.constant[value.stable]
+        sizes = np.abs(value.constant)
+        sizes[value.stable] += np.abs(value.slope) * below.size[value.stable]
+        carried = np.zeros(constant.size)
+        carried[value.stable] = np.abs(value.slope) * below.error[value.stable]
+        steepest = float(np.abs(value.slope).max(initial=0.0))
+        both = operator.push_abs(np.stack([sizes, carried], axis=1))
+        local = gamma * both[:, 0]
+        passed = np.minimum(both[:, 1], operator.row_norms * steepest * below.error_norm)
+        error_norm = float(np.linalg.norm(local)) + operator.norm * steepest * below.error_norm
+        pushed_constant = operator.push(constant[:, None])[:, 0]
+        start, stop = below.start, below.stop
+        if value.stable.size:
+            folded = below.matrix[value.stable]
+            if (value.slope != 1.0).any():
+                folded *= value.slope[:, None]
+            matrix = operator.push(folded, value.stable)
+            loss = gamma * operator.norm_abs * column_norms(folded)
+            for group, (first, last) in self._groups(start, stop):
+                self.reduced.column_losses.append((index, group, loss[first - start : last - start]))
+        else:
+            start = stop = value.column
+            matrix = np.zeros((operator.out_size, 0))
+        if value.kept.size:
+            gap = np.zeros((operator.out_size, value.column - stop))
+            matrix = np.concatenate([matrix, gap, operator.columns(value.kept)], axis=1)
+        return _Map(matrix, start, pushed_constant, local + passed, error_norm, both[:, 0])
+
+    def activation(
+        self, index: int, node: ActivationNode, slopes: tuple[Floats, Floats], lines: Lines | None, z_magnitude: Floats,
+        magnitude: Floats,
+    ) -> None:  # fmt: skip
+        """Decide which neurons of activation node ``index`` stay explicit, and make them a group."""
+        below = self._maps[node.source]
+        if not isinstance(below, _Map):
+            raise AssertionError("an activation reads a linear node")
+        glo, ghi = slopes
+        live = (glo != 0.0) | (ghi != 0.0)
+        fixed = (glo == ghi) & ~live
+        if lines is not None:
+            su, cu, sl, cl = lines
+            fixed = (glo == ghi) & (su == sl) & (cu == cl) & (su == glo)
+        kept = ~fixed
+        if not self._worth_folding(below, int(kept.sum()), int((kept | live).sum())):
+            kept = kept | live
+        constant = np.zeros(node.size)
+        if lines is not None:
+            constant[~kept] = lines[1][~kept]
+        stable = np.flatnonzero(~kept & live)
+        members = np.flatnonzero(kept)
+        column = self._offsets[-1]
+        if members.size:
+            affine = self._affine(_rows(below, members))
+            picked = None if lines is None else tuple(line[members] for line in lines)
+            self.reduced.groups.append(
+                Group(index, affine, (glo[members], ghi[members]), picked, z_magnitude[members], magnitude[members])  # type: ignore[arg-type]
+            )
+            self._offsets.append(column + members.size)
+            self._alpha = np.concatenate([self._alpha, magnitude[members]])
+        self._maps[index] = _Activated(below, stable, glo[stable], constant, members, column, magnitude)
+
+    def finish(self, output: int) -> None:
+        """Record the network's output in terms of the groups."""
+        value = self._maps[output]
+        if isinstance(value, _Activated):
+            # Written out as a linear node that passes the activation on.
+            identity = Dense(np.eye(value.constant.size))
+            value = self._term(output, output, identity)
+            size = abs_sums(np.ascontiguousarray(value.matrix), self._alpha[value.start : value.stop]) + np.abs(value.constant)
+            value = _Map(value.matrix, value.start, value.constant, value.error, value.error_norm, size)
+        self.reduced.output = self._affine(value)
+
+    def _worth_folding(self, below: _Map, unstable: int, live: int) -> bool:
+        """Whether chains that pass this node are cheaper with its stable neurons multiplied out.
+
+        Counted multiplications per chain: into the node's group and on to the next one, whose size is guessed from this
+        one's; folded, the next group also reads everything that this one reads.
+        """
+        if not self.fold or float(below.error.max(initial=0.0)) > _LARGEST_ERROR * float(below.size.max(initial=0.0)):
+            return False
+        width = below.matrix.shape[1]
+        following = min(2 * unstable, live)
+        folded = following * (width + unstable) + unstable * width
+        return folded <= following * live + live * width
+
+    def _groups(self, start: int, stop: int) -> list[tuple[int, tuple[int, int]]]:
+        """The groups whose columns lie in start:stop, with those columns."""
+        edges = zip(self._offsets[:-1], self._offsets[1:], strict=True)
+        return [(g, (max(a, start), min(b, stop))) for g, (a, b) in enumerate(edges) if a < stop and b > start]
+
+    def _affine(self, value: _Map) -> Affine:
+        edges = {
+            group: Dense(np.ascontiguousarray(value.matrix[:, first - value.start : last - value.start]))
+            for group, (first, last) in self._groups(value.start, value.stop)
+        }
+        return Affine(edges, value.constant, value.error, value.size)
+
+
+def _rows(value: _Map, which: Indices) -> _Map:
+    return _Map(
+        value.matrix[which], value.start, value.constant[which], value.error[which], value.error_norm, value.size[which]
+    )
