@@ -98,9 +98,9 @@ class RayExecutor:
             failed.
         """
         with _connected(self.address):
-            loop = _DriverLoop(self, job, units)
+            loop = _DriverLoop(self, job, units, should_stop)
             try:
-                yield from loop.events(should_stop)
+                yield from loop.events()
             except RayError as error:
                 raise ExecutorError(
                     f"Ray failed ({describe(error)}); what was computed is kept: run the same again"
@@ -132,7 +132,10 @@ class _Worker:
 class _DriverLoop:
     """Carries out what the scheduler decides."""
 
-    def __init__(self, executor: RayExecutor, job: Job, units: list[WorkUnit]) -> None:
+    def __init__(
+        self, executor: RayExecutor, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]
+    ) -> None:
+        self._should_stop = should_stop
         self._cpus = executor.cpus_per_actor
         self._scheduler = Scheduler(units, executor.max_actors, executor.time_limit)
         self._job = job
@@ -144,20 +147,19 @@ class _DriverLoop:
         self._slots_seen = -math.inf
         self._raylet = ""  # socket of the Ray process on this machine
         self._reported = WorkersChanged(alive=0, starting=0)
-        # Put once; every actor reads the arrays in its node's shared memory, which takes contiguous ones
-        # only.
+        # Put once; every actor reads the arrays in its node's shared memory, which takes contiguous ones.
         self._job_ref = ray.put(replace(job, inputs=np.ascontiguousarray(job.inputs)))
         threads = max(1, int(self._cpus))
         actor = ray.remote(num_cpus=self._cpus, max_restarts=0, max_task_retries=0)(_Worker)
         self._new_actor: Callable[[], Any] = lambda: actor.remote(self._job_ref, threads, executor.time_limit)
 
-    def events(self, should_stop: Callable[[], bool]) -> Iterator[Event]:
+    def events(self) -> Iterator[Event]:
         yield self._reported
         self._check_capacity()
         here = ray.get_runtime_context().get_node_id()
         self._raylet = next(n["RayletSocketName"] for n in _nodes_alive() if n["NodeID"] == here)
         while True:
-            if should_stop():
+            if self._should_stop():
                 self._scheduler.stop()
             if self._scheduler.finished:
                 return
@@ -198,6 +200,8 @@ class _DriverLoop:
             self._calls[self._handles[worker].start.remote()] = worker
 
     def _refill(self, worker: int) -> None:
+        if self._should_stop():  # asked anew: a signal may have come while this loop waited
+            self._scheduler.stop()
         unit = self._scheduler.assign(worker, time.monotonic())
         if unit is not None:
             call, payload = self._handles[worker].compute.options(num_returns=2).remote(unit)
