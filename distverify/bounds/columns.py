@@ -102,11 +102,11 @@ class ColumnPush:
 
     def merged_columns(self, columns: Floats) -> tuple[Floats, Floats]:
         """Bounds of J[k] @ columns[:, k] for each row k: ``columns`` float64 [inputs, K], result float64 [K] each."""
-        low, high = self._push(0, None, np.ascontiguousarray(columns[:, :, None, None]))
+        low, high = self._push(0, None, np.repeat(columns[:, :, None, None], 2, axis=2))
         return low[:, 0], high[:, 0]
 
     def _push(self, start: int, unit: slice | None, columns: NDArray[np.float64]) -> tuple[Floats, Floats]:
-        """Push unit columns ``unit`` of group ``start``, or given ``columns`` [n, K, 1, r], to the output."""
+        """Push unit columns ``unit`` of group ``start``, or given ``columns`` [n, K, 2, r], to the output."""
         r = columns.shape[3] if unit is None else unit.stop - unit.start
         constant = np.zeros((self.rows.shape[0], 2, r))
         error = np.zeros_like(constant)
@@ -148,12 +148,11 @@ class ColumnPush:
             elif source in moving:
                 value, rows = moving[source]
                 flat = value.reshape(value.shape[0], -1)
-                total = edge.push(flat, rows, None if total is None else total)
+                total = edge.push(flat, rows, total)
         if total is None and shared.size == 0:
             return
         r = constant.shape[2]
-        # Columns that the caller gave are one for both sides until the first group.
-        arrived = _NO_COLUMNS if total is None else total.reshape(total.shape[0], self.rows.shape[0], -1, r)
+        arrived = _NO_COLUMNS if total is None else total.reshape(total.shape[0], self.rows.shape[0], 2, r)
         out = np.empty((active.size, self.rows.shape[0], 2, r))
         scale_columns(shared, arrived, active, su, cu, sl, cl, self._weight[index], self._gamma, out, constant, error)
         moving[index] = out, active

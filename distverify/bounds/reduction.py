@@ -182,13 +182,13 @@ class Reduction:
     def _worth_folding(self, below: _Map, unstable: int, live: int) -> bool:
         """Whether chains that pass this node are cheaper with its stable neurons multiplied out.
 
-        Counted multiplications per chain: into the node's group and on to the next one, whose size is guessed from this
-        one's; folded, the next group also reads everything that this one reads.
+        Counted multiplications per chain: into the node's group and on to the next one, whose size is guessed to be a
+        quarter more than this one's; folded, the next group also reads everything that this one reads.
         """
         if not self.fold or float(below.error.max(initial=0.0)) > _LARGEST_ERROR * float(below.size.max(initial=0.0)):
             return False
         width = below.matrix.shape[1]
-        following = min(2 * unstable, live)
+        following = min(1.25 * unstable, live)
         folded = following * (width + unstable) + unstable * width
         return folded <= following * live + live * width
 

@@ -105,6 +105,38 @@ def _add(value: Array, out: Array | None) -> Array:
     return out
 
 
+def spectral_norm_bound(weight: Array) -> float:
+    """An upper bound of ||W||_2, usually within a tenth, proven by a Cholesky factorisation.
+
+    s^2 I - W W^T is positive semidefinite, hence ||W||_2 <= s, if the factorisation succeeds with the diagonal lowered by the
+    rounding of the product and of the factorisation (Rump, Verification of positive definiteness, BIT 46, 2006).
+    """
+    scale = float(np.abs(weight).max(initial=0.0))
+    if scale == 0.0:
+        return 0.0
+    w = weight / scale
+    w = w if w.shape[0] <= w.shape[1] else w.T
+    n = w.shape[0]
+    x = np.random.default_rng(0).standard_normal(n)
+    for _ in range(12):
+        y = w @ (w.T @ x)
+        x = y / max(float(np.linalg.norm(y)), 1e-300)
+    estimate = float(np.linalg.norm(w.T @ x))
+    frobenius = float(np.linalg.norm(w)) * _NORM_MARGIN
+    gram = w @ w.T
+    margin = 4.0 * (sum(w.shape) + 4) * 2.0**-53 * frobenius**2
+    for factor in (1.05, 1.15, 1.4, 2.0):
+        bound = estimate * factor
+        shifted = -gram
+        shifted[np.diag_indices(n)] += bound * bound - margin
+        try:
+            np.linalg.cholesky(shifted)
+        except np.linalg.LinAlgError:
+            continue
+        return min(bound, frobenius) * scale * _NORM_MARGIN
+    return frobenius * scale
+
+
 @dataclass(frozen=True, eq=False)
 class Dense:
     """A fully connected layer's matrix, ``weight`` float64 [out_size, in_size], C order."""
@@ -117,19 +149,7 @@ class Dense:
 
     @cached_property
     def norm(self) -> float:
-        # ||W||_2 = ||(W W^T)^4||_2^(1/8) <= ||(W W^T)^4||_F^(1/8), which is within a factor n^(1/16).
-        w = self.weight if self.out_size <= self.in_size else self.weight.T
-        scale = float(self.absolute.max(initial=0.0))
-        if scale == 0.0:
-            return 0.0
-        power = (w / scale) @ (w / scale).T
-        exponent = 2.0
-        for _ in range(2):
-            size = float(np.sqrt((power * power).sum()))
-            power = (power / size) @ (power / size)
-            scale *= size ** (1.0 / exponent)
-            exponent *= 2.0
-        return scale * float(np.sqrt((power * power).sum())) ** (1.0 / exponent) * _NORM_MARGIN
+        return spectral_norm_bound(self.weight)
 
     @cached_property
     def norm_abs(self) -> float:
