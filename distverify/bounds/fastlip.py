@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from distverify.bounds.enclosure import Enclosure, Floats
+from distverify.bounds.enclosure import Enclosure
 from distverify.bounds.interval import midpoint_radius
+from distverify.bounds.reduced import Floats
 from distverify.network.graph import ActivationNode, LinearNode
 
 

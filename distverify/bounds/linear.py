@@ -7,7 +7,8 @@ bounded by chords. Never looser than `recurjac`, at the same order of cost.
 from __future__ import annotations
 
 from distverify.bounds.columns import ColumnPush
-from distverify.bounds.enclosure import Enclosure, Floats
+from distverify.bounds.enclosure import Enclosure
+from distverify.bounds.reduced import Floats
 
 
 def push(enclosure: Enclosure, rows: Floats) -> ColumnPush:

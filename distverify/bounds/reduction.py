@@ -39,7 +39,7 @@ class _Map:
 
     @property
     def stop(self) -> int:
-        return self.start + self.matrix.shape[1]
+        return self.start + int(self.matrix.shape[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +187,7 @@ class Reduction:
         """
         if not self.fold or float(below.error.max(initial=0.0)) > _LARGEST_ERROR * float(below.size.max(initial=0.0)):
             return False
-        width = below.matrix.shape[1]
+        width = int(below.matrix.shape[1])
         following = min(1.25 * unstable, live)
         folded = following * (width + unstable) + unstable * width
         return folded <= following * live + live * width

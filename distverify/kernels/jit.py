@@ -27,7 +27,7 @@ def writable(ndim: int, dtype: types.Type = f8) -> types.Array:
     return types.Array(dtype, ndim, "C")
 
 
-def kernel(*signatures: object):  # type: ignore[no-untyped-def]
+def kernel(*signatures: object):
     """Compile ahead, with the project's options, for the given signatures."""
     return njit(list(signatures), cache=True, fastmath=False, error_model="numpy", nogil=True)
 

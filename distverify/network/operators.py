@@ -117,10 +117,10 @@ def spectral_norm_bound(weight: Array) -> float:
     w = weight / scale
     w = w if w.shape[0] <= w.shape[1] else w.T
     n = w.shape[0]
-    x = np.random.default_rng(0).standard_normal(n)
+    x: Array = np.random.default_rng(0).standard_normal(n)
     for _ in range(12):
         y = w @ (w.T @ x)
-        x = y / max(float(np.linalg.norm(y)), 1e-300)
+        x = np.asarray(y / max(float(np.linalg.norm(y)), 1e-300))
     estimate = float(np.linalg.norm(w.T @ x))
     frobenius = float(np.linalg.norm(w)) * _NORM_MARGIN
     gram = w @ w.T

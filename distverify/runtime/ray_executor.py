@@ -14,7 +14,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,7 @@ from distverify.errors import ExecutorError, SettingsError
 from distverify.runtime.policy import Scheduler, Verdict
 from distverify.runtime.threads import limit_threads
 from distverify.runtime.work import Event, Job, Payload, UnitDone, UnitLost, WorkersChanged, WorkUnit
-from distverify.runtime.worker import blank_payload, describe, run_unit, warm_up
+from distverify.runtime.worker import blank_payload, describe, receive, run_unit
 
 # Deaths are events of the run; Ray's own lines about them are noise. Ray reads both variables while it is
 # imported.
@@ -35,7 +35,7 @@ os.environ.setdefault(
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no notice on the terminal, no report to the network
 
 import ray
-from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RaySystemError, RayTaskError
 
 POLL_SECONDS = 0.5  # how late a signal, an overdue unit or a new node may be noticed
 CONNECT_SECONDS = 5.0
@@ -83,7 +83,7 @@ class RayExecutor:
         self.max_actors = max_actors
         self.time_limit = time_limit
 
-    def run(self, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]) -> Iterator[Event]:
+    def run(self, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]) -> Generator[Event]:
         """Yield events until every sample is in a UnitDone, or ``should_stop()`` and nothing is in flight.
 
         The first event, a WorkersChanged, comes when Ray is connected. Ray installs a handler for SIGTERM
@@ -112,16 +112,24 @@ class RayExecutor:
 class _Worker:
     """The actor."""
 
-    def __init__(self, job: Job, threads: int, time_limit: float | None) -> None:
-        self._job = job
+    def __init__(self, job: list[Any], threads: int, time_limit: float | None) -> None:
+        self._job_ref = job[0]  # inside a list Ray does not fetch it before `start` does
         self._threads = threads
         self._budget = math.inf if time_limit is None else time_limit
 
     def start(self) -> str:
         """Make ready to compute; returns the id of the node."""
         self._limit = limit_threads(self._threads)
-        warm_up(self._job)
+        self._job = receive(self._fetch)
         return str(ray.get_runtime_context().get_node_id())
+
+    def _fetch(self) -> Job:
+        try:
+            job: Job = ray.get(self._job_ref)
+        except RaySystemError as error:
+            # Ray hides the cause in its own traceback; the cause is in the first line.
+            raise ImportError(f"the job cannot be read: {str(error).splitlines()[0]}") from None
+        return job
 
     def compute(self, unit: WorkUnit) -> tuple[int, Payload]:
         """How many of the unit's samples are done (tiny: read first), and their payload."""
@@ -151,7 +159,7 @@ class _DriverLoop:
         self._job_ref = ray.put(replace(job, inputs=np.ascontiguousarray(job.inputs)))
         threads = max(1, int(self._cpus))
         actor = ray.remote(num_cpus=self._cpus, max_restarts=0, max_task_retries=0)(_Worker)
-        self._new_actor: Callable[[], Any] = lambda: actor.remote(self._job_ref, threads, executor.time_limit)
+        self._new_actor: Callable[[], Any] = lambda: actor.remote([self._job_ref], threads, executor.time_limit)
 
     def events(self) -> Iterator[Event]:
         yield self._reported

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from distverify.errors import ExecutorError
 from distverify.runtime.threads import limit_threads
@@ -23,7 +23,7 @@ class SerialExecutor:
     def __init__(self, threads: int | None = None) -> None:
         self.threads = 1 if threads is None else threads
 
-    def run(self, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]) -> Iterator[Event]:
+    def run(self, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]) -> Generator[Event]:
         """Yield a UnitDone per unit, in order; ``should_stop`` is asked between units.
 
         Raises

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,7 +16,7 @@ from distverify.status import FAILED, MISCLASSIFIED, OK, PENDING, STATUS_MEANING
 
 __all__ = [
     "FAILED", "MISCLASSIFIED", "OK", "PENDING", "STATUS_MEANINGS", "TIMED_OUT",
-    "Analyse", "Event", "Executor", "Job", "Payload", "UnitDone", "UnitLost", "WorkUnit", "WorkersChanged",
+    "Analyse", "Event", "Executor", "Job", "Payload", "SampleResult", "UnitDone", "UnitLost", "WorkUnit", "WorkersChanged",
 ]  # fmt: skip
 
 Analyse = Callable[[Network, NDArray[np.float64], int, int, Settings], SampleResult]
@@ -101,6 +101,6 @@ Event = UnitDone | UnitLost | WorkersChanged
 class Executor(Protocol):
     """Runs work units somewhere; one interface for the serial and the Ray executor."""
 
-    def run(self, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]) -> Iterator[Event]:
+    def run(self, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]) -> Generator[Event]:
         """Yield events until every sample of every unit is in some UnitDone, or ``should_stop()`` and nothing is in flight."""
         ...

@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,10 +24,15 @@ _LONGEST_MESSAGE = 500
 _LONGEST_WARM_UP = 300.0  # seconds that one worker waits for another's
 
 
-def warm_up(job: Job) -> None:
-    """Call ``job.warm_up``, one worker of a machine at a time: the first compiles, the others load."""
+def receive(fetch: Callable[[], Job]) -> Job:
+    """Fetch the job and call its ``warm_up``, one worker of a machine at a time: the first compiles, the others load.
+
+    Unpickling a job imports the kernels, which compiles them where no compiled ones are kept yet: so that is in the lock too.
+    """
     with _machine_lock():
+        job = fetch()
         job.warm_up()
+        return job
 
 
 def run_unit(job: Job, unit: WorkUnit, budget: float = math.inf) -> Payload:

@@ -153,7 +153,7 @@ def test_actors_that_cannot_start_end_the_run(warm_up, reason):
 @pytest.mark.usefixtures("local_ray")
 def test_an_actor_whose_job_cannot_be_read_names_the_error():
     job = scripted.job(scripted.Unreadable())
-    with pytest.raises(ExecutorError, match=r"no worker can start: .*ModuleNotFoundError: no such analysis"):
+    with pytest.raises(ExecutorError, match=r"no worker can start: .*the job cannot be read: .*no such analysis"):
         list(RayExecutor().run(job, scripted.units(8), never))
 
 

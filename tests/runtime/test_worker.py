@@ -5,7 +5,7 @@ import pytest
 
 from distverify.runtime import worker
 from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, TIMED_OUT, WorkUnit
-from distverify.runtime.worker import blank_payload, describe, run_unit, warm_up
+from distverify.runtime.worker import blank_payload, describe, receive, run_unit
 from tests.runtime import scripted
 
 
@@ -92,8 +92,8 @@ def test_warm_up_runs_with_the_machine_s_lock_and_without_it(tmp_path, monkeypat
     calls = []
     job = scripted.job(scripted.logits, lambda: calls.append(1))
     monkeypatch.setattr(worker.tempfile, "gettempdir", lambda: str(tmp_path))
-    warm_up(job)
+    assert receive(lambda: job) is job
     assert [p.name for p in tmp_path.glob("*/*")] == ["warm_up.lock"]
     monkeypatch.setattr(worker.tempfile, "gettempdir", lambda: str(tmp_path / "absent"))
-    warm_up(job)
+    assert receive(lambda: job) is job
     assert calls == [1, 1]
