@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from distverify._version import __version__
 
 if TYPE_CHECKING:
+    from distverify.analysis.landscape import stationary_free_radius
     from distverify.analysis.radius import CertifiedRadius, certified_radius
     from distverify.api import Progress, certify, load_network
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
@@ -34,6 +35,7 @@ _PLACES = {
     "lipschitz_constant": "distverify.bounds.lipschitz",
     "load_network": "distverify.api",
     "open_result": "distverify.results.reader",
+    "stationary_free_radius": "distverify.analysis.landscape",
 }
 
 __all__ = [
@@ -51,6 +53,7 @@ __all__ = [
     "lipschitz_constant",
     "load_network",
     "open_result",
+    "stationary_free_radius",
 ]
 
 

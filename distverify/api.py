@@ -121,7 +121,7 @@ def certify(
     eps : sequence of float
         Radii for "jacobian" and "lipschitz", in the units of ``x`` (after ``scale``, before ``mean`` and ``std``).
     norm : inf, 2 or 1
-    compute : any of "jacobian", "lipschitz", "radius"
+    compute : any of "jacobian", "lipschitz", "radius", "landscape"
     method : "linear", "recurjac" or "fastlip"
     layer_bounds : "crown" or "interval"
     targets : "untargeted", "runner-up", "least-likely", "random" or a class index
@@ -264,7 +264,7 @@ def _executor(
     given = {"address": address, "max_actors": max_actors, "time_limit": time_limit}
     ignored = [k for k, v in given.items() if v is not None] + (["cpus_per_actor"] if cpus_per_actor != 1 else [])
     if ignored:
-        raise SettingsError(f"{', '.join(ignored)}: only the ray executor uses this; leave it out, or executor='serial'")
+        raise SettingsError(f"{', '.join(ignored)}: only the ray executor uses this; leave it out, or choose executor='ray'")
     return SerialExecutor()
 
 

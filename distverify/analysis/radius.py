@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.analysis.search import search_smallest
 from distverify.bounds import crown
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.gradient import jacobian_at
@@ -23,9 +24,6 @@ from distverify.settings import TARGETS
 
 Floats = NDArray[np.float64]
 
-# The published CROWN radius is verified; one larger by this relative tolerance was refuted.
-TOLERANCE = 1e-4
-_MAX_EVALUATIONS = 60
 # Steps of the march to the CROWN radius, and the most that it may take in all.
 _STEPS = 15
 _MAX_STEPS = 40
@@ -107,8 +105,7 @@ def certified_radius(
     rows = margin_rows(outputs, label, chosen)
 
     def margins(eps: float) -> Floats:
-        lower, _ = crown.row_bounds(enclose(network, Ball(centre, eps, norm, clip), layer_bounds).reduced, rows)
-        return np.where(np.isnan(lower), -np.inf, lower)
+        return crown.row_bounds(enclose(network, Ball(centre, eps, norm, clip), layer_bounds).reduced, rows)[0]
 
     at_centre = margins(0.0)
     if not (at_centre > 0).all():
@@ -116,8 +113,8 @@ def certified_radius(
         return CertifiedRadius(0.0, 0.0, 0.0, per_class, predicted)
     gradients = jacobian_at(network, centre[None], rows)[0]
     reach = first_order_radius(at_centre, gradients, norm)
-    limit = _limit(centre, norm, clip)
-    by_crown = search_radii(margins, at_centre, min(0.8 * reach, limit), limit)
+    limit = search_limit(centre, norm, clip)
+    by_crown = search_smallest(margins, at_centre, 0.8 * reach, limit)
 
     def constants(eps: float) -> Floats:
         enclosure = enclose(network, Ball(centre, eps, norm, clip), layer_bounds)
@@ -157,81 +154,12 @@ def first_order_radius(margins: Floats, gradients: Floats, norm: float) -> float
     return reach if math.isfinite(reach) and reach > 0 else 1.0
 
 
-def _limit(centre: Floats, norm: float, clip: tuple[float, float] | None) -> float:
+def search_limit(centre: Floats, norm: float, clip: tuple[float, float] | None) -> float:
     """A radius past which nothing is searched: the farthest point of the box, or a million times the data's scale."""
     if clip is None:
         return 1e6 * max(1.0, float(np.abs(centre).max()))
     reach = np.maximum(clip[1] - centre, centre - clip[0])
     return float(np.linalg.norm(reach, ord={math.inf: np.inf, 2.0: 2, 1.0: 1}[norm])) * (1 + 1e-9)
-
-
-def search_radii(
-    margins: Callable[[float], Floats], at_zero: Floats, guess: float, limit: float, tolerance: float = TOLERANCE
-) -> Floats:
-    """The largest radii at which each margin's lower bound was seen positive, found around the smallest of them.
-
-    Parameters
-    ----------
-    margins : callable (radius) -> float64 [K]
-        Sound lower bounds of the K margins over the ball.
-    at_zero : float64 [K]
-        Its value at radius 0, all positive.
-    guess, limit : float
-        Where to start, and where to stop looking.
-    tolerance : float
-        Relative: some radius at most this much larger than the smallest one failed (or is ``limit``).
-
-    Returns
-    -------
-    float64 [K]
-        Each a radius that was itself evaluated: no interpolated value is returned.
-    """
-    best = np.zeros(at_zero.size)
-    seen = [(0.0, float(at_zero.min()))]
-    below, above = 0.0, math.inf
-    radius = guess
-    for _ in range(_MAX_EVALUATIONS):
-        lower = margins(radius)
-        best[lower > 0] = np.maximum(best[lower > 0], radius)
-        f = float(lower.min())
-        seen.append((radius, f))
-        if f > 0:
-            below = radius
-            if radius >= limit:
-                break
-        else:
-            above = radius
-        if above - below <= tolerance * above:
-            break
-        radius = min(_next_radius(seen, below, above, tolerance), limit)
-    return best
-
-
-def _next_radius(seen: list[tuple[float, float]], below: float, above: float, tolerance: float) -> float:
-    """The next radius to try, strictly between ``below`` and ``above``."""
-    if not math.isfinite(above):
-        return 1.6 * below
-    if below == 0.0:
-        # Bounds explode with the radius: the farther off the mark, the longer the step back.
-        return above * max(0.05, 0.8 * math.sqrt(seen[0][1] / (seen[0][1] - seen[-1][1])))
-    if above > 3.0 * below:
-        return math.sqrt(above * below)
-    width, near = above - below, 0.45 * tolerance * above
-    # Inverse quadratic interpolation through the three points closest to zero; bisection where that leads nowhere.
-    (x0, f0), (x1, f1), (x2, f2) = sorted(seen, key=lambda p: abs(p[1]))[:3]
-    if len({f0, f1, f2}) == 3 and math.isfinite(f2):
-        guess = (
-            x0 * f1 * f2 / ((f0 - f1) * (f0 - f2))
-            + x1 * f0 * f2 / ((f1 - f0) * (f1 - f2))
-            + x2 * f0 * f1 / ((f2 - f0) * (f2 - f1))
-        )
-    else:
-        guess = below + 0.5 * width
-    if not below <= guess <= above or (len(seen) % 5 == 0 and width > 20.0 * near):
-        return below + 0.5 * width
-    # Step past the estimate, to the side that was not seen last: two good estimates then close the bracket.
-    guess += near if seen[-1][1] > 0 else -near
-    return min(max(guess, below + min(near, 0.5 * width)), above - min(near, 0.5 * width))
 
 
 def march_radii(constants: Callable[[float], Floats], at_zero: Floats, step: float, limit: float) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.landscape import stationary_free_radius
 from distverify.analysis.radius import certified_radius
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.jacobian import output_rows
@@ -38,7 +39,7 @@ def analyse_sample(network: Network, x: Floats, label: int, index: int, settings
     dict
         By variable name: "status" (OK or MISCLASSIFIED), "message", "predicted", "logits" [outputs], and what was asked for:
         "jacobian_lower", "jacobian_upper" [eps, outputs, inputs]; "lipschitz" [eps, outputs], "lipschitz_vector" [eps];
-        "radius", "radius_crown", "radius_jacobian", "radius_target" [outputs].
+        "radius", "radius_crown", "radius_jacobian", "radius_target" [outputs]; "stationary_free_radius" [outputs].
     """
     logits = network(x)[0]
     predicted = int(np.argmax(logits))
@@ -62,6 +63,10 @@ def analyse_sample(network: Network, x: Floats, label: int, index: int, settings
         result["radius_target"] = found.targets
         if np.isnan(found.radius):
             result["message"] = f"no radius: target class {settings.targets} is the sample's own class"
+    if "landscape" in settings.compute:
+        result["stationary_free_radius"] = stationary_free_radius(
+            network, x, norm=settings.norm, method=settings.method, layer_bounds=settings.layer_bounds, clip=settings.clip
+        )
     return result
 
 

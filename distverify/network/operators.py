@@ -119,8 +119,8 @@ def spectral_norm_bound(weight: Array) -> float:
     n = w.shape[0]
     x: Array = np.random.default_rng(0).standard_normal(n)
     for _ in range(12):
-        y = w @ (w.T @ x)
-        x = np.asarray(y / max(float(np.linalg.norm(y)), 1e-300))
+        y: Array = w @ (w.T @ x)
+        x = y / max(float(np.linalg.norm(y)), 1e-300)
     estimate = float(np.linalg.norm(w.T @ x))
     frobenius = float(np.linalg.norm(w)) * _NORM_MARGIN
     gram = w @ w.T
