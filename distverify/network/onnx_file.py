@@ -53,7 +53,7 @@ def read_model(path: str | os.PathLike[str]) -> onnx.ModelProto:
         No such file, a directory or device, an empty, truncated or foreign file.
     """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=_open_at_once) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ModelError(f"{path}: not a regular file; give an .onnx file")
@@ -138,7 +138,7 @@ class TensorReader:
                 "the file is damaged"
             )
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_open_at_once) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise ModelError(f"{what}: external data {path.name} is not a regular file")
@@ -178,6 +178,11 @@ class TensorReader:
         if not path.is_relative_to(self.folder):
             raise ModelError(f"{what}: external data {location!r} is a link out of the folder; {advice}")
         return path
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens without waiting: a pipe would block until somebody writes to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def _size(text: str, what: str, key: str) -> int:
