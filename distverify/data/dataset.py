@@ -180,7 +180,7 @@ def _inputs(rows: NDArray[Any], indices: NDArray[np.int64]) -> NDArray[np.float6
         large = (rows > _EXACT_INTEGERS) | (rows < -_EXACT_INTEGERS)
         if large.any():
             raise DataError(
-                f"x: {int(large.sum())} whole numbers beyond 2**53 do not fit float64 exactly; rescale them"
+                f"x: {int(large.sum())} whole numbers beyond 2**53 are no exact float64; rescale them"
             )
     inputs = np.ascontiguousarray(rows.reshape(rows.shape[0], -1), dtype=np.float64)
     finite = np.isfinite(inputs)

@@ -7,6 +7,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.data.memory import check_memory
 from distverify.errors import DataError, SettingsError
 
 _NUMBER = r"\d{1,15}"
@@ -23,13 +24,14 @@ def select_samples(samples: str | None, count: int) -> NDArray[np.int64]:
     SettingsError
         A text that is no selection, or that names a sample twice.
     DataError
-        An index that the data do not have, or an empty selection.
+        An index that the data do not have, an empty selection, or more samples than fit in memory.
     """
-    if samples is None:
-        chosen = np.arange(count, dtype=np.int64)
-    else:
-        pieces = [_piece(piece.strip(), samples, count) for piece in samples.split(",")]
-        chosen = np.concatenate([np.arange(p.start, p.stop, p.step, dtype=np.int64) for p in pieces])
+    pieces = (
+        [range(count)] if samples is None else [_piece(p.strip(), samples, count) for p in samples.split(",")]
+    )
+    # A file can declare any number of samples; sorting their indices takes a few copies.
+    check_memory("samples", 32 * sum(-((p.start - p.stop) // p.step) for p in pieces))
+    chosen = np.concatenate([np.arange(p.start, p.stop, p.step, dtype=np.int64) for p in pieces])
     if chosen.size == 0:
         raise DataError("x: holds no samples; give at least one")
     values, times = np.unique(chosen, return_counts=True)
