@@ -104,7 +104,7 @@ def test_members_that_are_no_arrays(content: bytes, message: str, tmp_path: Path
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = npz(tmp_path / "data.npz", x=npy(np.zeros((20_000, 3))))
     assert path.stat().st_size < 5_000
-    monkeypatch.setattr(memory, "available_memory", lambda: 400_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 700_000)
     with pytest.raises(DataError, match=r"x: needs .* GiB of memory, .* available; choose fewer samples"):
         load(path)
 
