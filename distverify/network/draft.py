@@ -109,7 +109,11 @@ class Draft:
         return needed
 
     def build(self, output: int) -> Network:
-        """The network whose output is node ``output``, without the nodes that it does not depend on."""
+        """The network whose output is node ``output``, without the nodes that it does not depend on.
+
+        Bounds are kept for linear nodes, so an activation that reads none (the input, or another activation)
+        gets an identity before it.
+        """
         if output == 0:
             size = self.nodes[0].size
             output = self.add(DraftLinear("output", size, (DraftTerm(0, "identity"),)))
@@ -121,7 +125,10 @@ class Draft:
                 terms = [(index[t.source], t.kind, t.array) for t in node.terms]
                 index[i] = builder.linear(node.name, terms, node.bias)
             elif isinstance(node, DraftActivation):
-                index[i] = builder.activation(node.name, index[node.source], node.kind, node.parameters)
+                source = index[node.source]
+                if not isinstance(self.nodes[node.source], DraftLinear):
+                    source = builder.linear(f"{node.name} (input)", [(source, "identity", None)])
+                index[i] = builder.activation(node.name, source, node.kind, node.parameters)
         return builder.build(index[output])
 
 

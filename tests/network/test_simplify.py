@@ -99,6 +99,13 @@ def test_the_output_is_kept_although_another_node_reads_it() -> None:
     assert folded(draft, a).output_size == 4
 
 
+def test_every_activation_reads_a_linear_node() -> None:
+    draft = Draft((4,))
+    a = draft.add(DraftActivation("relu", 4, 0, "relu"))
+    network = folded(draft, draft.add(DraftActivation("tanh", 4, a, "tanh")))
+    assert [n.name for n in network.nodes] == ["input", "relu (input)", "relu", "tanh (input)", "tanh"]
+
+
 def test_a_network_without_layers() -> None:
     network = Draft((4,)).build(0)
     assert operators(network) == ["Identity"]
