@@ -52,7 +52,7 @@ class ColumnPush:
         self._lines: dict[int, tuple[NDArray[np.int64], Floats, Floats, Floats, Floats]] = {}
         self._psi: dict[int, Floats] = {}
         # What a unit coefficient of a group's member loses in the products that read it, and in `weight` in scaling too.
-        self._loss = {g: np.zeros((self.rows.shape[0], group.magnitude.size)) for g, group in enumerate(groups)}
+        self._loss = {g: np.zeros((self.rows.shape[0], group.size)) for g, group in enumerate(groups)}
         self._weight: dict[int, Floats] = {}
         self._output: dict[int, tuple[Floats, Floats]] = {}
         assert self.reduced.output is not None
@@ -61,7 +61,7 @@ class ColumnPush:
             pulled = np.ascontiguousarray(edge.pull(self.rows))
             gamma = self.rounding.gamma(edge.pull_terms + pulled.shape[1] + len(groups))
             self._output[g] = (pulled, gamma * edge.pull_abs(absolute))
-        self._folded = {g: np.zeros(group.magnitude.size) for g, group in enumerate(groups)}
+        self._folded = {g: np.zeros(group.size) for g, group in enumerate(groups)}
         for g, losses in _column_losses(enclosure, self.rows).items():
             self._folded[g] = losses
             self._loss[g] += losses
@@ -89,10 +89,10 @@ class ColumnPush:
 
     def unit_columns(self, index: int) -> tuple[Floats, Floats]:
         """Bounds of Y(group ``index``), all of its entries: lower, upper float64 [K, n]."""
-        size = self.reduced.groups[index].magnitude.size
+        size = self.reduced.groups[index].size
         lower, upper = np.empty((self.rows.shape[0], size)), np.empty((self.rows.shape[0], size))
-        passed = sum(g.magnitude.size for g in self.reduced.groups[index + 1 :])
-        widest = max((g.magnitude.size for g in self.reduced.groups[index + 1 :]), default=0)
+        passed = sum(g.size for g in self.reduced.groups[index + 1 :])
+        widest = max((g.size for g in self.reduced.groups[index + 1 :]), default=0)
         per_column = (passed + widest + 4) * 2 * self.rows.shape[0] * 8
         block = max(16, min(size, self.block_bytes // per_column))
         for start in range(0, size, block):
@@ -110,7 +110,7 @@ class ColumnPush:
         r = columns.shape[3] if unit is None else unit.stop - unit.start
         constant = np.zeros((self.rows.shape[0], 2, r))
         error = np.zeros_like(constant)
-        every = np.arange(self.reduced.groups[start].magnitude.size)
+        every = np.arange(self.reduced.groups[start].size)
         moving: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
         if unit is None:
             moving[start] = columns, every

@@ -10,7 +10,7 @@ import numpy as np
 
 from distverify.bounds.interval import midpoint_radius
 from distverify.bounds.reduced import Affine, Floats, Reduced
-from distverify.kernels.crown import add_bias, relax_rows
+from distverify.kernels.crown import relax_rows
 from distverify.kernels.sums import abs_sums
 from distverify.kernels.support import fill_support
 
@@ -76,25 +76,16 @@ class _Pull:
         group = self.reduced.groups[index]
         affine = group.affine
         assert affine is not None and group.lines is not None
-        rounding = self.reduced.rounding
-        # What a coefficient of z may lose: in fl(slope * coefficient), in z itself, in the product with each edge.
-        weight = rounding.unit * group.z_magnitude + affine.error
-        for source, edge in affine.edges.items():
-            gamma = rounding.gamma(edge.pull_terms + len(self.reduced.groups))
-            weight = weight + gamma * (edge.absolute @ self.reduced.groups[source].magnitude)
-        out = np.empty((2 * self.half, group.magnitude.size))
+        out = np.empty((2 * self.half, group.size))
         offset = self.half if rows.shape[0] == self.half else 0
-        su, cu, sl, cl = group.lines
-        relax_rows(rows, offset, self.half, su, cu, sl, cl, weight, self.gamma, out, self.constant, self.error)
-        add_bias(out, affine.constant, self.gamma, self.constant, self.error)
+        relax_rows(
+            rows, offset, self.half, *group.lines, affine.constant, group.pull_loss, self.gamma, out, self.constant, self.error
+        )
         for source, edge in affine.edges.items():
-            self._add(source, edge.pull, out)
-
-    def _add(self, group: int, pull: object, rows: Floats) -> None:
-        known = self.rows.get(group)
-        if known is not None and known.shape[0] == self.half:
-            known = np.concatenate([known, known])
-        self.rows[group] = pull(rows, known)  # type: ignore[operator]
+            known = self.rows.get(source)
+            if known is not None and known.shape[0] == self.half:
+                known = np.concatenate([known, known])
+            self.rows[source] = edge.pull(out, known)
 
     def _at_input(self, rows: Floats) -> None:
         region, rounding = self.reduced.region, self.reduced.rounding

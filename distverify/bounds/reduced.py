@@ -52,16 +52,22 @@ class Group:
         Their pre-activations; None for the input.
     slopes : (glo, ghi), float64 [n]
     lines : (su, cu, sl, cl), float64 [n], or None on an unbounded region
-    z_magnitude, magnitude : float64 [n]
-        Bounds of |z| and of |a|.
+    magnitude : float64 [n]
+        Bounds of |a|.
+    pull_loss : float64 [n]
+        What a unit coefficient of z may lose to rounding when it is pulled back by one step (CROWN).
     """
 
     node: int
     affine: Affine | None
     slopes: tuple[Floats, Floats]
     lines: Lines | None
-    z_magnitude: Floats
     magnitude: Floats
+    pull_loss: Floats
+
+    @property
+    def size(self) -> int:
+        return int(self.magnitude.size)
 
 
 @dataclass(eq=False)
@@ -84,4 +90,4 @@ class Reduced:
     @property
     def terms(self) -> int:
         """More than the number of terms in any sum over the whole reduced network."""
-        return sum(g.magnitude.size for g in self.groups) + len(self.groups) + 8
+        return sum(g.size for g in self.groups) + len(self.groups) + 8

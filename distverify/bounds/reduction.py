@@ -70,7 +70,7 @@ class Reduction:
         self.reduced = reduced
         self.fold = fold
         self._maps: dict[int, _Map | _Activated] = {}
-        self._offsets = [0, reduced.groups[0].magnitude.size]
+        self._offsets = [0, reduced.groups[0].size]
         self._alpha = reduced.groups[0].magnitude
 
     def linear(self, index: int, node: LinearNode) -> Affine:
@@ -160,13 +160,25 @@ class Reduction:
         column = self._offsets[-1]
         if members.size:
             affine = self._affine(_rows(below, members))
-            picked = None if lines is None else tuple(line[members] for line in lines)
-            self.reduced.groups.append(
-                Group(index, affine, (glo[members], ghi[members]), picked, z_magnitude[members], magnitude[members])  # type: ignore[arg-type]
-            )
+            picked: Lines | None = None
+            if lines is not None:
+                picked = (lines[0][members], lines[1][members], lines[2][members], lines[3][members])
+            loss = self._pull_loss(affine, z_magnitude[members])
+            group = Group(index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss)
+            self.reduced.groups.append(group)
             self._offsets.append(column + members.size)
             self._alpha = np.concatenate([self._alpha, magnitude[members]])
         self._maps[index] = _Activated(below, stable, glo[stable], constant, members, column, magnitude)
+
+    def _pull_loss(self, affine: Affine, z_magnitude: Floats) -> Floats:
+        """Of a unit coefficient of z: in fl(slope * coefficient), in z itself, and in the product with each edge."""
+        rounding = self.reduced.rounding
+        loss = rounding.unit * z_magnitude + affine.error
+        for source, edge in affine.edges.items():
+            # Products that are added to the same coefficients later round them too, once for every group.
+            gamma = rounding.gamma(edge.pull_terms + len(self.reduced.groups))
+            loss = loss + gamma * abs_sums(edge.weight, self.reduced.groups[source].magnitude)
+        return loss
 
     def finish(self, output: int) -> None:
         """Record the network's output in terms of the groups."""
