@@ -49,11 +49,10 @@ class ColumnPush:
         self.block_bytes = block_bytes
         groups = self.reduced.groups
         self._gamma = self.rounding.gamma(self.reduced.terms)
-        self._lines: dict[int, tuple[NDArray[np.int64], Floats, Floats, Floats, Floats]] = {}
-        self._psi: dict[int, Floats] = {}
-        # What a unit coefficient of a group's member loses in the products that read it, and in `weight` in scaling too.
+        # Per group: members with any slope or constant, the product lines, and what a unit of scaled column loses.
+        self._lines: dict[int, tuple[NDArray[np.int64], Floats, Floats, Floats, Floats, Floats]] = {}
+        # What a unit coefficient of a group's member loses in the products that read it.
         self._loss = {g: np.zeros((self.rows.shape[0], group.size)) for g, group in enumerate(groups)}
-        self._weight: dict[int, Floats] = {}
         self._output: dict[int, tuple[Floats, Floats]] = {}
         assert self.reduced.output is not None
         absolute = np.abs(self.rows)
@@ -74,18 +73,18 @@ class ColumnPush:
 
     def _fix_lines(self, index: int, lower: Floats, upper: Floats) -> None:
         group = self.reduced.groups[index]
-        su, cu, sl, cl = (np.empty(lower.shape) for _ in range(4))
-        fill_product_lines(self.chord, *group.slopes, lower, upper, su, cu, sl, cl)
-        used = ((su != 0) | (sl != 0) | (cu != 0) | (cl != 0)).any(axis=0)
-        self._lines[index] = np.flatnonzero(used), su, cu, sl, cl
-        self._psi[index] = np.maximum(np.abs(lower), np.abs(upper))
-        self._weight[index] = self.rounding.unit * self._psi[index] + self._loss[index]
         affine = group.affine
         assert affine is not None
-        psi_z = np.maximum(np.abs(group.slopes[0]), np.abs(group.slopes[1])) * self._psi[index]
+        su, cu, sl, cl, psi_z = np.empty((5, *lower.shape))
+        weight, active = self._loss[index].copy(), np.empty(group.size, dtype=np.int64)
+        count = fill_product_lines(
+            self.chord, *group.slopes, lower, upper, self.rounding.unit, su, cu, sl, cl, weight, psi_z, active
+        )
+        self._lines[index] = active[:count], su, cu, sl, cl, weight
         terms = sum(edge.push_terms for edge in affine.edges.values()) + len(affine.edges)
+        gamma = self.rounding.gamma(terms)
         for source, edge in affine.edges.items():
-            self._loss[source] += self.rounding.gamma(terms) * edge.pull_abs(psi_z)
+            self._loss[source] += gamma * edge.pull_abs(psi_z)
 
     def unit_columns(self, index: int) -> tuple[Floats, Floats]:
         """Bounds of Y(group ``index``), all of its entries: lower, upper float64 [K, n]."""
@@ -137,7 +136,7 @@ class ColumnPush:
         moving: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]], constant: Floats, error: Floats,
     ) -> None:  # fmt: skip
         affine = self.reduced.groups[index].affine
-        active, su, cu, sl, cl = self._lines[index]
+        active, su, cu, sl, cl, weight = self._lines[index]
         assert affine is not None
         if active.size == 0:
             return
@@ -154,7 +153,7 @@ class ColumnPush:
         r = constant.shape[2]
         arrived = _NO_COLUMNS if total is None else total.reshape(total.shape[0], self.rows.shape[0], 2, r)
         out = np.empty((active.size, self.rows.shape[0], 2, r))
-        scale_columns(shared, arrived, active, su, cu, sl, cl, self._weight[index], self._gamma, out, constant, error)
+        scale_columns(shared, arrived, active, su, cu, sl, cl, weight, self._gamma, out, constant, error)
         moving[index] = out, active
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from distverify.bounds.interval import midpoint_radius
 from distverify.bounds.reduced import Affine, Floats, Reduced
-from distverify.kernels.crown import relax_rows
+from distverify.kernels.crown import add_extremes, relax_rows
+from distverify.kernels.interval import close_bounds
 from distverify.kernels.sums import abs_sums
 from distverify.kernels.support import fill_support
 
@@ -61,16 +61,14 @@ class _Pull:
 
     def finish(self) -> tuple[Floats, Floats]:
         """Pull everything down to the input, and take the extremes over the region."""
-        with np.errstate(invalid="ignore", over="ignore"):
-            for index in range(len(self.reduced.groups) - 1, 0, -1):
-                if index in self.rows:
-                    self._through_group(index, self.rows.pop(index))
-            if 0 in self.rows:
-                self._at_input(self.rows.pop(0))
-            # The error terms' own rounding, far below one in a thousand.
-            error = self.error * 1.001
-            half = self.half
-            return self.reduced.rounding.outward(self.constant[half:] - error[half:], self.constant[:half] + error[:half])
+        for index in range(len(self.reduced.groups) - 1, 0, -1):
+            if index in self.rows:
+                self._through_group(index, self.rows.pop(index))
+        if 0 in self.rows:
+            self._at_input(self.rows.pop(0))
+        lower, upper = np.empty(self.half), np.empty(self.half)
+        close_bounds(self.constant, self.error, self.half, self.reduced.rounding.tiny, lower, upper)
+        return lower, upper
 
     def _through_group(self, index: int, rows: Floats) -> None:
         group = self.reduced.groups[index]
@@ -88,25 +86,19 @@ class _Pull:
             self.rows[source] = edge.pull(out, known)
 
     def _at_input(self, rows: Floats) -> None:
-        region, rounding = self.reduced.region, self.reduced.rounding
-        lo, hi = region.box
-        half = self.half
-        gamma = rounding.gamma(rows.shape[1] + 4)
+        reduced, half = self.reduced, self.half
+        region = reduced.region
+        gamma = reduced.rounding.gamma(rows.shape[1] + 4)
         if region.norm == np.inf:
-            mid, rad = midpoint_radius(lo, hi)
-            if rounding.unit == 0.0:
-                rad = 0.5 * hi - 0.5 * lo
-            centre = rows @ mid
-            spread = abs_sums(rows, rad + gamma * (np.abs(mid) + rad))
-            if rows.shape[0] == half:
-                centre, spread = np.concatenate([centre, centre]), np.concatenate([spread, spread])
-            self.constant[:half] += centre[:half] + spread[:half]
-            self.constant[half:] += centre[half:] - spread[half:]
-            self.error += self.gamma * np.abs(self.constant) + gamma * np.abs(centre) + gamma * spread
+            with np.errstate(invalid="ignore", over="ignore"):
+                centre = rows @ reduced.middle
+                spread = abs_sums(rows, reduced.reach + gamma * reduced.groups[0].magnitude)
+            add_extremes(centre, spread, half, self.gamma + 2.0 * gamma, self.constant, self.error)
             return
         if rows.shape[0] == half:
             rows = np.concatenate([rows, rows])
         eps = region.eps if isinstance(region.eps, float) else 0.0  # per feature only with norm inf
+        lo, hi = region.box
         fill_support(
             rows, half, region.x0, eps, region.norm, lo, hi, region.clip is not None, gamma, self.constant, self.error
         )

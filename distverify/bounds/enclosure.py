@@ -62,7 +62,9 @@ def enclose(
     read_by_activation = {n.source for n in network.nodes if isinstance(n, ActivationNode)}
     lower, upper = region.box
     magnitude = np.maximum(np.abs(lower), np.abs(upper))
-    enclosure = Enclosure(network, region, rounding, Reduced(region, rounding))
+    with np.errstate(invalid="ignore"):
+        middle, reach = interval.midpoint_radius(lower, upper)
+    enclosure = Enclosure(network, region, rounding, Reduced(region, rounding, middle, reach))
     enclosure.reduced.groups.append(Group(0, None, (magnitude, magnitude), None, magnitude, magnitude))
     reduction = Reduction(enclosure.reduced, fold)
     for index, node in enumerate(network.nodes):
@@ -79,16 +81,13 @@ def enclose(
                     lower, upper = np.fmax(lower, low), np.fmin(upper, high)
         elif isinstance(node, ActivationNode):
             z_lower, z_upper = enclosure.lower[node.source], enclosure.upper[node.source]
-            slopes = activations.slope_range(node.code, z_lower, z_upper, node.parameters)
-            enclosure.slopes[index] = slopes
-            lines: Lines | None = None
+            su, cu, sl, cl, glo, ghi, lower, upper = activations.relax(node.code, z_lower, z_upper, node.parameters)
+            enclosure.slopes[index] = glo, ghi
+            lines: Lines | None = (su, cu, sl, cl)
             if unbounded:
-                lower, upper = np.full(node.size, -np.inf), np.full(node.size, np.inf)
-            else:
-                lower, upper = activations.value_range(node.code, z_lower, z_upper, node.parameters)
-                lines = activations.lines(node.code, z_lower, z_upper, node.parameters)
+                lines, lower, upper = None, np.full(node.size, -np.inf), np.full(node.size, np.inf)
             magnitude = np.maximum(np.abs(lower), np.abs(upper))
-            reduction.activation(index, node, slopes, lines, enclosure.magnitude(node.source), magnitude)
+            reduction.activation(index, node, (glo, ghi), lines, enclosure.magnitude(node.source), magnitude)
         elif not isinstance(node, InputNode):
             raise AssertionError(f"no rule for {type(node).__name__}")
         enclosure.lower.append(lower)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.kernels.interval import dense_range
 from distverify.network.graph import LinearNode
+from distverify.network.operators import Dense
 
 if TYPE_CHECKING:
     from distverify.bounds.enclosure import Enclosure
@@ -26,6 +28,14 @@ def midpoint_radius(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
 
 def linear_range(enclosure: Enclosure, node: LinearNode) -> tuple[Floats, Floats]:
     """Bounds of a linear node, float64 [size] each, from its sources' intervals; infinite where those overflow."""
+    rounding = enclosure.rounding
+    if len(node.terms) == 1 and isinstance(operator := node.terms[0].operator, Dense):
+        source = node.terms[0].source
+        lower, upper = np.empty(node.size), np.empty(node.size)
+        gamma = rounding.gamma(operator.push_terms + 4)
+        sides = enclosure.lower[source], enclosure.upper[source]
+        dense_range(operator.weight, node.bias, *sides, gamma, rounding.tiny, lower, upper)
+        return lower, upper
     total = node.bias.copy()
     spread = np.zeros(node.size)
     magnitude = np.abs(node.bias)
@@ -38,6 +48,6 @@ def linear_range(enclosure: Enclosure, node: LinearNode) -> tuple[Floats, Floats
             spread += both[:, 0]
             magnitude += both[:, 0] + both[:, 1]
             terms += term.operator.push_terms
-        spread += enclosure.rounding.gamma(terms) * magnitude
-        lower, upper = enclosure.rounding.outward(total - spread, total + spread)
+        spread += rounding.gamma(terms) * magnitude
+        lower, upper = rounding.outward(total - spread, total + spread)
     return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)

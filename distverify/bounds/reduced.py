@@ -76,6 +76,8 @@ class Reduced:
 
     Attributes
     ----------
+    middle, reach : float64 [inputs]
+        The box around the region, contained in middle +/- reach.
     column_losses : list of (node, group, float64 [group size])
         Rounding in products on the way to linear node ``node`` changes the derivative of its values with respect to each
         member of the group by a vector of at most this 2-norm.
@@ -83,6 +85,8 @@ class Reduced:
 
     region: Ball
     rounding: Rounding
+    middle: Floats
+    reach: Floats
     groups: list[Group] = field(default_factory=list)
     column_losses: list[tuple[int, int, Floats]] = field(default_factory=list)
     output: Affine | None = None

@@ -407,7 +407,22 @@ def _fill_values(code, x, parameters, out):
             out[i, j] = _value(code, x[i, j], parameters[0, j], parameters[1, j])
 
 
+@kernel(types.void(i8, readonly(1), readonly(1), readonly(2), writable(2)))
+def fill_relaxation(code, lower, upper, parameters, out):
+    """All that bounds need of an activation on [lower, upper]; see :func:`relax`."""
+    fill_lines(code, lower, upper, parameters, out[0], out[1], out[2], out[3])
+    fill_slope_range(code, lower, upper, parameters, out[4], out[5])
+    fill_value_range(code, lower, upper, parameters, out[6], out[7])
+
+
 Floats = NDArray[np.float64]
+
+
+def relax(code: int, lower: Floats, upper: Floats, parameters: Floats) -> Floats:
+    """Lines, slope range and value range in one call: rows su, cu, sl, cl, glo, ghi, alo, ahi of float64 [8, n]."""
+    out = np.empty((8, lower.shape[0]))
+    fill_relaxation(code, lower, upper, parameters, out)
+    return out
 
 
 def activate(code: int, x: Floats, parameters: Floats) -> Floats:

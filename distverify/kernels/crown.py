@@ -42,3 +42,16 @@ def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, gamma, out, con
             loss += weight[i] * abs(b)
         constant[r] += total
         error[r] += loss + gamma * (magnitude + abs(constant[r]))
+
+
+@kernel(types.void(readonly(1), readonly(1), i8, f8, writable(1), writable(1)))
+def add_extremes(centre, spread, half, gamma, constant, error):
+    """Add centre + spread to the first ``half`` of ``constant`` and centre - spread to the others.
+
+    ``centre`` and ``spread`` have ``half`` entries that both share, or an entry each.
+    """
+    shared = centre.shape[0] == half
+    for r in range(constant.shape[0]):
+        i = r - half if shared and r >= half else r
+        constant[r] += centre[i] + spread[i] if r < half else centre[i] - spread[i]
+        error[r] += gamma * (abs(constant[r]) + abs(centre[i]) + spread[i])

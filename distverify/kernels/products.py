@@ -19,12 +19,16 @@ _OPEN_BY_ROUNDING = 1e-9
 
 
 @kernel(
-    types.void(
-        b1, readonly(1), readonly(1), readonly(2), readonly(2), writable(2), writable(2), writable(2), writable(2)
+    types.int64(
+        b1, readonly(1), readonly(1), readonly(2), readonly(2), f8, writable(2), writable(2), writable(2), writable(2),
+        writable(2), writable(2), writable(1, i8),
     )
-)
-def fill_product_lines(chord, glo, ghi, yl, yu, su, cu, sl, cl):
+)  # fmt: skip
+def fill_product_lines(chord, glo, ghi, yl, yu, unit, su, cu, sl, cl, weight, psi_z, active):
     """Lines ``su Y + cu >= g Y >= sl Y + cl`` for every row k and neuron i, float64 [K, n].
+
+    ``weight`` grows by ``unit`` times the largest |Y|, what scaling by a slope may lose; ``psi_z`` gets the largest |g Y|.
+    ``active`` gets the neurons that have any slope or constant, in order; returned is their number.
 
     Exact and without a constant where the sign of Y or the value of g is known; else the chord (``chord``) or the worst case.
     """
@@ -32,6 +36,9 @@ def fill_product_lines(chord, glo, ghi, yl, yu, su, cu, sl, cl):
         for i in range(yl.shape[1]):
             a, b, p, q = yl[k, i], yu[k, i], glo[i], ghi[i]
             cu[k, i] = cl[k, i] = 0.0
+            size = max(abs(a), abs(b))
+            weight[k, i] += unit * size
+            psi_z[k, i] = size * max(abs(p), abs(q))
             if p == q:
                 su[k, i] = sl[k, i] = p
             elif a >= 0.0:
@@ -50,6 +57,14 @@ def fill_product_lines(chord, glo, ghi, yl, yu, su, cu, sl, cl):
                 cu[k, i] = max((q - s) * b, (p - s) * a) + nudge
                 cl[k, i] = min((p - t) * b, (q - t) * a) - nudge
                 su[k, i], sl[k, i] = s, t
+    count = 0
+    for i in range(yl.shape[1]):
+        for k in range(yl.shape[0]):
+            if su[k, i] != 0.0 or sl[k, i] != 0.0 or cu[k, i] != 0.0 or cl[k, i] != 0.0:
+                active[count] = i
+                count += 1
+                break
+    return count
 
 
 @kernel(
