@@ -1,0 +1,192 @@
+"""Exact evaluation of networks: rational arithmetic for piecewise linear ones, 240-bit arithmetic for the others.
+
+What a bound is measured against must be right itself: values and derivatives at exactly given points, without float64.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import mpmath
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network
+
+MP = mpmath.MPContext()
+MP.prec = 240
+
+PIECEWISE_LINEAR = frozenset({"relu", "leaky_relu", "clip", "hard_sigmoid"})
+# Fraction or mpf: whatever can be added, multiplied and compared without rounding that matters.
+Number = Any
+
+
+def to_mp(x: float | Fraction) -> Number:
+    """``x`` in 240 bits (floats: exactly)."""
+    return MP.mpf(x.numerator) / x.denominator if isinstance(x, Fraction) else MP.mpf(float(x))
+
+
+def _log1p(e: Number) -> Number:
+    return e - e * e / 2 if e < MP.mpf(2) ** -80 else MP.log(1 + e)
+
+
+def _expm1(x: Number) -> Number:
+    return x + x * x / 2 if abs(x) < MP.mpf(2) ** -120 else MP.expm1(x)
+
+
+def _logistic(x: Number) -> Number:
+    e = MP.exp(-abs(x))
+    return 1 / (1 + e) if x >= 0 else e / (1 + e)
+
+
+def _tanh(x: Number) -> Number:
+    t = _expm1(-2 * abs(x))
+    return (-t if x >= 0 else t) / (2 + t)
+
+
+def _normal_cdf(x: Number) -> Number:
+    # Far out the value stands in for something closer to 0 that no float64 can tell from it.
+    if x < -10000:
+        return MP.mpf(10) ** -5000
+    return 1 - MP.mpf(10) ** -5000 if x > 10000 else MP.erfc(-x / MP.sqrt(2)) / 2
+
+
+def _gelu_argument(x: Number) -> Number:
+    return 2 * MP.sqrt(2 / MP.pi) * (x + MP.mpf("0.044715") * x**3)
+
+
+def value(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
+    """s(x): of Fractions for piecewise linear kinds, of ``mpf`` for all; parameters as in the activation table."""
+    if kind in ("relu", "leaky_relu"):
+        return x if x >= 0 else _like(p0, x) * x
+    if kind == "clip":
+        return min(max(x, _like(p0, x)), _like(p1, x))
+    if kind == "hard_sigmoid":
+        return min(max(_like(p0, x) * x + _like(p1, x), _like(0.0, x)), _like(1.0, x))
+    if kind in ("elu", "selu"):
+        return MP.mpf(p1) * (x if x >= 0 else MP.mpf(p0) * _expm1(x))
+    return {
+        "sigmoid": _logistic,
+        "tanh": _tanh,
+        "arctan": MP.atan,
+        "softplus": lambda z: max(z, MP.mpf(0)) + _log1p(MP.exp(-abs(z))),
+        "silu": lambda z: z * _logistic(z),
+        "gelu": lambda z: z * _normal_cdf(z),
+        "gelu_tanh": lambda z: z * _logistic(_gelu_argument(z)),
+        "softsign": lambda z: z / (1 + abs(z)),
+        "sin": MP.sin,
+    }[kind](x)
+
+
+def slope(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
+    """s'(x); at a kink the slope to the right."""
+    zero = _like(0.0, x)
+    if kind in ("relu", "leaky_relu"):
+        return _like(1.0, x) if x >= 0 else _like(p0, x)
+    if kind == "clip":
+        return _like(1.0, x) if p0 <= x < p1 else zero
+    if kind == "hard_sigmoid":
+        t = _like(p0, x) * x + _like(p1, x)
+        inside = 0 <= t < 1 if p0 > 0 else 0 < t <= 1
+        return _like(p0, x) if inside else zero
+    if kind in ("elu", "selu"):
+        return MP.mpf(p1) * (1 if x >= 0 else MP.mpf(p0) * MP.exp(x))
+    return _SMOOTH_SLOPES[kind](x)
+
+
+def _gelu_tanh_slope(x: Number) -> Number:
+    t = _gelu_argument(x)
+    inner = 2 * MP.sqrt(2 / MP.pi) * (1 + 3 * MP.mpf("0.044715") * x * x)
+    return _logistic(t) + x * _logistic(t) * _logistic(-t) * inner
+
+
+def _bell(x: Number) -> Number:
+    e = MP.exp(-abs(x))
+    return e / (1 + e) ** 2
+
+
+_SMOOTH_SLOPES: dict[str, Callable[[Number], Number]] = {
+    "sigmoid": _bell,
+    "tanh": lambda x: 4 * _bell(2 * x),
+    "arctan": lambda x: 1 / (1 + x * x),
+    "softplus": _logistic,
+    "silu": lambda x: _logistic(x) + x * _bell(x),
+    "gelu": lambda x: _normal_cdf(x) + x * MP.exp(-min(x * x, MP.mpf(10) ** 9) / 2) / MP.sqrt(2 * MP.pi),
+    "gelu_tanh": _gelu_tanh_slope,
+    "softsign": lambda x: 1 / (1 + abs(x)) ** 2,
+    "sin": MP.cos,
+}
+
+
+def _like(p: float, x: Number) -> Number:
+    return Fraction(p) if isinstance(x, Fraction) else MP.mpf(p)
+
+
+class ExactNetwork:
+    """The same network in exact arithmetic: Fractions where every activation is piecewise linear, else ``mpf``."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        kinds = {n.kind for n in network.nodes if isinstance(n, ActivationNode)}
+        self.rational = kinds <= PIECEWISE_LINEAR
+        self.convert: Callable[[float | Fraction], Number] = Fraction if self.rational else to_mp
+        self._weights = {
+            i: [self._sparse(t.operator.pull(np.eye(n.size))) for t in n.terms]
+            for i, n in enumerate(network.nodes)
+            if isinstance(n, LinearNode)
+        }
+
+    def _sparse(self, matrix: NDArray[np.float64]) -> list[list[tuple[int, Number]]]:
+        return [[(j, self.convert(float(w))) for j, w in enumerate(row) if w != 0.0] for row in matrix]
+
+    def values(self, x: Sequence[Fraction]) -> list[list[Number]]:
+        """Every node's value."""
+        values: list[list[Number]] = []
+        for i, node in enumerate(self.network.nodes):
+            if isinstance(node, InputNode):
+                values.append([self.convert(v) for v in x])
+            elif isinstance(node, LinearNode):
+                z = [self.convert(float(b)) for b in node.bias]
+                for term, matrix in zip(node.terms, self._weights[i], strict=True):
+                    a = values[term.source]
+                    z = [total + sum(w * a[j] for j, w in row) for total, row in zip(z, matrix, strict=True)]
+                values.append(z)
+            else:
+                p = node.parameters
+                values.append(
+                    [value(node.kind, z, p[0, k], p[1, k]) for k, z in enumerate(values[node.source])]
+                )
+        return values
+
+    def __call__(self, x: Sequence[Fraction]) -> list[Number]:
+        """The outputs."""
+        return self.values(x)[self.network.output]
+
+    def jacobian(self, x: Sequence[Fraction], rows: NDArray[np.float64] | None = None) -> list[list[Number]]:
+        """The Jacobian of ``rows @ f``, row by row; at kinks the slope to the right."""
+        values, nodes, output = self.values(x), self.network.nodes, self.network.output
+        combined = np.eye(self.network.output_size) if rows is None else rows
+        return [self._row([self.convert(float(c)) for c in row], values, nodes, output) for row in combined]
+
+    def _row(
+        self, row: list[Number], values: list[list[Number]], nodes: Sequence[Any], output: int
+    ) -> list[Number]:
+        zero = self.convert(0.0)
+        y = [[zero] * n.size for n in nodes]
+        y[output] = row
+        for i in range(output, 0, -1):
+            node = nodes[i]
+            if isinstance(node, LinearNode):
+                for term, matrix in zip(node.terms, self._weights[i], strict=True):
+                    for r, weights in enumerate(matrix):
+                        if y[i][r] != 0:
+                            for j, w in weights:
+                                y[term.source][j] += y[i][r] * w
+            else:
+                p = node.parameters
+                for r, z in enumerate(values[node.source]):
+                    if y[i][r] != 0:
+                        y[node.source][r] += y[i][r] * slope(node.kind, z, p[0, r], p[1, r])
+        return y[0]
