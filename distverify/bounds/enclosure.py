@@ -59,6 +59,7 @@ def enclose(
     if region.size != network.input_size:
         raise ModelError(f"region: x0 has {region.size} values, but the network takes {network.input_size}")
     unbounded = region.unbounded
+    last_use = [max(c, default=network.output) for c in network.consumers()]
     read_by_activation = {n.source for n in network.nodes if isinstance(n, ActivationNode)}
     lower, upper = region.box
     magnitude = np.maximum(np.abs(lower), np.abs(upper))
@@ -92,5 +93,8 @@ def enclose(
             raise AssertionError(f"no rule for {type(node).__name__}")
         enclosure.lower.append(lower)
         enclosure.upper.append(upper)
+        for source in node.sources:
+            if last_use[source] == index and source != network.output:
+                reduction.forget(source)
     reduction.finish(network.output)
     return enclosure

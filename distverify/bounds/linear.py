@@ -1,16 +1,16 @@
 """`linear`: Jacobian bounds by linear relaxation of every product slope x derivative.
 
-Source: Shi, Wang, Zhang, Kolter, Hsieh, NeurIPS 2022 (arXiv 2210.07394): where the sign of a derivative is unknown, the product is
-bounded by chords. Never looser than `recurjac`, at the same order of cost.
+Source: Shi, Wang, Zhang, Kolter, Hsieh, NeurIPS 2022 (arXiv 2210.07394): where the sign of a derivative is unknown, the
+product is bounded by chords. Never looser than `recurjac`, at the same order of cost.
 """
 
 from __future__ import annotations
 
+from distverify.bounds.chain import Chain
 from distverify.bounds.columns import ColumnPush
-from distverify.bounds.enclosure import Enclosure
-from distverify.bounds.reduced import Floats
+from distverify.kernels.rounding import Rounding
 
 
-def push(enclosure: Enclosure, rows: Floats) -> ColumnPush:
-    """The recursion for ``rows`` float64 [K, outputs]; its ``bound()`` gives the bounds."""
-    return ColumnPush(enclosure, rows, chord=True)
+def push(chain: Chain, rounding: Rounding) -> ColumnPush:
+    """The recursion over ``chain``; its ``bound()`` gives the bounds."""
+    return ColumnPush(chain, rounding, chord=True)

@@ -93,11 +93,11 @@ def row_constants(bounds: RowBounds, norm: float, rounding: Rounding = SOUND) ->
         safe = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
         return np.asarray(safe * np.sqrt(((magnitude / safe[:, None]) ** 2).sum(axis=1)) * grow)
     plain = magnitude.sum(axis=1) * grow
-    if bounds.push is None:
+    if not bounds.pushes:
         return np.asarray(plain)
     signs = np.where(bounds.lower >= 0, 1.0, np.where(bounds.upper <= 0, -1.0, 0.0))
     unknown = np.where(signs == 0, magnitude, 0.0).sum(axis=1)
-    _, merged = bounds.push.merged_columns(signs.T)
+    _, merged = bounds.merged_columns(signs.T)
     return np.asarray(np.fmin(plain, (np.maximum(merged, 0.0) + unknown) * grow))
 
 

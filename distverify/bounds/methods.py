@@ -1,17 +1,17 @@
-"""Jacobian bound methods by name: one interface over `linear`, `recurjac` and `fastlip`."""
+"""Jacobian bound methods by name: one interface over `linear`, `recurjac` and `fastlip`, in either order."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distverify.bounds import fastlip, linear, recurjac
-from distverify.bounds.columns import ColumnPush
+from distverify.bounds.chain import Chain, backward_chain, forward_chain
+from distverify.bounds.columns import ColumnPush, rows_at_once
 from distverify.bounds.enclosure import Enclosure
+from distverify.bounds.reduced import Floats
 
-Floats = NDArray[np.float64]
 _RECURSIVE = {"linear": linear.push, "recurjac": recurjac.push}
 
 
@@ -22,23 +22,63 @@ class RowBounds:
     Attributes
     ----------
     lower, upper : float64 [K, inputs]
-    push : ColumnPush or None
-        Pushes further columns through the same relaxation; None for methods without recursion.
+    pushes : tuple of ColumnPush
+        The backward recursions of consecutive blocks of rows, ready to push further columns; empty where none was run.
     """
 
     lower: Floats
     upper: Floats
-    push: ColumnPush | None
+    pushes: tuple[ColumnPush, ...] = ()
 
     @property
     def magnitude(self) -> Floats:
         """max(|lower|, |upper|), float64 [K, inputs]."""
         return np.maximum(np.abs(self.lower), np.abs(self.upper))
 
+    def merged_columns(self, columns: Floats) -> tuple[Floats, Floats]:
+        """Bounds of J[k] @ columns[:, k] for each row k: ``columns`` float64 [inputs, K], result float64 [K] each."""
+        ends = np.cumsum([push.chain.rows for push in self.pushes])
+        blocks = np.split(columns, ends[:-1], axis=1)
+        low, high = zip(*(p.merged_columns(c) for p, c in zip(self.pushes, blocks, strict=True)), strict=True)
+        return np.concatenate(low), np.concatenate(high)
 
-def bound_rows(enclosure: Enclosure, rows: Floats, method: str) -> RowBounds:
-    """Bound the derivatives of ``rows @ f``, ``rows`` float64 [K, outputs], by the named method."""
+
+def bound_rows(enclosure: Enclosure, rows: Floats, method: str, direction: str = "auto") -> RowBounds:
+    """Bound the derivatives of ``rows @ f``, ``rows`` float64 [K, outputs], by the named method.
+
+    Parameters
+    ----------
+    direction : "auto", "backward", "forward" or "both"
+        "backward" runs one chain per row, "forward" one per input; "auto" the one with fewer multiplications; "both"
+        intersects the two. Methods without recursion have no direction.
+    """
     if method == "fastlip":
-        return RowBounds(*fastlip.bound(enclosure, rows), None)
-    push = _RECURSIVE[method](enclosure, rows)
-    return RowBounds(*push.bound(), push)
+        return RowBounds(*fastlip.bound(enclosure, rows))
+    backward = forward = None
+    if direction != "forward":
+        backward = backward_chain(enclosure.reduced, rows)
+    # Chains are as many as rows or inputs; with fewer rows the forward order is not worth a look.
+    if direction in ("forward", "both") or (direction == "auto" and enclosure.network.input_size < rows.shape[0]):
+        forward = forward_chain(enclosure.reduced, rows)
+    if direction == "auto" and backward is not None and forward is not None:
+        backward, forward = (backward, None) if backward.cost <= forward.cost else (None, forward)
+    if backward is None:
+        assert forward is not None
+        lower, upper, _ = _in_blocks(forward, enclosure, method)
+        return RowBounds(np.ascontiguousarray(lower.T), np.ascontiguousarray(upper.T))
+    lower, upper, pushes = _in_blocks(backward, enclosure, method)
+    if forward is not None:
+        low, high, _ = _in_blocks(forward, enclosure, method)
+        lower, upper = np.fmax(lower, low.T), np.fmin(upper, high.T)
+    return RowBounds(lower, upper, pushes)
+
+
+def _in_blocks(chain: Chain, enclosure: Enclosure, method: str) -> tuple[Floats, Floats, tuple[ColumnPush, ...]]:
+    """Run the recursion for as many rows at once as memory allows."""
+    block = rows_at_once(chain)
+    chains = [chain] if chain.rows <= block else [chain.take(slice(k, k + block)) for k in range(0, chain.rows, block)]
+    pushes = tuple(_RECURSIVE[method](c, enclosure.rounding) for c in chains)
+    bounds = [push.bound() for push in pushes]
+    if len(bounds) == 1:
+        return *bounds[0], pushes
+    return np.concatenate([b[0] for b in bounds]), np.concatenate([b[1] for b in bounds]), pushes

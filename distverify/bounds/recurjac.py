@@ -6,11 +6,11 @@ worst case is taken and the recursion ends for that neuron.
 
 from __future__ import annotations
 
+from distverify.bounds.chain import Chain
 from distverify.bounds.columns import ColumnPush
-from distverify.bounds.enclosure import Enclosure
-from distverify.bounds.reduced import Floats
+from distverify.kernels.rounding import Rounding
 
 
-def push(enclosure: Enclosure, rows: Floats) -> ColumnPush:
-    """The recursion for ``rows`` float64 [K, outputs]; its ``bound()`` gives the bounds."""
-    return ColumnPush(enclosure, rows, chord=False)
+def push(chain: Chain, rounding: Rounding) -> ColumnPush:
+    """The recursion over ``chain``; its ``bound()`` gives the bounds."""
+    return ColumnPush(chain, rounding, chord=False)

@@ -25,16 +25,31 @@ Lines = tuple[Floats, Floats, Floats, Floats]
 
 
 @dataclass(frozen=True, eq=False)
+class Edge:
+    """What a group passes on.
+
+    Attributes
+    ----------
+    matrix : Dense [n, group size]
+    column_error : float64 [group size]
+        Bounds of the 2-norm of each column's rounding error.
+    """
+
+    matrix: Dense
+    column_error: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class Affine:
     """``constant + sum edges[s] @ a_s``, off by at most ``error``; ``size`` bounds the sum of the terms' magnitudes.
 
     Attributes
     ----------
-    edges : dict group -> Dense [n, group size]
+    edges : dict group -> Edge
     constant, error, size : float64 [n]
     """
 
-    edges: dict[int, Dense]
+    edges: dict[int, Edge]
     constant: Floats
     error: Floats
     size: Floats
@@ -78,9 +93,6 @@ class Reduced:
     ----------
     middle, reach : float64 [inputs]
         The box around the region, contained in middle +/- reach.
-    column_losses : list of (node, group, float64 [group size])
-        Rounding in products on the way to linear node ``node`` changes the derivative of its values with respect to each
-        member of the group by a vector of at most this 2-norm.
     """
 
     region: Ball
@@ -88,7 +100,6 @@ class Reduced:
     middle: Floats
     reach: Floats
     groups: list[Group] = field(default_factory=list)
-    column_losses: list[tuple[int, int, Floats]] = field(default_factory=list)
     output: Affine | None = None
 
     @property

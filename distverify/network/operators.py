@@ -188,6 +188,8 @@ class Dense:
     def columns(self, which: slice | Indices) -> Array:
         if isinstance(which, slice):
             return np.ascontiguousarray(self.weight[:, which])
+        if which.size == self.in_size:
+            return self.weight
         return np.take(self.weight, which, axis=1)
 
     def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
