@@ -8,10 +8,11 @@ import threading
 import time
 from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -166,9 +167,9 @@ def certify(
     settings = Settings(
         norm=norm, eps=radii, compute=tuple(compute), method=method, layer_bounds=layer_bounds, targets=targets, clip=clip
     )
-    runner = _executor(executor, address, cpus_per_actor, max_actors, time_limit)
-    network, model_name = _network(model, mean, std)
-    data = _dataset(x, y, scale, samples, network)
+    runner = choose_executor(executor, address, cpus_per_actor, max_actors, time_limit)
+    network, model_name = open_network(model, mean, std)
+    data = open_dataset(x, y, scale, samples, network)
     _check_fit(network, data, settings)
     variables = payload_variables(settings, outputs=network.output_size, inputs=network.input_size)
     units = plan_units(data.labels.size, None, _bytes_per_sample(variables), max_actors or os.cpu_count() or 1)
@@ -176,7 +177,7 @@ def certify(
         model=model_name, model_digest=network.digest, input_size=network.input_size, output_size=network.output_size,
         data=data.name, data_digest=data.digest, indices=tuple(int(i) for i in data.indices), settings=settings,
         units=tuple(units), distverify_version=__version__, created=datetime.now(UTC),
-        environment=describe_environment(command),
+        environment=describe_environment(command) | {"inputs": describe_inputs(network, scale, mean, std)},
     )  # fmt: skip
     job = Job(network, data.inputs, data.labels, data.indices, settings, analyse_sample, warm_up, variables)
     with Journal.open(output, manifest, overwrite=overwrite, retry_failed=retry_failed) as journal:
@@ -190,7 +191,7 @@ def _run(
 ) -> None:  # fmt: skip
     total = job.labels.size
     begin = time.perf_counter()
-    workers = 0
+    workers = most_workers = 0
 
     def done() -> int:
         return total - journal.status_counts()["pending"]
@@ -215,11 +216,13 @@ def _run(
                     journal.commit(event.unit, event.payload)
                 elif isinstance(event, WorkersChanged):
                     workers = event.alive
+                    most_workers = max(most_workers, workers)
                 tell()
     except KeyboardInterrupt:
         raise Interrupted(done(), total, output) from None
     if done() < total:
         raise Interrupted(done(), total, output)
+    journal.manifest = replace(journal.manifest, environment=journal.manifest.environment | {"workers": most_workers})
     journal.consolidate(datetime.now(UTC))
 
 
@@ -252,9 +255,23 @@ class _Signals:
             signal.signal(number, handler)  # type: ignore[arg-type]
 
 
-def _executor(
+def describe_inputs(
+    network: Network, scale: float | None, mean: float | Sequence[float] | None, std: float | Sequence[float] | None
+) -> dict[str, Any]:
+    """How the data were brought to the model, for the provenance: what :func:`open_network` and :func:`open_dataset` were told."""
+    return {"shape": list(network.input_shape), "scale": scale, "mean": _recorded(mean), "std": _recorded(std)}
+
+
+def _recorded(values: float | Sequence[float] | None) -> Any:
+    """Plain numbers, one or one per channel; one per feature would not fit an HDF5 attribute."""
+    array = np.asarray(values if values is not None else np.nan, dtype=np.float64)
+    return None if values is None or array.size > 64 else array.tolist()
+
+
+def choose_executor(
     name: str, address: str | None, cpus_per_actor: float, max_actors: int | None, time_limit: float | None
 ) -> Executor:
+    """The executor of that name; refuses what it would ignore."""
     if name not in EXECUTORS:
         raise SettingsError(f"executor: got {name!r}; choose {', '.join(EXECUTORS)}")
     if name == "ray":
@@ -268,9 +285,10 @@ def _executor(
     return SerialExecutor()
 
 
-def _network(
+def open_network(
     model: Network | str | os.PathLike[str], mean: float | Sequence[float] | None, std: float | Sequence[float] | None
 ) -> tuple[Network, str]:
+    """The network of raw inputs, normalisation folded in, and its name for people."""
     if isinstance(model, Network):
         network, name = model, "network"
     elif isinstance(model, str | os.PathLike):
@@ -282,9 +300,10 @@ def _network(
     return apply_normalisation(network, 0.0 if mean is None else mean, 1.0 if std is None else std), name
 
 
-def _dataset(
+def open_dataset(
     x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None, scale: float | None, samples: str | None, network: Network
 ) -> Dataset:
+    """The chosen samples, checked against ``network``."""
     if isinstance(x, str | os.PathLike):
         if y is not None:
             raise SettingsError("y: got labels beside the path of a data file; labels come from the file, leave y out")

@@ -38,7 +38,7 @@ def analyse_sample(network: Network, x: Floats, label: int, index: int, settings
     -------
     dict
         By variable name: "status" (OK or MISCLASSIFIED), "message", "predicted", "logits" [outputs], and what was asked for:
-        "jacobian_lower", "jacobian_upper" [eps, outputs, inputs]; "lipschitz" [eps, outputs], "lipschitz_vector" [eps];
+        "x0" [inputs], "jacobian_lower", "jacobian_upper" [eps, outputs, inputs]; "lipschitz" [eps, outputs], "lipschitz_vector" [eps];
         "radius", "radius_crown", "radius_jacobian", "radius_target" [outputs]; "stationary_free_radius" [outputs].
     """
     logits = network(x)[0]
@@ -83,6 +83,7 @@ def _over_radii(network: Network, x: Floats, settings: Settings) -> SampleResult
             vector.append(vector_constant(bounds, per_row[-1], settings.norm))
     result: SampleResult = {}
     if "jacobian" in settings.compute:
+        result["x0"] = x
         result["jacobian_lower"], result["jacobian_upper"] = np.stack(lower), np.stack(upper)
     if "lipschitz" in settings.compute:
         result["lipschitz"], result["lipschitz_vector"] = np.stack(per_row), np.asarray(vector)

@@ -82,6 +82,8 @@ _ALWAYS = (
 
 _COMPUTED = {
     "jacobian": (
+        # A map of a Jacobian says little without the image that it belongs to; costs 1 / (2 eps output) of the bounds.
+        _number("x0", "sample input", "the sample itself: centre of its balls"),
         _number(
             "jacobian_lower",
             "sample eps output input",
