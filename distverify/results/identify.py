@@ -71,9 +71,9 @@ def open_checked(path: Path) -> h5py.File:
         If it is missing, not readable, truncated, not HDF5, not ours, or of a newer version.
     """
     if not path.exists():
-        raise ResultError(f"{path}: no such file")
+        raise ResultError(f"{path}: no such file; check the name")
     if path.is_dir():
-        raise ResultError(f"{path}: is a folder, not a result file")
+        raise ResultError(f"{path}: is a folder, not a result file; name the .h5 file in it")
     try:
         file = open_to_read(path)
     except OSError as error:
@@ -81,7 +81,7 @@ def open_checked(path: Path) -> h5py.File:
     try:
         version = file.attrs.get("schema_version")
         if version is None or read_root(file) is None:
-            raise ResultError(f"{path}: an HDF5 file, but not a result of distverify")
+            raise ResultError(f"{path}: an HDF5 file, but not a result of distverify; give what distverify certify has written")
         if int(version) > SCHEMA_VERSION:
             raise ResultError(
                 f"{path}: has schema version {int(version)}, this distverify reads up to {SCHEMA_VERSION}; "
@@ -93,11 +93,27 @@ def open_checked(path: Path) -> h5py.File:
     return file
 
 
+def shards_missing(path: Path, file: h5py.File) -> Path | None:
+    """The folder that the virtual master ``file`` at ``path`` looks into, if it is not there; None for a finished file."""
+    status = file["status"]
+    sources = status.virtual_sources() if status.is_virtual else []
+    # As HDF5 does: beside the file itself, not beside a link to it; "%%" stands for "%".
+    folders = {path.resolve().parent / Path(s.file_name.replace("%%", "%")).parent for s in sources}
+    return next((folder for folder in sorted(folders) if not folder.is_dir()), None)
+
+
 def _reason(message: str) -> str:
     if "truncated file" in message:
-        return "a truncated HDF5 file (an incomplete copy?)"
+        return "a truncated HDF5 file (an incomplete copy?); copy it again, or compute it afresh"
     if "signature not found" in message:
-        return "not an HDF5 file"
+        return "not an HDF5 file; give a result that distverify certify has written"
+    if "unable to lock file" in message:
+        return (
+            "locked by another program, or on a network file system without locks; close it there, "
+            "or set HDF5_USE_FILE_LOCKING=FALSE in the environment"
+        )
+    if "ermission denied" in message:
+        return "cannot be read (permission denied); ask its owner, or copy it"
     return f"cannot be opened ({message})"
 
 

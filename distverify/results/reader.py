@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError
+from distverify.results.columns import sample_columns
 from distverify.results.hulls import hull_blocks
-from distverify.results.identify import open_checked, reading
+from distverify.results.identify import open_checked, reading, shards_missing
 from distverify.results.schema import COORDINATES
 from distverify.results.summary import Summary, summarise
 from distverify.runtime.work import STATUS_MEANINGS
@@ -179,6 +180,32 @@ class Result(Mapping[str, NDArray[Any]]):
             wall = (datetime.fromisoformat(end) - datetime.fromisoformat(provenance["start"])).total_seconds()
         return summarise(arrays, wall)
 
+    def read_sample(self, index: int) -> dict[str, NDArray[Any]]:
+        """Everything about one sample, read without the others.
+
+        Parameters
+        ----------
+        index : int
+            In the data set, as in the array ``sample``.
+
+        Returns
+        -------
+        dict
+            Name of every array whose first dimension is ``sample`` -> its values for this sample.
+
+        Raises
+        ------
+        ResultError
+            If the result has no such sample.
+        """
+        dims = self.dims
+        with self._open() as file:
+            found = np.flatnonzero(self._array(file, "sample") == index)
+            if not found.size:
+                raise ResultError(f"{self.path}: no sample {index}; the array sample lists those that there are")
+            names = [name for name, axes in dims.items() if axes[:1] == ("sample",)]
+            return {name: self._array(file, name, int(found[0])) for name in names}
+
     def to_dataframe(self) -> Any:
         """One row per sample, as a pandas DataFrame indexed by ``sample``; a column per eps where there are
         several values.
@@ -188,25 +215,23 @@ class Result(Mapping[str, NDArray[Any]]):
         ResultError
             If pandas is not installed.
         """
-        try:
-            pandas = importlib.import_module("pandas")
-        except ImportError as error:
-            raise ResultError(
-                "to_dataframe: pandas is not installed; pip install pandas (or 'distverify[pandas]')"
-            ) from error
-        columns: dict[str, NDArray[Any]] = {}
-        dims = self.dims
-        with self._open() as file:
-            eps = self._array(file, "eps") if "eps" in file else np.empty(0)
-            for name, axes in dims.items():
-                if axes == ("sample",) and name != "sample":
-                    columns[name] = self._array(file, name)
-                elif axes == ("sample", "eps"):
-                    values = self._array(file, name)
-                    columns.update({f"{name}[eps={e:g}]": values[:, k] for k, e in enumerate(eps)})
-            index = pandas.Index(self._array(file, "sample"), name="sample")
-        columns["status"] = np.array(STATUS_MEANINGS)[columns["status"]]
-        return pandas.DataFrame(columns, index=index)
+        pandas = _optional("to_dataframe", "pandas")
+        columns = sample_columns(self)
+        return pandas.DataFrame(columns, index=pandas.Index(columns.pop("sample"), name="sample"))
+
+    def to_xarray(self) -> Any:
+        """The file as a lazy xarray Dataset, by h5netcdf; values are read when they are used.
+
+        Raises
+        ------
+        ResultError
+            If xarray or h5netcdf is not installed, or the file cannot be read.
+        """
+        xarray = _optional("to_xarray", "xarray")
+        _optional("to_xarray", "h5netcdf", extra="xarray")
+        with self._open():  # for our own errors
+            pass
+        return xarray.open_dataset(self.path, engine="h5netcdf")
 
     def close(self) -> None:
         """Refuse further access; no file is held open in between."""
@@ -236,14 +261,31 @@ class Result(Mapping[str, NDArray[Any]]):
         return f"no array {name!r}; there are {', '.join(self)}"
 
 
+def _optional(what: str, package: str, extra: str | None = None) -> Any:
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ResultError(
+            f"{what}: {package} is not installed; pip install {package} (or 'distverify[{extra or package}]')"
+        ) from error
+
+
 def open_result(path: str | os.PathLike[str]) -> Result:
     """Open a result file, finished or of a run that goes on.
 
     Raises
     ------
     ResultError
-        If the file is missing, truncated, not HDF5, not of distverify, or of a newer version.
+        If the file is missing, truncated, not HDF5, not of distverify, of a newer version, or the view of an
+        unfinished run whose shards are gone.
     """
     result = Result(Path(path))
-    with result._open():
+    with result._open() as file:
+        folder = shards_missing(result.path, file)
+        # A run that ended just now took its folder away; the file at the path is another one then.
+        if folder is not None and not result.complete:
+            raise ResultError(
+                f"{path}: shows an unfinished run, but the folder {folder} with its samples is gone; "
+                "put it back beside the file, or run the same command again to compute them afresh"
+            )
         return result

@@ -1,0 +1,55 @@
+"""A result as a table with a row per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.errors import ResultError
+from distverify.runtime.work import STATUS_MEANINGS
+
+if TYPE_CHECKING:
+    from distverify.results.reader import Result
+
+
+def sample_columns(
+    result: Result, names: Iterable[str] | None = None, where: slice | NDArray[Any] = slice(None)
+) -> dict[str, NDArray[Any]]:
+    """A table with a row per sample: name of a column -> its values; ``sample`` comes first.
+
+    An array with more dimensions becomes a column for each of their coordinates, ``radius_target[output=3]``.
+
+    Parameters
+    ----------
+    result : Result
+    names : iterable of str, optional
+        Arrays whose first dimension is ``sample``. Default: all without the dimensions ``output`` and ``input``.
+    where : slice or bool [sample]
+        Rows; all by default.
+
+    Raises
+    ------
+    ResultError
+        A name that is not there, or not one per sample.
+    """
+    dims = result.dims
+    if names is None:
+        names = [n for n, axes in dims.items() if axes[:1] == ("sample",) and not {"output", "input"} & set(axes)]
+    columns: dict[str, NDArray[Any]] = {"sample": result.read("sample", where)}
+    for name in names:
+        values = result.read(name, where)
+        if dims[name][:1] != ("sample",):
+            raise ResultError(
+                f"{name}: has dimensions {', '.join(dims[name])}; a table per sample takes arrays that have one row each"
+            )
+        if name == "status":
+            values = np.array(STATUS_MEANINGS)[values]
+        # repr, for two radii must never share a column
+        labels = [[f"{axis}={c!r}" for c in result[axis].tolist()] for axis in dims[name][1:]]
+        for place in np.ndindex(values.shape[1:]):
+            text = ",".join(labels[axis][k] for axis, k in enumerate(place))
+            columns[f"{name}[{text}]" if text else name] = values[(slice(None), *place)]
+    return columns
