@@ -40,7 +40,8 @@ def check(network: Network, region: Ball, layer_bounds: str = "crown", count: in
     enclosure = enclose(network, region, layer_bounds)
     rows = np.concatenate([np.eye(network.output_size), rng.standard_normal((1, network.output_size))])
     margins = crown_rows(enclosure, rows) if not region.unbounded else None
-    bounds = {method: bound_rows(enclosure, rows, method) for method in METHODS}
+    orders = ("backward", "forward", "both")
+    bounds = {(method, order): bound_rows(enclosure, rows, method, order) for method in METHODS for order in orders}
     exact = ExactNetwork(network)
     for x in points_in(region, count, rng):
         values = exact.values(x)

@@ -130,7 +130,8 @@ def broken(case: Case, rounding: Rounding, layer_bounds: str) -> list[str]:
     rows = np.concatenate([np.eye(network.output_size), np.linspace(-1.3, 0.7, network.output_size)[None]])
     enclosure = enclose(network, region, layer_bounds, rounding)
     margins = crown_rows(enclosure, rows)
-    bounds = {method: bound_rows(enclosure, rows, method) for method in METHODS}
+    orders = ("backward", "forward")
+    bounds = {(m, order): bound_rows(enclosure, rows, m, order) for m in METHODS for order in orders}
     exact = ExactNetwork(network)
     found: list[str] = []
     for x in points_in(region, 2, np.random.default_rng(0)):

@@ -109,7 +109,7 @@ def test_against_the_reference(name: str, index: int, norm: str, eps: str) -> No
         (margins, "Jm", "FLm", "margin_lip"),
     ):
         for method in ("recurjac", "linear"):
-            bounds = bound_rows(enclosure, rows, method)
+            bounds = bound_rows(enclosure, rows, method, "backward")
             compare(bounds.lower, bounds.upper, figure[f"{jacobian}_l"], figure[f"{jacobian}_u"], method)
             ours = row_constants(bounds, region.norm)
             if compare is assert_narrower:
