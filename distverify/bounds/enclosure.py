@@ -62,9 +62,9 @@ def enclose(
     last_use = [max(c, default=network.output) for c in network.consumers()]
     read_by_activation = {n.source for n in network.nodes if isinstance(n, ActivationNode)}
     lower, upper = region.box
-    magnitude = np.maximum(np.abs(lower), np.abs(upper))
-    with np.errstate(invalid="ignore"):
-        middle, reach = interval.midpoint_radius(lower, upper)
+    # On an unbounded region only slopes count: values and their rounding are not asked for.
+    magnitude = np.zeros(region.size) if unbounded else np.maximum(np.abs(lower), np.abs(upper))
+    middle, reach = (magnitude, magnitude) if unbounded else interval.midpoint_radius(lower, upper)
     enclosure = Enclosure(network, region, rounding, Reduced(region, rounding, middle, reach))
     enclosure.reduced.groups.append(Group(0, None, (magnitude, magnitude), None, magnitude, magnitude))
     reduction = Reduction(enclosure.reduced, fold)
@@ -85,10 +85,10 @@ def enclose(
             su, cu, sl, cl, glo, ghi, lower, upper = activations.relax(node.code, z_lower, z_upper, node.parameters)
             enclosure.slopes[index] = glo, ghi
             lines: Lines | None = (su, cu, sl, cl)
+            magnitude, z_magnitude = np.maximum(np.abs(lower), np.abs(upper)), enclosure.magnitude(node.source)
             if unbounded:
-                lines, lower, upper = None, np.full(node.size, -np.inf), np.full(node.size, np.inf)
-            magnitude = np.maximum(np.abs(lower), np.abs(upper))
-            reduction.activation(index, node, (glo, ghi), lines, enclosure.magnitude(node.source), magnitude)
+                lines, magnitude, z_magnitude = None, np.zeros(node.size), np.zeros(node.size)
+            reduction.activation(index, node, (glo, ghi), lines, z_magnitude, magnitude)
         elif not isinstance(node, InputNode):
             raise AssertionError(f"no rule for {type(node).__name__}")
         enclosure.lower.append(lower)

@@ -90,8 +90,12 @@ class Reduction:
                 column_error[p.start - start : p.stop - start] += p.column_error + sums
         constant = node.bias + sum(p.constant for p in parts)
         size = abs_sums(np.ascontiguousarray(matrix), self._alpha[start : start + matrix.shape[1]]) + np.abs(constant)
-        # The sums of parts and bias: a few more roundings of magnitudes that `size` and the parts' sizes bound.
-        local = self.reduced.rounding.gamma(len(parts) + 2) * (size + sum(p.size for p in parts) + np.abs(node.bias))
+        # The sums of parts and bias: a few more roundings of magnitudes that these sizes bound.
+        summed = np.abs(node.bias) + sum(np.abs(p.constant) for p in parts)
+        if len(parts) > 1:
+            for p in parts:
+                summed = summed + abs_sums(np.ascontiguousarray(p.matrix), self._alpha[p.start : p.stop])
+        local = self.reduced.rounding.gamma(len(parts) + 2) * (size + summed)
         error = local + sum(p.error for p in parts)
         error_norm = float(np.linalg.norm(local)) + sum(p.error_norm for p in parts)
         folded = _Map(matrix, column_error, start, constant, error, error_norm, size)

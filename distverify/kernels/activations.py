@@ -61,6 +61,7 @@ _SQRT2 = math.sqrt(2.0)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 _GELU_A = math.sqrt(2.0 / math.pi)
 _GELU_B = 0.044715
+_GELU_FAR = 50.0  # where its distance to ReLU is far below the smallest double
 # Where the slopes of SiLU and of the tanh form of GELU turn (roots of the second derivative; both are even functions).
 _SILU_TURN = 2.3993572805154677
 _GELU_TANH_TURN = 1.4185040087908284
@@ -97,6 +98,8 @@ def _value(code, x, p0, p1):
     if code == GELU:
         return 0.5 * x * math.erfc(-x / _SQRT2)
     if code == GELU_TANH:
+        if abs(x) > _GELU_FAR:
+            return max(x, 0.0)
         return x * _logistic(2.0 * _GELU_A * (x + _GELU_B * x * x * x))
     if code == SOFTSIGN:
         return x / (1.0 + abs(x))
@@ -134,6 +137,8 @@ def _slope(code, x, side, p0, p1):
     if code == GELU:
         return 0.5 * math.erfc(-x / _SQRT2) + x * _INV_SQRT_2PI * math.exp(-0.5 * x * x)
     if code == GELU_TANH:
+        if abs(x) > _GELU_FAR:
+            return 1.0 if x > 0.0 else 0.0
         t = 2.0 * _GELU_A * (x + _GELU_B * x * x * x)
         s = _logistic(t)
         return s + x * s * _logistic(-t) * 2.0 * _GELU_A * (1.0 + 3.0 * _GELU_B * x * x)
@@ -375,8 +380,14 @@ def fill_value_range(code, lower, upper, parameters, alo, ahi):
         l, u = lower[i], upper[i]
         p0, p1 = parameters[0, i], parameters[1, i]
         if code == LEAKY and p0 >= 0.0:
-            alo[i] = l if l >= 0.0 else p0 * l - (_NUDGE * abs(p0 * l) if p0 != 1.0 and p0 != 0.0 else 0.0)
-            ahi[i] = u if u >= 0.0 else p0 * u + (_NUDGE * abs(p0 * u) if p0 != 1.0 and p0 != 0.0 else 0.0)
+            alo[i], ahi[i] = l, u
+            if p0 == 0.0:
+                alo[i], ahi[i] = max(l, 0.0), max(u, 0.0)
+            elif p0 != 1.0:
+                if l < 0.0:
+                    alo[i] = p0 * l - _NUDGE * abs(p0 * l) - _TINY
+                if u < 0.0:
+                    ahi[i] = p0 * u + _NUDGE * abs(p0 * u) + _TINY
             continue
         if code == CLIP:
             alo[i], ahi[i] = min(max(l, p0), p1), min(max(u, p0), p1)

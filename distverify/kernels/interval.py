@@ -32,7 +32,8 @@ def close_bounds(constant, error, half, tiny, lower, upper):
         up, low = constant[i] + 1.001 * error[i], constant[half + i] - 1.001 * error[half + i]
         if tiny > 0.0:
             up, low = _up(up, tiny), _down(low, tiny)
-        upper[i], lower[i] = up, low
+        upper[i] = up if up == up else np.inf
+        lower[i] = low if low == low else -np.inf
 
 
 @kernel(types.void(readonly(2), readonly(1), readonly(1), readonly(1), f8, f8, writable(1), writable(1)))

@@ -28,7 +28,8 @@ class Rounding:
     def outward(
         self, lower: NDArray[np.float64], upper: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The bounds, moved outwards by one unit in the last place and the allowance for underflow."""
+        """The bounds, moved outwards by one unit in the last place and the allowance for underflow; NaN is no bound."""
+        lower, upper = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
         if self.unit == 0.0:
             return lower, upper
         return np.nextafter(lower - self.tiny, -np.inf), np.nextafter(upper + self.tiny, np.inf)

@@ -1,7 +1,7 @@
 """Support functions: the largest value of linear functions over a norm ball, optionally intersected with a box.
 
-With a box, the maximum over the ball's l1 or l2 norm is bounded by Lagrange duality: every multiplier gives an upper bound
-(weak duality), so rounding in the search for the best one costs tightness only, never soundness.
+With a box, the maximum over an l1 or l2 ball is bounded by Lagrange duality: every multiplier gives an upper bound (weak
+duality), so rounding in the search for the best one costs tightness only, never soundness.
 """
 
 from __future__ import annotations
@@ -18,80 +18,73 @@ Floats = NDArray[np.float64]
 
 
 @helper
-def _dual_l1(a, sign, x0, eps, lo, hi, penalty):
-    """penalty * eps + sum_i max over box of (a_i d - penalty |d|), and the l1 norm of a maximiser."""
-    total, norm = penalty * eps, 0.0
-    for i in range(a.shape[0]):
-        g = sign * a[i]
-        room = (hi[i] - x0[i]) if g > 0.0 else (x0[i] - lo[i])
-        room = min(room, eps)
-        excess = abs(g) - penalty
-        if excess > 0.0:
-            total += excess * room
-            norm += room
-    return total, norm
+def _room(a, sign, i, x0, lo, hi):
+    """How far coordinate i can go in the direction that helps, within the box."""
+    return (hi[i] - x0[i]) if sign * a[i] > 0.0 else (x0[i] - lo[i])
 
 
 @helper
-def _dual_l2(a, sign, x0, eps, lo, hi, penalty):
-    """penalty eps^2 / 2 + sum_i max over box of (a_i d - penalty d^2 / 2), and the squared l2 norm of a maximiser."""
-    total, norm = 0.5 * penalty * eps * eps, 0.0
+def _dual(a, sign, x0, eps, norm, lo, hi, largest, penalty):
+    """The dual bound of max sign a.d / (largest eps) for ||d||_p <= eps and d in the box, and the maximiser's size.
+
+    In units of eps and of the largest coefficient, so that no square leaves the range of doubles. Norm 1:
+    penalty + sum_i max (a_i d_i - penalty |d_i|), size the l1 norm; norm 2: penalty / 2 + sum_i max (a_i d_i - penalty d_i^2 / 2),
+    size the squared l2 norm; both at most 1 where the ball allows the maximiser.
+    """
+    total, size = (penalty if norm == 1.0 else 0.5 * penalty), 0.0
     for i in range(a.shape[0]):
-        g = sign * a[i]
-        room = (hi[i] - x0[i]) if g > 0.0 else (x0[i] - lo[i])
-        d = min(abs(g) / penalty, min(room, eps))
-        total += d * (abs(g) - 0.5 * penalty * d)
-        norm += d * d
-    return total, norm
+        g = abs(a[i]) / largest
+        room = min(_room(a, sign, i, x0, lo, hi) / eps, 1.0)
+        if norm == 1.0:
+            if g > penalty:
+                total += (g - penalty) * room
+                size += room
+        else:
+            d = min(g / penalty, room)
+            total += d * (g - 0.5 * penalty * d)
+            size += d * d
+    return total, size
 
 
 @helper
 def _offset_in_ball(a, sign, x0, eps, norm, lo, hi, clipped):
     """Upper bound (up to rounding) of max sign a.d over the ball of radius eps around 0, with x0 + d in [lo, hi]."""
     n = a.shape[0]
-    largest, squares = 0.0, 0.0
+    largest = 0.0
     for i in range(n):
         largest = max(largest, abs(a[i]))
-        squares += a[i] * a[i]
     if largest == 0.0 or eps == 0.0:
         return 0.0
-    if norm == 1.0:
-        free = eps * largest
-        if not clipped:
-            return free
-        # The best penalty is a breakpoint |a_i|: bisect on it, keeping the best bound seen.
-        best = free
-        below, above = 0.0, largest
-        for _ in range(60):
-            penalty = 0.5 * (below + above)
-            value, used = _dual_l1(a, sign, x0, eps, lo, hi, penalty)
-            best = min(best, value)
-            if used > eps:
-                below = penalty
-            else:
-                above = penalty
-        return min(best, _dual_l1(a, sign, x0, eps, lo, hi, 0.0)[0])
-    if squares < 1e-290 or squares > 1e290:
-        # Out of the range where squares are accurate: scale by the largest entry.
+    # Without the box: eps ||a||_q. Without the ball: every coordinate at its end.
+    free, boxed, farthest = 1.0, 0.0, 0.0
+    if norm == 2.0:
         squares = 0.0
         for i in range(n):
             squares += (a[i] / largest) * (a[i] / largest)
-        free = eps * largest * math.sqrt(squares)
-    else:
-        free = eps * math.sqrt(squares)
-    if not clipped or not (1e-140 < largest < 1e140) or not (1e-140 < eps < 1e140):
-        return free
-    best = free
-    above = free / eps / eps
-    below = above * 1e-12
-    for _ in range(50):
+        free = math.sqrt(squares)
+    best = eps * largest * free
+    if not clipped:
+        return best
+    for i in range(n):
+        if a[i] != 0.0:
+            room = _room(a, sign, i, x0, lo, hi)
+            boxed += abs(a[i]) * room
+            farthest = max(farthest, room)
+    best = min(best, boxed)
+    if farthest * n <= eps or not eps < math.inf:
+        return best
+    # Every penalty gives a bound; bisect on the logarithm to where the maximiser just reaches the sphere.
+    below, above = 1e-12 * free, free
+    for _ in range(60):
         penalty = math.sqrt(below * above)
-        value, used = _dual_l2(a, sign, x0, eps, lo, hi, penalty)
-        best = min(best, value)
-        if used > eps * eps:
+        value, size = _dual(a, sign, x0, eps, norm, lo, hi, largest, penalty)
+        best = min(best, eps * largest * value)
+        if size > 1.0:
             below = penalty
         else:
             above = penalty
+        if above <= below * (1.0 + 1e-13):
+            break
     return best
 
 

@@ -18,7 +18,8 @@ from numpy.typing import ArrayLike
 
 from distverify.errors import ModelError
 from distverify.kernels.activations import ACTIVATIONS, PARAMETER_ROWS, activate
-from distverify.network.operators import Array, BufferSlice, LinearOperator, OperatorSpec
+from distverify.network.operator_spec import BufferSlice, OperatorSpec, parts
+from distverify.network.operators import Array, LinearOperator
 
 _ALIGN = 8  # float64 values: 64 bytes
 
@@ -315,41 +316,45 @@ class NetworkBuilder:
         self._length += values.size + padding
         return piece
 
-    def linear(
-        self, name: str, terms: Sequence[tuple[int, str, ArrayLike | None]], bias: ArrayLike | None = None
-    ) -> int:
+    def linear(self, name: str, terms: Sequence[tuple[int, str, Any]], bias: ArrayLike | None = None) -> int:
         """Add ``z = bias + sum of terms``.
 
         Parameters
         ----------
-        terms : sequence of (source, kind, array)
-            ``kind`` is "dense" (array [out, in]), "diagonal" (array [size]) or "identity" (array None).
+        terms : sequence of (source, kind, value)
+            ``kind`` is "dense" (value: array [out, in]), "diagonal" (array [size]), "identity" (None), "convolution"
+            (:class:`~distverify.network.convolution.Convolution`) or "sparse" (scipy CSR [out, in]).
         bias : [out] or None
         """
-        specs: list[tuple[int, OperatorSpec]] = []
-        sizes: list[int] = []
-        for source, kind, array in terms:
-            width = self.size(source)
-            if kind == "dense":
-                matrix = np.asarray(array)
-                if matrix.ndim != 2 or matrix.shape[1] != width or matrix.shape[0] < 1:
-                    raise ModelError(f"{name}: W has shape {matrix.shape}; expected [out, {width}] to fit the layer before it")
-                sizes.append(int(matrix.shape[0]))
-                specs.append((source, OperatorSpec(kind, sizes[-1], (self._store(f"{name}: W", matrix, matrix.shape),))))
-            elif kind == "diagonal":
-                sizes.append(width)
-                specs.append((source, OperatorSpec(kind, width, (self._store(f"{name}: scale", array, (width,)),))))  # type: ignore[arg-type]
-            elif kind == "identity":
-                sizes.append(width)
-                specs.append((source, OperatorSpec(kind, width, ())))
-            else:
-                raise ModelError(f"{name}: unknown linear operator {kind!r}; use dense, diagonal or identity")
+        sizes, specs = [], []
+        for source, kind, value in terms:
+            size, spec = self._operator(name, kind, value, self.size(source))
+            sizes.append(size)
+            specs.append((source, spec))
         if not sizes or len(set(sizes)) != 1:
             raise ModelError(f"{name}: its terms give {sizes} values; they must be equal, and at least one term is needed")
         size = sizes[0]
         stored = self._store(f"{name}: b", np.zeros(size) if bias is None else bias, (size,))
         self._specs.append(_LinearSpec(name, size, tuple(specs), stored))
         return len(self._specs) - 1
+
+    def _operator(self, name: str, kind: str, value: Any, width: int) -> tuple[int, OperatorSpec]:
+        """The number of values that an operator on ``width`` values gives, and its stored form."""
+        if kind == "identity":
+            return width, OperatorSpec(kind, (), (width,))
+        if kind == "diagonal":
+            return width, OperatorSpec(kind, (self._store(f"{name}: scale", value, (width,)),))
+        if kind not in ("dense", "convolution", "sparse"):
+            raise ModelError(
+                f"{name}: unknown linear operator {kind!r}; use dense, diagonal, identity, convolution or sparse"
+            )
+        matrix = np.asarray(value) if kind == "dense" else value
+        shape = (matrix.out_size, matrix.in_size) if kind == "convolution" else matrix.shape
+        if len(shape) != 2 or shape[1] != width or shape[0] < 1:
+            raise ModelError(f"{name}: W has shape {shape}; expected [out, {width}] to fit the layer before it")
+        arrays, attributes = parts(kind, matrix)
+        stored = tuple(self._store(f"{name}: W", a, a.shape) for a in arrays)
+        return int(shape[0]), OperatorSpec(kind, stored, attributes)
 
     def activation(
         self, name: str, source: int, kind: str, parameters: Mapping[str, ArrayLike] | None = None
@@ -362,6 +367,9 @@ class NetworkBuilder:
         unknown = set(given) - set(entry.parameters)
         if unknown:
             raise ModelError(f"{name}: {kind} has no parameter {', '.join(sorted(unknown))}")
+        if not isinstance(self._specs[source], _LinearSpec):
+            # Every activation reads a linear node, whose bounds are its pre-activation bounds.
+            source = self.linear(f"{name}: input", [(source, "identity", None)])
         size = self.size(source)
         rows = np.zeros((PARAMETER_ROWS, size))
         for row, (parameter, default) in enumerate(entry.parameters.items()):
