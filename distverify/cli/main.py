@@ -14,6 +14,7 @@ import click
 from distverify._version import __version__
 from distverify.cli.certify import certify
 from distverify.cli.demo import demo
+from distverify.cli.export import export
 from distverify.cli.parameters import COMMAND_LINE
 from distverify.cli.show import show
 from distverify.cli.text import printable
@@ -66,3 +67,4 @@ def main() -> None:
 main.add_command(demo)
 main.add_command(certify)
 main.add_command(show)
+main.add_command(export)

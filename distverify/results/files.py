@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +103,30 @@ def write_text_atomically(path: Path, text: str) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise writing_failed(path, error) from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` to write to; it takes the name ``path`` when the block ends well.
+
+    For what is made from results, not for results themselves: nothing is forced to the disk.
+
+    Raises
+    ------
+    ResultError
+        If the file cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ResultError(
+            f"{path}: cannot be written ({error.strerror or error}); choose another place, or make room"
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def writing_failed(path: Path, error: OSError) -> ResultError:
