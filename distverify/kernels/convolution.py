@@ -1,8 +1,8 @@
 """Convolutions of many columns at once: im2col, one matrix product, and the transposed map by col2im.
 
-A column is an image, flattened [channels, height, width]; columns lie side by side in C order, so that what is copied are runs
-of one pixel of neighbouring columns. Work is done in blocks of columns, and within a block only where it is not zero: a unit
-column, or one that a few pixels lead to, touches a small window of the image.
+A column is an image, flattened [channels, height, width]; columns lie side by side in C order, so that runs of one
+pixel of neighbouring columns are copied. Work is done in blocks of columns, and within a block only where it is not
+zero: a unit column, or one that a few pixels lead to, touches a small window of the image.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Geometry:
     *(types.void(readonly(2, dtype), i8, i8, i8, writable(2, types.int64)) for dtype in (types.float64, types.float32))
 )
 def _fill_windows(columns, height, width, block, windows):
-    """For each block of columns the smallest window [y0, y1, x0, x1) outside of which they are zero; all 0 if everywhere."""
+    """For each block of columns the smallest window [y0, y1, x0, x1) that holds all nonzeros; 0 if none."""
     n = columns.shape[1]
     for b in range(windows.shape[0]):
         start, stop = b * block, min((b + 1) * block, n)
@@ -196,7 +196,10 @@ def convolve(weight: Floats, g: Geometry, columns: Floats, out: Floats | None = 
 
 
 def convolve_transposed(weight: Floats, g: Geometry, columns: Floats, out: Floats | None = None) -> Floats:
-    """The transpose of :func:`convolve`: [out_channels * out_height * out_width, n] to [channels * height * width, n]."""
+    """The transpose of :func:`convolve`, for columns [out_channels * out_height * out_width, n].
+
+    Returns [channels * height * width, n].
+    """
     n = columns.shape[1]
     images = columns.reshape(*g.out_image, n)
     result = np.zeros((int(np.prod(g.image)), n), dtype=columns.dtype) if out is None else out

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from distverify.kernels.activations import ACTIVATIONS
+from distverify.network.convolution import Convolution
 from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network, Node
 from distverify.network.operators import Dense, Diagonal, LinearOperator
 
@@ -51,7 +52,8 @@ def _row(node: Node) -> NodeRow:
 
 
 def _count(operator: LinearOperator) -> int:
-    if isinstance(operator, Dense):
+    """Numbers that a model stores for an operator: where values are merely taken from, none."""
+    if isinstance(operator, Dense | Convolution):
         return int(operator.weight.size)
     return int(operator.scale.size) if isinstance(operator, Diagonal) else 0
 

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import InputNode, LinearNode, Network, NetworkBuilder
-from distverify.network.operators import Array, Dense, Diagonal, Identity, LinearOperator
+from distverify.network.operator_spec import of_operator, parts
+from distverify.network.operators import Array
 
 
 @dataclass(frozen=True, eq=False)
 class DraftTerm:
-    """One summand of a linear node: ``kind`` and ``array`` as :meth:`NetworkBuilder.linear` takes them."""
+    """One summand of a linear node: ``kind`` and ``value`` as :meth:`NetworkBuilder.linear` takes them."""
 
     source: int
     kind: str
-    array: Array | None = None
+    value: Any = None
 
     @property
     def parameters(self) -> int:
         """Number of values stored for this term."""
-        return 0 if self.array is None else int(self.array.size)
+        return 0 if self.value is None else sum(int(a.size) for a in parts(self.kind, self.value)[0])
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +81,7 @@ class Draft:
         draft = cls(network.input_shape, network.nodes[0].name)
         for node in network.nodes[1:]:
             if isinstance(node, LinearNode):
-                terms = tuple(DraftTerm(t.source, *_kind(t.operator)) for t in node.terms)
+                terms = tuple(DraftTerm(t.source, *of_operator(t.operator)) for t in node.terms)
                 draft.add(DraftLinear(node.name, node.size, terms, node.bias))
             elif not isinstance(node, InputNode):
                 parameters = dict(zip(ACTIVATIONS[node.kind].parameters, node.parameters, strict=False))
@@ -122,7 +124,7 @@ class Draft:
         for i in np.flatnonzero(self.needed(output)).tolist():
             node = self.nodes[i]
             if isinstance(node, DraftLinear):
-                terms = [(index[t.source], t.kind, t.array) for t in node.terms]
+                terms = [(index[t.source], t.kind, t.value) for t in node.terms]
                 index[i] = builder.linear(node.name, terms, node.bias)
             elif isinstance(node, DraftActivation):
                 source = index[node.source]
@@ -130,13 +132,3 @@ class Draft:
                     source = builder.linear(f"{node.name} (input)", [(source, "identity", None)])
                 index[i] = builder.activation(node.name, source, node.kind, node.parameters)
         return builder.build(index[output])
-
-
-def _kind(operator: LinearOperator) -> tuple[str, Array | None]:
-    if isinstance(operator, Dense):
-        return "dense", operator.weight
-    if isinstance(operator, Diagonal):
-        return "diagonal", operator.scale
-    if isinstance(operator, Identity):
-        return "identity", None
-    raise AssertionError(f"operator {type(operator).__name__} has no draft form")

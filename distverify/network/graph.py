@@ -348,7 +348,7 @@ class NetworkBuilder:
             raise ModelError(
                 f"{name}: unknown linear operator {kind!r}; use dense, diagonal, identity, convolution or sparse"
             )
-        matrix = np.asarray(value) if kind == "dense" else value
+        matrix: Any = np.asarray(value) if kind == "dense" else value
         shape = (matrix.out_size, matrix.in_size) if kind == "convolution" else matrix.shape
         if len(shape) != 2 or shape[1] != width or shape[0] < 1:
             raise ModelError(f"{name}: W has shape {shape}; expected [out, {width}] to fit the layer before it")

@@ -48,7 +48,7 @@ def apply_normalisation(
     # The normalisation takes the input's place, so that every index moves up by one.
     for node in original.nodes[1:]:
         if isinstance(node, DraftLinear):
-            moved = tuple(DraftTerm(t.source + 1, t.kind, t.array) for t in node.terms)
+            moved = tuple(DraftTerm(t.source + 1, t.kind, t.value) for t in node.terms)
             draft.add(DraftLinear(node.name, node.size, moved, node.bias))
         elif isinstance(node, DraftActivation):
             draft.add(DraftActivation(node.name, node.size, node.source + 1, node.kind, node.parameters))

@@ -16,28 +16,35 @@ from distverify.network.constant_folding import FOLDED_OPERATORS, ConstantFolder
 from distverify.network.draft import Draft
 from distverify.network.graph import Network
 from distverify.network.onnx_activations import ACTIVATION_OPERATORS
+from distverify.network.onnx_convolution import CONVOLUTION_OPERATORS
 from distverify.network.onnx_file import FLOAT_TYPES, Constant, TensorReader, read_model
+from distverify.network.onnx_indexing import INDEX_OPERATORS
 from distverify.network.onnx_linear import LINEAR_OPERATORS
-from distverify.network.onnx_operation import Handler, Operation, Signal, Value
+from distverify.network.onnx_operation import MAX_SIGNAL_VALUES, Handler, Operation, Signal, Value
+from distverify.network.onnx_pooling import POOLING_OPERATORS
 from distverify.network.onnx_shapes import SHAPE_OPERATORS
 from distverify.network.simplify import simplify
 
-_HANDLERS: Mapping[str, Handler] = {**LINEAR_OPERATORS, **SHAPE_OPERATORS, **ACTIVATION_OPERATORS}
+_HANDLERS: Mapping[str, Handler] = {
+    **LINEAR_OPERATORS,
+    **CONVOLUTION_OPERATORS,
+    **POOLING_OPERATORS,
+    **SHAPE_OPERATORS,
+    **INDEX_OPERATORS,
+    **ACTIVATION_OPERATORS,
+}
 SUPPORTED_OPERATORS = tuple(sorted(_HANDLERS))
 _CONSTANT_OPERATORS = frozenset({*FOLDED_OPERATORS, "Constant", "ConstantOfShape"})
 _STANDARD_DOMAINS = ("", "ai.onnx")
 # Before operator set 7 these take attributes that say how the second operand is repeated.
 _LEGACY_BROADCAST = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub")
 
-# A declared shape costs the file nothing, but every operation on it a vector of that size.
-_MAX_SIGNAL_VALUES = 2**22
-
 
 def load_onnx(path: str | os.PathLike[str]) -> Network:
     """Read a network from an ONNX file.
 
     The network is the model as it evaluates one sample (a batch of one), in float64: weights are converted
-    exactly, and constant, elementwise linear operations are folded into the dense layers next to them.
+    exactly, and constant, elementwise linear operations are folded into the dense layers and convolutions next to them.
 
     Parameters
     ----------
@@ -74,9 +81,9 @@ class _Translation:
             )
         source = _single_input(self.graph, set(self.initialisers))
         shape, sample_shape = _input_shapes(source, self.graph.output[0])
-        if math.prod(shape) > _MAX_SIGNAL_VALUES:
+        if math.prod(shape) > MAX_SIGNAL_VALUES:
             raise ModelError(
-                f"input {source.name!r}: shape {shape} has more than {_MAX_SIGNAL_VALUES} values"
+                f"input {source.name!r}: shape {shape} has more than {MAX_SIGNAL_VALUES} values"
             )
         self.draft = Draft(sample_shape, source.name)
         self.values: dict[str, Value] = {source.name: Signal(0, shape)}
@@ -134,10 +141,7 @@ class _Translation:
         if node.op_type not in _HANDLERS:
             raise _unsupported(node, label)
         name = node.name or node.output[0]
-        result = _HANDLERS[node.op_type](Operation(label, name, inputs, attributes, self.opset, self.draft))
-        if 0 in result.shape:
-            raise ModelError(f"{label}: its result of shape {result.shape} holds no values")
-        return result
+        return _HANDLERS[node.op_type](Operation(label, name, inputs, attributes, self.opset, self.draft))
 
     def _fold(
         self,

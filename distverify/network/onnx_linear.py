@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from distverify.network.draft import DraftTerm
+from distverify.network.onnx_indexing import transposed
 from distverify.network.onnx_operation import Handler, Operation, Signal
-from distverify.network.onnx_shapes import transposed
 from distverify.network.operators import Array
 
 # Repeating a matrix along other axes makes a dense layer of mostly zeros; beyond this it is no dense network.
@@ -24,7 +24,7 @@ def _sum(op: Operation, signs: tuple[float, ...] | None = None) -> Signal:
     terms = []
     for value, sign in zip(values, signs or (1.0,) * len(values), strict=True):
         if isinstance(value, Signal):
-            terms.append(op.scaled(value, sign))
+            terms.append(op.scaled(op.expanded(value, shape), sign))
         else:
             bias += sign * op.spread(value, shape)
     return op.linear(shape, terms, bias)
@@ -38,6 +38,7 @@ def _mul(op: Operation) -> Signal:
         op.error("a product of two values that depend on the input is not supported")
     x, factor = (a, b) if isinstance(a, Signal) else (op.signal(1), a)
     shape = op.common_shape(a, b)
+    x = op.expanded(x, shape)
     return op.linear(shape, [DraftTerm(x.node, "diagonal", op.spread(factor, shape))])  # type: ignore[arg-type]
 
 
@@ -46,6 +47,7 @@ def _div(op: Operation) -> Signal:
         op.error("division by a value that depends on the input is not supported")
     x, divisor = op.signal(0), op.constant(1)
     shape = op.common_shape(x, divisor)
+    x = op.expanded(x, shape)
     scale = op.spread(divisor, shape)
     if not scale.all():
         op.error("divides by a constant that is zero")
@@ -127,7 +129,7 @@ def _gemm(op: Operation) -> Signal:
     if isinstance(c, Signal):
         if op.common_shape(c, np.empty(shape)) != shape:
             op.error(f"C of shape {c.shape} does not fit a product of shape {shape}")
-        terms.append(op.scaled(c, beta))
+        terms.append(op.scaled(op.expanded(c, shape), beta))
     elif c is not None:
         bias = beta * op.spread(c, shape)
     return op.linear(shape, terms, bias)

@@ -12,19 +12,28 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distverify.errors import ModelError
 from distverify.network.draft import Draft, DraftActivation, DraftLinear, DraftTerm
 from distverify.network.onnx_file import Constant
 from distverify.network.operators import Array
+from distverify.network.sparse import selection
+
+# A declared shape costs the file nothing, but every operation on it a vector of that size.
+MAX_SIGNAL_VALUES = 2**22
 
 
 @dataclass(frozen=True)
 class Signal:
-    """A tensor that depends on the network's input: the draft's ``node``, seen in ``shape``."""
+    """A tensor that depends on the network's input: the draft's ``node``, seen in ``shape``.
+
+    ``unpadded`` is the tensor without the zeros that a Pad put around it, and their numbers before and after each axis.
+    """
 
     node: int
     shape: tuple[int, ...]
+    unpadded: tuple[Signal, tuple[tuple[int, int], ...]] | None = None
 
     @property
     def size(self) -> int:
@@ -98,17 +107,33 @@ class Operation:
             self.error(f"a constant of shape {array.shape} does not fit values of shape {shape}")
 
     def common_shape(self, *values: Value) -> tuple[int, ...]:
-        """The shape of ``values`` broadcast together; none that depends on the input may be repeated."""
-        shapes = ", ".join(str(v.shape) for v in values)
+        """The shape of ``values`` broadcast together."""
         try:
             shape = np.broadcast_shapes(*(v.shape for v in values))
         except ValueError:
-            self.error(f"shapes {shapes} do not fit together")
-        if any(isinstance(v, Signal) and v.size != math.prod(shape) for v in values):
-            self.error(
-                f"shapes {shapes} would repeat values that depend on the input, which is not supported"
-            )
+            self.error(f"shapes {', '.join(str(v.shape) for v in values)} do not fit together")
+        self.check_shape(shape)
         return shape
+
+    def check_shape(self, shape: tuple[int, ...]) -> None:
+        """Refuse a result that is empty, or so large that only a damaged file asks for it."""
+        if any(d < 1 for d in shape):
+            self.error(f"its result of shape {shape} holds no values")
+        if math.prod(shape) > MAX_SIGNAL_VALUES:
+            self.error(f"its result of shape {shape} has more than {MAX_SIGNAL_VALUES} values")
+
+    def taken(self, signal: Signal, indices: NDArray[np.int64], fill: float = 0.0) -> Signal:
+        """The values of ``signal`` at the flat ``indices``, in their shape; ``fill`` where an index is -1."""
+        shape, flat = indices.shape, indices.reshape(-1)
+        self.check_shape(shape)
+        if flat.size == signal.size and (flat == np.arange(flat.size)).all():
+            return Signal(signal.node, shape)
+        bias = np.where(flat < 0, fill, 0.0) if fill != 0.0 and (flat < 0).any() else None
+        return self.linear(shape, [DraftTerm(signal.node, "sparse", selection(flat, signal.size))], bias)
+
+    def expanded(self, signal: Signal, shape: tuple[int, ...]) -> Signal:
+        """``signal`` repeated to ``shape``."""
+        return self.taken(signal, np.broadcast_to(places(signal), shape))
 
     def scaled(self, signal: Signal, factor: float) -> DraftTerm:
         """``factor`` times ``signal``."""
@@ -117,12 +142,18 @@ class Operation:
         return DraftTerm(signal.node, "diagonal", np.full(signal.size, factor))
 
     def linear(self, shape: tuple[int, ...], terms: list[DraftTerm], bias: Array | None = None) -> Signal:
+        self.check_shape(shape)
         node = self.draft.add(DraftLinear(self.name, math.prod(shape), tuple(terms), bias))
         return Signal(node, shape)
 
     def activation(self, kind: str, parameters: Mapping[str, Array | float]) -> Signal:
         x = self.signal()
         return Signal(self.draft.add(DraftActivation(self.name, x.size, x.node, kind, parameters)), x.shape)
+
+
+def places(signal: Signal) -> NDArray[np.int64]:
+    """The flat index of each value, in the signal's shape: what moves values is applied to it."""
+    return np.arange(signal.size).reshape(signal.shape)
 
 
 Handler = Callable[[Operation], Signal]

@@ -1,6 +1,6 @@
 """ONNX operators that show the same values in another shape or type.
 
-Values are kept flattened in C order, so none of these adds a node; a permutation of the values is refused.
+Values are kept flattened in C order, so none of these adds a node.
 """
 
 from __future__ import annotations
@@ -80,21 +80,6 @@ def _unsqueeze(op: Operation) -> Signal:
     return _reshaped(op, tuple(shape))
 
 
-def transposed(op: Operation, x: Signal, order: tuple[int, ...]) -> Signal:
-    """``x`` with its axes in ``order``, which may move axes of length one only."""
-    if sorted(order) != list(range(len(x.shape))):
-        op.error(f"the order of axes {order} makes no sense for shape {x.shape}")
-    long_axes = [a for a in order if x.shape[a] > 1]
-    if long_axes != sorted(long_axes):
-        op.error(f"permuting the values (shape {x.shape}, axes {order}) is not supported")
-    return Signal(x.node, tuple(x.shape[a] for a in order))
-
-
-def _transpose(op: Operation) -> Signal:
-    x = op.signal()
-    return transposed(op, x, tuple(op.attributes.get("perm", range(len(x.shape))[::-1])))
-
-
 def _dropout(op: Operation) -> Signal:
     training = op.input(2)
     if op.opset < 7 and not op.attributes["is_test"]:
@@ -119,6 +104,5 @@ SHAPE_OPERATORS: Mapping[str, Handler] = {
     "Identity": _same,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
-    "Transpose": _transpose,
     "Unsqueeze": _unsqueeze,
 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
 
 # Norms only scale rounding terms; far more than their own rounding is added to them.
-_NORM_MARGIN = 1.001
+NORM_MARGIN = 1.001
 
 
 class LinearOperator(Protocol):
@@ -80,11 +80,11 @@ class LinearOperator(Protocol):
         ...
 
 
-def _scatter(columns: Array, inputs: Indices | None, size: int) -> Array:
+def scatter_rows(columns: Array, inputs: Indices | None, size: int) -> Array:
     """``columns`` with zero rows put back where ``inputs`` left them out."""
     if inputs is None or inputs.size == size:
         return columns
-    out = np.zeros((size, columns.shape[1]))
+    out = np.zeros((size, columns.shape[1]), dtype=columns.dtype)
     out[inputs] = columns
     return out
 
@@ -122,7 +122,7 @@ def spectral_norm_bound(weight: Array) -> float:
         y: Array = w @ (w.T @ x)
         x = y / max(float(np.linalg.norm(y)), 1e-300)
     estimate = float(np.linalg.norm(w.T @ x))
-    frobenius = float(np.linalg.norm(w)) * _NORM_MARGIN
+    frobenius = float(np.linalg.norm(w)) * NORM_MARGIN
     gram = w @ w.T
     margin = 4.0 * (sum(w.shape) + 4) * 2.0**-53 * frobenius**2
     for factor in (1.05, 1.15, 1.4, 2.0):
@@ -133,7 +133,7 @@ def spectral_norm_bound(weight: Array) -> float:
             np.linalg.cholesky(shifted)
         except np.linalg.LinAlgError:
             continue
-        return min(bound, frobenius) * scale * _NORM_MARGIN
+        return min(bound, frobenius) * scale * NORM_MARGIN
     return frobenius * scale
 
 
@@ -160,11 +160,11 @@ class Dense:
         for _ in range(4):
             y = self.absolute.T @ (self.absolute @ x)
             x = y / y.max() + 1e-3
-        return float(np.sqrt(((self.absolute.T @ (self.absolute @ x)) / x).max())) * _NORM_MARGIN
+        return float(np.sqrt(((self.absolute.T @ (self.absolute @ x)) / x).max())) * NORM_MARGIN
 
     @cached_property
     def row_norms(self) -> Array:
-        return np.asarray(np.linalg.norm(self.weight, axis=1)) * _NORM_MARGIN
+        return np.asarray(np.linalg.norm(self.weight, axis=1)) * NORM_MARGIN
 
     @property
     def in_size(self) -> int:
@@ -248,7 +248,7 @@ class Diagonal:
         return np.ascontiguousarray(self.rows()[:, which])
 
     def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
-        return _add(self.scale[:, None] * _scatter(columns, inputs, self.scale.size), out)
+        return _add(self.scale[:, None] * scatter_rows(columns, inputs, self.scale.size), out)
 
     def pull(self, rows: Array, out: Array | None = None) -> Array:
         return _add(rows * self.scale, out)
@@ -301,7 +301,7 @@ class Identity:
         return np.ascontiguousarray(np.eye(self.size)[:, which])
 
     def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
-        return _add(_scatter(columns, inputs, self.size), out)
+        return _add(scatter_rows(columns, inputs, self.size), out)
 
     def pull(self, rows: Array, out: Array | None = None) -> Array:
         return _add(rows, out)
@@ -311,35 +311,3 @@ class Identity:
 
     def pull_abs(self, rows: Array) -> Array:
         return rows
-
-
-@dataclass(frozen=True)
-class OperatorSpec:
-    """How an operator is stored: its type's name, and where its parameters lie in the network's buffer."""
-
-    kind: str
-    size: int
-    parameters: tuple[BufferSlice, ...]
-
-    def bind(self, buffer: Array) -> LinearOperator:
-        """The operator, with its parameters as views into ``buffer``."""
-        arrays: list[Any] = [p.view(buffer) for p in self.parameters]
-        if self.kind == "dense":
-            return Dense(arrays[0])
-        if self.kind == "diagonal":
-            return Diagonal(arrays[0])
-        if self.kind == "identity":
-            return Identity(self.size)
-        raise AssertionError(f"operator kind {self.kind!r} has no binding")
-
-
-@dataclass(frozen=True)
-class BufferSlice:
-    """A C-ordered array of ``shape`` that starts ``offset`` float64 values into the network's buffer."""
-
-    offset: int
-    shape: tuple[int, ...]
-
-    def view(self, buffer: Array) -> Array:
-        size = int(np.prod(self.shape, dtype=np.int64))
-        return buffer[self.offset : self.offset + size].reshape(self.shape)

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
-
+from distverify.network.compose import add_terms, apply, compose, composed_size
 from distverify.network.draft import Draft, DraftLinear, DraftTerm
 from distverify.network.operators import Array
-
-_FOLDABLE = ("dense", "diagonal", "identity")
 
 
 def simplify(draft: Draft, output: int) -> None:
     """Fold linear nodes of ``draft`` into the linear nodes that read them, in place; indices stay valid.
 
-    A node is folded where the network does not grow by it: a diagonal or constant operation into the dense
-    layer before or after it, a dense layer into another one only if nothing else reads it and the product has
-    no more parameters than the two factors.
+    A node is folded where the network does not grow by it: a diagonal or constant operation into the dense layer or
+    (one factor per channel) the convolution before or after it, a permutation into a dense layer, a dense layer into
+    another one only if nothing else reads it and the product has no more parameters than the two factors.
     """
     readers = draft.readers(output)
     for i, node in enumerate(draft.nodes):
@@ -37,8 +34,8 @@ def _fold_source(draft: Draft, node: DraftLinear, readers: Counter[int]) -> Draf
         source = draft.nodes[term.source]
         only_reader = readers[term.source] == 1
         if isinstance(source, DraftLinear) and _worth_folding(term, source, only_reader):
-            new = tuple(_compose(term, inner) for inner in source.terms)
-            bias = _add(node.bias, None if source.bias is None else _apply(term, source.bias))
+            new = tuple(compose(term, inner) for inner in source.terms)
+            bias = _add(node.bias, None if source.bias is None else apply(term, source.bias))
             readers[term.source] -= 1
             if readers[term.source]:
                 readers.update(inner.source for inner in new)
@@ -47,42 +44,17 @@ def _fold_source(draft: Draft, node: DraftLinear, readers: Counter[int]) -> Draf
 
 
 def _worth_folding(term: DraftTerm, source: DraftLinear, only_reader: bool) -> bool:
-    kinds = {term.kind, *(inner.kind for inner in source.terms)}
-    if not source.terms or not kinds.issubset(_FOLDABLE):
+    if not source.terms:
         return False
     if term.kind == "dense" and not only_reader and any(t.kind == "dense" for t in source.terms):
         return False
-    before = term.parameters + (sum(t.parameters for t in source.terms) if only_reader else 0)
-    return sum(_composed_size(term, inner) for inner in source.terms) <= before
-
-
-def _composed_size(outer: DraftTerm, inner: DraftTerm) -> int:
-    if outer.kind == inner.kind == "dense":
-        assert outer.array is not None
-        assert inner.array is not None
-        return int(outer.array.shape[0] * inner.array.shape[1])
-    return max(outer.parameters, inner.parameters)
-
-
-def _compose(outer: DraftTerm, inner: DraftTerm) -> DraftTerm:
-    """``outer`` after ``inner``, reading inner's source."""
-    if outer.array is None:
-        return inner
-    if inner.array is None:
-        return DraftTerm(inner.source, outer.kind, outer.array)
-    if outer.kind == "dense":
-        array = outer.array @ inner.array if inner.kind == "dense" else outer.array * inner.array
-        return DraftTerm(inner.source, "dense", array)
-    scale = outer.array[:, None] if inner.kind == "dense" else outer.array
-    return DraftTerm(inner.source, inner.kind, scale * inner.array)
-
-
-def _apply(term: DraftTerm, value: Array) -> Array:
-    """The term's operator applied to one vector."""
-    if term.array is None:
-        return value
-    product: Array = term.array @ value if term.kind == "dense" else term.array * value
-    return product
+    after = 0
+    for inner in source.terms:
+        size = composed_size(term, inner)
+        if size is None:
+            return False
+        after += size
+    return after <= term.parameters + (sum(t.parameters for t in source.terms) if only_reader else 0)
 
 
 def _add(a: Array | None, b: Array | None) -> Array | None:
@@ -93,25 +65,13 @@ def _add(a: Array | None, b: Array | None) -> Array | None:
 
 def _merge_terms(node: DraftLinear, readers: Counter[int]) -> DraftLinear | None:
     """``node`` with two terms of one source made one (x + x, or a skip around a dense layer)."""
-    seen: dict[int, int] = {}
     for k, term in enumerate(node.terms):
-        if term.kind not in _FOLDABLE:
-            continue
-        if term.source in seen:
-            terms = list(node.terms)
-            terms[seen[term.source]] = _sum(terms[seen[term.source]], terms.pop(k), node.size)
-            readers[term.source] -= 1
-            return DraftLinear(node.name, node.size, tuple(terms), node.bias)
-        seen[term.source] = k
+        for j, earlier in enumerate(node.terms[:k]):
+            total = add_terms(earlier, term, node.size) if earlier.source == term.source else None
+            if total is not None:
+                terms = list(node.terms)
+                terms[j] = total
+                del terms[k]
+                readers[term.source] -= 1
+                return DraftLinear(node.name, node.size, tuple(terms), node.bias)
     return None
-
-
-def _sum(a: DraftTerm, b: DraftTerm, size: int) -> DraftTerm:
-    """The sum of two terms of one source."""
-    first, second = (np.ones(size) if t.array is None else t.array for t in (a, b))
-    if first.ndim == second.ndim:
-        return DraftTerm(a.source, "dense" if first.ndim == 2 else "diagonal", first + second)
-    matrix, scale = (first, second) if first.ndim == 2 else (second, first)
-    total = matrix.copy()
-    np.fill_diagonal(total, total.diagonal() + scale)
-    return DraftTerm(a.source, "dense", total)

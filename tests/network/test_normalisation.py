@@ -60,7 +60,7 @@ def test_an_activation_at_the_input_gets_a_scaling_before_it() -> None:
     builder = NetworkBuilder((3,))
     network = builder.build(builder.activation("tanh", 0, "tanh"))
     raw = apply_normalisation(network, 1.0, 2.0)
-    assert [n.name for n in raw.nodes] == ["input", "normalisation", "tanh"]
+    assert [n.name for n in raw.nodes] == ["input", "tanh: input", "tanh"]
     assert raw([[1.0, 3.0, 5.0]])[0] == pytest.approx(np.tanh([0.0, 1.0, 2.0]))
 
 
@@ -120,5 +120,6 @@ def test_describe() -> None:
         ("act", "activation", 3, "leaky_relu(slope=0.2)", 0),
         ("sum", "diagonal + identity", 3, "", 6),
         ("own", "activation", 3, "leaky_relu(slope=0.1..0.3)", 3),
+        ("out: input", "identity", 3, "", 3),
         ("out", "activation", 3, "relu", 0),
     ]

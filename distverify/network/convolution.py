@@ -1,0 +1,111 @@
+"""Convolutions as linear operators; the matrix itself is never formed, except where its columns are asked for."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from distverify.kernels.convolution import (
+    Geometry,
+    convolve,
+    convolve_transposed,
+    unit_columns,
+    unit_columns_transposed,
+)
+from distverify.network.operators import NORM_MARGIN, Array, Indices, scatter_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Convolution:
+    """A convolution of images [channels, height, width], or (``transposed``) the transposed map.
+
+    Attributes
+    ----------
+    weight : float64 [out_channels, channels / groups, kernel_height, kernel_width]
+        Channels as ``geometry`` names them, also where the map is transposed: its inputs are ``geometry``'s outputs.
+    geometry : Geometry
+    transposed : bool
+    """
+
+    weight: Array
+    geometry: Geometry
+    transposed: bool = False
+
+    @cached_property
+    def _absolute(self) -> Convolution:
+        return replace(self, weight=np.abs(self.weight))
+
+    @cached_property
+    def _single(self) -> Array:
+        return self.weight.astype(np.float32)
+
+    @property
+    def in_size(self) -> int:
+        return math.prod(self.geometry.out_image if self.transposed else self.geometry.image)
+
+    @property
+    def out_size(self) -> int:
+        return math.prod(self.geometry.image if self.transposed else self.geometry.out_image)
+
+    def _terms(self, transposed: bool) -> int:
+        g = self.geometry
+        return g.out_channels // g.groups * g.kernel_height * g.kernel_width if transposed else g.taps
+
+    @property
+    def push_terms(self) -> int:
+        return self._terms(self.transposed)
+
+    @property
+    def pull_terms(self) -> int:
+        return self._terms(not self.transposed)
+
+    @cached_property
+    def norm(self) -> float:
+        # ||W||_2^2 <= ||W||_1 ||W||_inf, and neither depends on signs.
+        rows = float(self.push_abs(np.ones((self.in_size, 1))).max())
+        columns = float(self.pull_abs(np.ones((1, self.out_size))).max())
+        return math.sqrt(rows) * math.sqrt(columns) * NORM_MARGIN
+
+    @property
+    def norm_abs(self) -> float:
+        return self.norm
+
+    @cached_property
+    def row_norms(self) -> Array:
+        largest = float(self._absolute.weight.max())
+        if largest == 0.0:
+            return np.zeros(self.out_size)
+        squares = replace(self, weight=(self.weight / largest) ** 2)
+        return np.asarray(np.sqrt(squares.push(np.ones((self.in_size, 1)))[:, 0]) * largest * NORM_MARGIN)
+
+    def rows(self) -> Array:
+        return self.columns(slice(None))
+
+    def columns(self, which: slice | Indices) -> Array:
+        indices = np.arange(self.in_size)[which] if isinstance(which, slice) else which
+        make = unit_columns_transposed if self.transposed else unit_columns
+        return make(self.weight, self.geometry, indices)  # type: ignore[return-value]
+
+    def _apply(self, transposed: bool, columns: Array, out: Array | None) -> Array:
+        weight = self._single if columns.dtype == np.float32 else self.weight
+        run = convolve_transposed if transposed else convolve
+        return run(weight, self.geometry, np.ascontiguousarray(columns), out)  # type: ignore[return-value]
+
+    def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
+        return self._apply(self.transposed, scatter_rows(columns, inputs, self.in_size), out)
+
+    def pull(self, rows: Array, out: Array | None = None) -> Array:
+        pulled = np.ascontiguousarray(self._apply(not self.transposed, rows.T, None).T)
+        if out is None:
+            return pulled
+        out += pulled
+        return out
+
+    def push_abs(self, columns: Array) -> Array:
+        return self._absolute.push(columns)
+
+    def pull_abs(self, rows: Array) -> Array:
+        return self._absolute.pull(rows)
