@@ -166,7 +166,7 @@ class NaiveBounds:
 
     def jacobian(self, rows: Floats, method: str) -> tuple[Floats, Floats]:
         """Bounds of the derivatives of ``rows @ f``: lower, upper [K, inputs]."""
-        bound = self._fastlip if method == "fastlip" else self._recursion
+        bound = self._fastlip if method in ("fastlip", "interval") else self._recursion
         results = [bound([float(v) for v in row], method) for row in rows]
         return np.array([r[0] for r in results]), np.array([r[1] for r in results])
 

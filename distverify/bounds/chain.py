@@ -11,33 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distverify.bounds.reduced import Floats, Reduced
+from distverify.bounds.enclosure import Enclosure, plain_reduction
+from distverify.bounds.fastlip import derivative_ranges
+from distverify.bounds.reduced import Floats, Product, Reduced
 from distverify.network.operators import Dense
-
-
-@dataclass(frozen=True, eq=False)
-class Link:
-    """What a group of the chain receives from an earlier one; ``matrix`` is off by a rounding error that ``error`` bounds.
-
-    Attributes
-    ----------
-    matrix : Dense [n, source size]
-    error : float64
-        [source size]: 2-norm of each column's error; or, where ``by_row``, [n]: largest entry of each row's error; or
-        [n, source size]: every entry's.
-    """
-
-    matrix: Dense
-    error: Floats
-    by_row: bool = False
-
-    def loss(self, psi: Floats) -> Floats:
-        """What a unit of each source member may lose, where |derivatives at this group| <= psi [K, n]: [K, source size]."""
-        if self.error.ndim == 2:
-            return psi @ self.error
-        if self.by_row:
-            return np.repeat((psi @ self.error)[:, None], self.matrix.in_size, axis=1)
-        return np.linalg.norm(psi, axis=1)[:, None] * self.error
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +28,10 @@ class Chain:
     sizes : list of int
     slopes : list of (glo, ghi)
         Of groups 1, 2, ...; entry 0 is unused.
-    links : list of dict source -> Link
-        Of groups 1, 2, ...; entry 0 is empty.
+    links : list of dict source -> Dense [n, source size]
+        What groups 1, 2, ... receive; entry 0 is empty.
+    inexact : list of float64 [K, n]
+        The links that read a group's members may be off: what a unit of each may lose by that.
     output : dict source -> (rows, loss), float64 [K, source size]
         The wanted rows, and what a unit of each source member may lose in contracting with them.
     """
@@ -60,68 +39,109 @@ class Chain:
     rows: int
     sizes: list[int]
     slopes: list[tuple[Floats, Floats]]
-    links: list[dict[int, Link]]
+    links: list[dict[int, Dense]]
+    inexact: list[Floats]
     output: dict[int, tuple[Floats, Floats]]
 
     @property
     def cost(self) -> int:
         """Multiplications of the whole recursion, for both sides of all rows."""
-        arriving = [sum(link.matrix.weight.size for link in links.values()) for links in self.links]
+        arriving = [sum(matrix.weight.size for matrix in links.values()) for links in self.links]
         return 2 * self.rows * sum(n * sum(arriving[g + 1 :]) for g, n in enumerate(self.sizes))
 
     def take(self, rows: slice) -> Chain:
         """The chain for some of its rows."""
         output = {g: (wanted[rows], loss[rows]) for g, (wanted, loss) in self.output.items()}
-        return Chain(len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, output)
+        inexact = [loss[rows] for loss in self.inexact]
+        return Chain(len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, inexact, output)
 
 
-def backward_chain(reduced: Reduced, rows: Floats) -> Chain:
+def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     """The chain for ``rows`` float64 [K, outputs]: its result is [K, inputs]."""
-    links = [
-        {} if g.affine is None else {s: Link(e.matrix, e.column_error) for s, e in g.affine.edges.items()}
-        for g in reduced.groups
-    ]
-    sizes, slopes = [g.size for g in reduced.groups], [g.slopes for g in reduced.groups]
-    return Chain(rows.shape[0], sizes, slopes, links, _output_rows(reduced, rows))
+    groups = enclosure.reduced.groups
+    links = [{} if g.affine is None else g.affine.edges for g in groups]
+    sizes, slopes = [g.size for g in groups], [g.slopes for g in groups]
+    inexact = _folding_losses(enclosure, rows)
+    return Chain(rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows))
 
 
-def forward_chain(reduced: Reduced, rows: Floats) -> Chain:
-    """The transposed chain: its result is [inputs, K]."""
+def _folding_losses(enclosure: Enclosure, rows: Floats) -> list[Floats]:
+    """For each group, how much rounding in folded products may change the rows' derivatives: float64 [K, n].
+
+    An error D in a product that node r reads changes the derivative by Y(r) D. With |Y(r)| <= psi and |D| <= gamma |W| |F|, column
+    c of that is at most gamma (psi |W|) |F_c| <= gamma ||psi |W|||_2 ||F_c||_2.
+    """
+    reduced = enclosure.reduced
+    losses = [np.zeros((rows.shape[0], g.size)) for g in reduced.groups]
+    products: dict[int, list[Product]] = {}
+    for product in reduced.products:
+        products.setdefault(product.node, []).append(product)
+    if not products:
+        return losses
+    for index, lower, upper in derivative_ranges(enclosure, rows):
+        for product in products.pop(index, []):
+            psi = np.maximum(np.abs(lower), np.abs(upper))
+            sizes = np.linalg.norm(product.operator.pull_abs(psi)[:, product.stable], axis=1)
+            for group, norms in product.column_norms.items():
+                losses[group] += product.gamma * sizes[:, None] * norms
+        if not products:
+            break
+    return losses
+
+
+def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
+    """The transposed chain: its result is [inputs, K]. Nothing is folded, so that its links are exact."""
+    reduced = plain_reduction(enclosure)
     groups = reduced.groups
     place = {g: len(groups) - g for g in range(1, len(groups))}
-    links: list[dict[int, Link]] = [{} for _ in groups]
+    links: list[dict[int, Dense]] = [{} for _ in groups]
     outputs = _output_rows(reduced, rows)
-    for g, (pulled, entries) in outputs.items():
-        if g > 0:
-            links[place[g]][0] = Link(_transposed(pulled), np.ascontiguousarray(entries.T))
+    inexact = [np.zeros((groups[0].size, n)) for n in (rows.shape[0], *(g.size for g in groups[:0:-1]))]
     result: dict[int, tuple[Floats, Floats]] = {}
+    for g, (pulled, loss) in outputs.items():
+        if g == 0:
+            result[0] = (np.ascontiguousarray(pulled.T), np.ascontiguousarray(loss.T))
+        else:
+            links[place[g]][0] = _transposed(pulled)
     for later in range(1, len(groups)):
         affine = groups[later].affine
         assert affine is not None
         for earlier, edge in affine.edges.items():
-            matrix = _transposed(edge.matrix.weight)
+            matrix = _transposed(edge.weight)
             if earlier > 0:
-                links[place[earlier]][place[later]] = Link(matrix, edge.column_error, by_row=True)
+                links[place[earlier]][place[later]] = matrix
             else:
                 gamma = reduced.rounding.gamma(matrix.in_size + len(groups))
-                result[place[later]] = (matrix.weight, gamma * matrix.absolute + edge.column_error[:, None])
-    if 0 in outputs:
-        pulled, entries = outputs[0]
-        result[0] = (np.ascontiguousarray(pulled.T), np.ascontiguousarray(entries.T))
+                result[place[later]] = (matrix.weight, gamma * matrix.absolute)
+    # The rows' products with the output layer are rounded before they become links.
+    forward_ranges = reduced_magnitudes(reduced)
+    for g, (_, loss) in outputs.items():
+        if g > 0:
+            inexact[0] += (loss @ forward_ranges[g]).T
     order = [0, *range(len(groups) - 1, 0, -1)]
     sizes = [rows.shape[0], *(groups[g].size for g in order[1:])]
-    return Chain(groups[0].size, sizes, [groups[g].slopes for g in order], links, result)
+    return Chain(groups[0].size, sizes, [groups[g].slopes for g in order], links, inexact, result)
+
+
+def reduced_magnitudes(reduced: Reduced) -> list[Floats]:
+    """Bounds of |d a_group / d input|, float64 [n, inputs] each, by magnitudes alone: they only scale rounding terms."""
+    out: list[Floats] = [np.eye(reduced.groups[0].size)]
+    for group in reduced.groups[1:]:
+        assert group.affine is not None
+        steepest = np.maximum(np.abs(group.slopes[0]), np.abs(group.slopes[1]))
+        total = sum(edge.absolute @ out[source] for source, edge in group.affine.edges.items())
+        out.append(steepest[:, None] * total * 1.001)
+    return out
 
 
 def _output_rows(reduced: Reduced, rows: Floats) -> dict[int, tuple[Floats, Floats]]:
-    """``rows`` times what the outputs receive from each group, and bounds of every entry's error (products with it too)."""
+    """``rows`` times what the outputs receive from each group, and what a unit of each member may lose there."""
     assert reduced.output is not None
-    absolute, norms = np.abs(rows), np.linalg.norm(rows, axis=1)
+    absolute = np.abs(rows)
     out = {}
     for g, edge in reduced.output.edges.items():
-        gamma = reduced.rounding.gamma(edge.matrix.pull_terms + edge.matrix.in_size + len(reduced.groups))
-        entries = gamma * edge.matrix.pull_abs(absolute) + norms[:, None] * edge.column_error
-        out[g] = (np.ascontiguousarray(edge.matrix.pull(rows)), entries)
+        gamma = reduced.rounding.gamma(edge.pull_terms + edge.in_size + len(reduced.groups))
+        out[g] = (np.ascontiguousarray(edge.pull(rows)), gamma * edge.pull_abs(absolute))
     return out
 
 

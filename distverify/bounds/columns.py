@@ -49,9 +49,8 @@ class ColumnPush:
         self._gamma = rounding.gamma(sum(chain.sizes) + len(chain.sizes) + 8)
         # Per group: members with any slope or constant, the product lines, and what a unit of scaled column loses.
         self._lines: dict[int, tuple[NDArray[np.int64], Floats, Floats, Floats, Floats, Floats]] = {}
-        # What a unit of a group's member loses: in links whose matrices are inexact, and in products with them besides.
-        self._inexact = [np.zeros((chain.rows, n)) for n in chain.sizes]
-        self._loss = [np.zeros((chain.rows, n)) for n in chain.sizes]
+        # What a unit of a group's member loses in links: as they are inexact, and in products with them besides.
+        self._loss = [loss.copy() for loss in chain.inexact]
 
     def bound(self) -> tuple[Floats, Floats]:
         """Sound bounds of the rows' derivatives with respect to group 0: lower, upper, float64 [K, n]."""
@@ -68,11 +67,9 @@ class ColumnPush:
         )
         self._lines[index] = active[:count], su, cu, sl, cl, weight
         links = self.chain.links[index]
-        gamma = self.rounding.gamma(sum(link.matrix.push_terms for link in links.values()) + len(links))
-        for source, link in links.items():
-            inexact = link.loss(psi_z)
-            self._inexact[source] += inexact
-            self._loss[source] += inexact + gamma * link.matrix.pull_abs(psi_z)
+        gamma = self.rounding.gamma(sum(matrix.push_terms for matrix in links.values()) + len(links))
+        for source, matrix in links.items():
+            self._loss[source] += gamma * matrix.pull_abs(psi_z)
 
     def unit_columns(self, index: int) -> tuple[Floats, Floats]:
         """Bounds of Y(group ``index``), all of its entries: lower, upper float64 [K, n]."""
@@ -99,7 +96,7 @@ class ColumnPush:
             add_loss(self._loss[start], columns, error)
         else:
             # No product is taken with a unit column.
-            error += self._inexact[start][:, None, unit]
+            error += self.chain.inexact[start][:, None, unit]
         for index in range(start + 1, len(self.chain.sizes)):
             self._through_group(index, start, unit, moving, constant, error)
         for source, (rows, loss) in self.chain.output.items():
@@ -122,12 +119,12 @@ class ColumnPush:
         if active.size == 0:
             return
         shared, total = _NOTHING, None
-        for source, link in self.chain.links[index].items():
+        for source, matrix in self.chain.links[index].items():
             if source == start and unit is not None:
-                shared = link.matrix.columns(unit)
+                shared = matrix.columns(unit)
             elif source in moving:
                 value, rows = moving[source]
-                total = link.matrix.push(value.reshape(value.shape[0], -1), rows, total)
+                total = matrix.push(value.reshape(value.shape[0], -1), rows, total)
         if total is None and shared.size == 0:
             return
         r = constant.shape[2]

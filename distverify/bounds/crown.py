@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from distverify.bounds.reduced import Affine, Edge, Floats, Reduced
+from distverify.bounds.reduced import Affine, Floats, Reduced
 from distverify.kernels.crown import add_extremes, relax_rows
 from distverify.kernels.interval import close_bounds
 from distverify.kernels.sums import abs_sums
@@ -24,7 +24,7 @@ def affine_bounds(reduced: Reduced, affine: Affine) -> tuple[Floats, Floats]:
     pull.constant += np.concatenate([affine.constant, affine.constant])
     pull.error += np.concatenate([error, error])
     for group, edge in affine.edges.items():
-        pull.start(group, edge.matrix.weight)
+        pull.start(group, edge.weight)
     return pull.finish()
 
 
@@ -35,7 +35,7 @@ def row_bounds(reduced: Reduced, rows: Floats) -> tuple[Floats, Floats]:
     absolute = np.abs(rows)
     gamma = reduced.rounding.gamma(output.constant.size)
     combined = Affine(
-        {g: Edge(Dense(edge.matrix.pull(rows)), edge.column_error) for g, edge in output.edges.items()},
+        {group: Dense(edge.pull(rows)) for group, edge in output.edges.items()},
         rows @ output.constant,
         absolute @ (output.error + gamma * output.size),
         absolute @ output.size,
@@ -84,7 +84,7 @@ class _Pull:
             known = self.rows.get(source)
             if known is not None and known.shape[0] == self.half:
                 known = np.concatenate([known, known])
-            self.rows[source] = edge.matrix.pull(out, known)
+            self.rows[source] = edge.pull(out, known)
 
     def _at_input(self, rows: Floats) -> None:
         reduced, half = self.reduced, self.half

@@ -98,3 +98,20 @@ def enclose(
                 reduction.forget(source)
     reduction.finish(network.output)
     return enclosure
+
+
+def plain_reduction(enclosure: Enclosure) -> Reduced:
+    """The same network over the same region with nothing multiplied out but constants."""
+    network, region, rounding = enclosure.network, enclosure.region, enclosure.rounding
+    first = enclosure.reduced.groups[0]
+    reduced = Reduced(region, rounding, enclosure.reduced.middle, enclosure.reduced.reach, [first])
+    reduction = Reduction(reduced, fold=False)
+    for index, node in enumerate(network.nodes):
+        if isinstance(node, LinearNode):
+            reduction.linear(index, node)
+        elif isinstance(node, ActivationNode):
+            # Only slopes matter to derivatives.
+            nothing = np.zeros(node.size)
+            reduction.activation(index, node, enclosure.slopes[index], None, nothing, nothing)
+    reduction.finish(network.output)
+    return reduced

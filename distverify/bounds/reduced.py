@@ -17,26 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.kernels.rounding import Rounding
-from distverify.network.operators import Dense
+from distverify.network.operators import Dense, LinearOperator
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]
 Lines = tuple[Floats, Floats, Floats, Floats]
-
-
-@dataclass(frozen=True, eq=False)
-class Edge:
-    """What a group passes on.
-
-    Attributes
-    ----------
-    matrix : Dense [n, group size]
-    column_error : float64 [group size]
-        Bounds of the 2-norm of each column's rounding error.
-    """
-
-    matrix: Dense
-    column_error: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +30,11 @@ class Affine:
 
     Attributes
     ----------
-    edges : dict group -> Edge
+    edges : dict group -> Dense [n, group size]
     constant, error, size : float64 [n]
     """
 
-    edges: dict[int, Edge]
+    edges: dict[int, Dense]
     constant: Floats
     error: Floats
     size: Floats
@@ -85,6 +70,33 @@ class Group:
         return int(self.magnitude.size)
 
 
+@dataclass(frozen=True, eq=False)
+class Product:
+    """A product that folded stable neurons into a linear node: what its rounding depends on.
+
+    Entry (j, c) of the product W F is off by at most ``gamma`` (|W| |F|)_jc.
+
+    Attributes
+    ----------
+    node, source : int
+        The network's linear node, and the node that its factor W applies to.
+    operator : LinearOperator
+        W.
+    stable : int64 [m]
+        The rows of F, as neurons of ``source``.
+    column_norms : dict group -> float64 [group size]
+        2-norm of each column of F.
+    gamma : float
+    """
+
+    node: int
+    source: int
+    operator: LinearOperator
+    stable: NDArray[np.int64]
+    column_norms: dict[int, Floats]
+    gamma: float
+
+
 @dataclass(eq=False)
 class Reduced:
     """The groups, in topological order, and the outputs.
@@ -100,6 +112,7 @@ class Reduced:
     middle: Floats
     reach: Floats
     groups: list[Group] = field(default_factory=list)
+    products: list[Product] = field(default_factory=list)
     output: Affine | None = None
 
     @property

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.bounds.reduced import Affine, Edge, Floats, Group, Lines, Reduced
+from distverify.bounds.reduced import Affine, Floats, Group, Lines, Product, Reduced
 from distverify.kernels.sums import abs_sums, column_norms
 from distverify.network.graph import ActivationNode, LinearNode
-from distverify.network.operators import Dense, LinearOperator
+from distverify.network.operators import Dense, Identity, LinearOperator
 
 Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
@@ -31,7 +31,6 @@ class _Map:
     """A node's value as ``matrix @ (members of all groups, columns start:stop) + constant``; see :class:`Affine`."""
 
     matrix: Floats
-    column_error: Floats
     start: int
     constant: Floats
     error: Floats
@@ -76,18 +75,16 @@ class Reduction:
 
     def linear(self, index: int, node: LinearNode) -> Affine:
         """Fold linear node ``index``; its value in terms of the groups so far."""
-        parts = [self._term(term.source, term.operator) for term in node.terms]
+        parts = [self._term(index, term.source, term.operator) for term in node.terms]
         if len(parts) == 1:
             part = parts[0]
-            matrix, column_error, start = part.matrix, part.column_error, part.start
+            matrix, start = part.matrix, part.start
         else:
             start, stop = min(p.start for p in parts), max(p.stop for p in parts)
-            matrix, column_error = np.zeros((node.size, stop - start)), np.zeros(stop - start)
-            gamma = self.reduced.rounding.gamma(len(parts))
+            matrix = np.zeros((node.size, stop - start))
             for p in parts:
                 matrix[:, p.start - start : p.stop - start] += p.matrix
-                sums = gamma * column_norms(np.ascontiguousarray(p.matrix))
-                column_error[p.start - start : p.stop - start] += p.column_error + sums
+                self._note_sum(index, node.size, p, len(parts))
         constant = node.bias + sum(p.constant for p in parts)
         size = abs_sums(np.ascontiguousarray(matrix), self._alpha[start : start + matrix.shape[1]]) + np.abs(constant)
         # The sums of parts and bias: a few more roundings of magnitudes that these sizes bound.
@@ -98,16 +95,16 @@ class Reduction:
         local = self.reduced.rounding.gamma(len(parts) + 2) * (size + summed)
         error = local + sum(p.error for p in parts)
         error_norm = float(np.linalg.norm(local)) + sum(p.error_norm for p in parts)
-        folded = _Map(matrix, column_error, start, constant, error, error_norm, size)
+        folded = _Map(matrix, start, constant, error, error_norm, size)
         self._maps[index] = folded
         return self._affine(folded)
 
-    def _term(self, source: int, operator: LinearOperator) -> _Map:
+    def _term(self, index: int, source: int, operator: LinearOperator) -> _Map:
         """``operator`` applied to node ``source``."""
         if source == 0:
             matrix = operator.rows()
             nothing = np.zeros(operator.out_size)
-            return _Map(matrix, np.zeros(operator.in_size), 0, nothing, nothing, 0.0, nothing)
+            return _Map(matrix, 0, nothing, nothing, 0.0, nothing)
         value = self._maps[source]
         if isinstance(value, _Map):
             every = np.arange(value.constant.size)
@@ -132,18 +129,17 @@ class Reduction:
             if (value.slope != 1.0).any():
                 folded *= value.slope[:, None]
             matrix = operator.push(folded, value.stable)
-            column_error = operator.norm * steepest * below.column_error
-            column_error = column_error + gamma * operator.norm_abs * column_norms(folded)
+            norms = self._by_group(column_norms(folded), start)
+            self.reduced.products.append(Product(index, source, operator, value.stable, norms, gamma))
         else:
             start = stop = value.column
-            matrix, column_error = np.zeros((operator.out_size, 0)), np.zeros(0)
+            matrix = np.zeros((operator.out_size, 0))
         if value.kept.size:
             gap = value.column - stop
             columns = operator.columns(value.kept)
             parts = [matrix, np.zeros((operator.out_size, gap)), columns] if gap else [matrix, columns]
             matrix = np.concatenate(parts, axis=1) if matrix.shape[1] or gap else columns
-            column_error = np.concatenate([column_error, np.zeros(gap + value.kept.size)])
-        return _Map(matrix, column_error, start, pushed_constant, local + passed, error_norm, both[:, 0])
+        return _Map(matrix, start, pushed_constant, local + passed, error_norm, both[:, 0])
 
     def activation(
         self, index: int, node: ActivationNode, slopes: tuple[Floats, Floats], lines: Lines | None, z_magnitude: Floats,
@@ -186,8 +182,8 @@ class Reduction:
         loss = rounding.unit * z_magnitude + affine.error
         for source, edge in affine.edges.items():
             # Products that are added to the same coefficients later round them too, once for every group.
-            gamma = rounding.gamma(edge.matrix.pull_terms + len(self.reduced.groups))
-            loss = loss + gamma * abs_sums(edge.matrix.weight, self.reduced.groups[source].magnitude)
+            gamma = rounding.gamma(edge.pull_terms + len(self.reduced.groups))
+            loss = loss + gamma * abs_sums(edge.weight, self.reduced.groups[source].magnitude)
         return loss
 
     def forget(self, node: int) -> None:
@@ -200,9 +196,9 @@ class Reduction:
         if isinstance(value, _Activated):
             # Written out as a linear node that passes the activation on.
             identity = Dense(np.eye(value.constant.size))
-            value = self._term(output, identity)
+            value = self._term(output, output, identity)
             size = abs_sums(np.ascontiguousarray(value.matrix), self._alpha[value.start : value.stop]) + np.abs(value.constant)
-            value = _Map(value.matrix, value.column_error, value.start, value.constant, value.error, value.error_norm, size)
+            value = _Map(value.matrix, value.start, value.constant, value.error, value.error_norm, size)
         self.reduced.output = self._affine(value)
 
     def _worth_folding(self, below: _Map, unstable: int, live: int) -> bool:
@@ -223,11 +219,20 @@ class Reduction:
         edges = zip(self._offsets[:-1], self._offsets[1:], strict=True)
         return [(g, (max(a, start), min(b, stop))) for g, (a, b) in enumerate(edges) if a < stop and b > start]
 
+    def _by_group(self, columns: Floats, start: int) -> dict[int, Floats]:
+        """Cut an array whose last axis is the columns from ``start`` on into one for each group."""
+        stop = start + columns.shape[-1]
+        return {g: columns[..., a - start : b - start] for g, (a, b) in self._groups(start, stop)}
+
+    def _note_sum(self, index: int, size: int, part: _Map, parts: int) -> None:
+        """The sum of several terms rounds their entries: the product of the identity with each."""
+        norms = self._by_group(column_norms(np.ascontiguousarray(part.matrix)), part.start)
+        gamma = self.reduced.rounding.gamma(parts)
+        self.reduced.products.append(Product(index, index, Identity(size), np.arange(size), norms, gamma))
+
     def _affine(self, value: _Map) -> Affine:
-        edges = {}
-        for group, (first, last) in self._groups(value.start, value.stop):
-            columns = slice(first - value.start, last - value.start)
-            edges[group] = Edge(Dense(np.ascontiguousarray(value.matrix[:, columns])), value.column_error[columns])
+        blocks = self._by_group(value.matrix, value.start)
+        edges = {group: Dense(np.ascontiguousarray(block)) for group, block in blocks.items()}
         return Affine(edges, value.constant, value.error, value.size)
 
 
@@ -235,6 +240,5 @@ def _rows(value: _Map, which: Indices) -> _Map:
     if which.size == value.constant.size:
         return value
     return _Map(
-        value.matrix[which], value.column_error, value.start, value.constant[which], value.error[which], value.error_norm,
-        value.size[which],
-    )  # fmt: skip
+        value.matrix[which], value.start, value.constant[which], value.error[which], value.error_norm, value.size[which]
+    )
