@@ -61,17 +61,16 @@ def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     groups = enclosure.reduced.groups
     links = [{} if g.affine is None else g.affine.edges for g in groups]
     sizes, slopes = [g.size for g in groups], [g.slopes for g in groups]
-    inexact = _folding_losses(enclosure, rows)
+    inexact = _product_losses(enclosure, enclosure.reduced, rows)
     return Chain(rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows))
 
 
-def _folding_losses(enclosure: Enclosure, rows: Floats) -> list[Floats]:
-    """For each group, how much rounding in folded products may change the rows' derivatives: float64 [K, n].
+def _product_losses(enclosure: Enclosure, reduced: Reduced, rows: Floats) -> list[Floats]:
+    """For each group, how much rounding in the products that made the edges may change the rows' derivatives: [K, n].
 
     An error D in a product that node r reads changes the derivative by Y(r) D. With |Y(r)| <= psi and |D| <= gamma |W| |F|, column
     c of that is at most gamma (psi |W|) |F_c| <= gamma ||psi |W|||_2 ||F_c||_2.
     """
-    reduced = enclosure.reduced
     losses = [np.zeros((rows.shape[0], g.size)) for g in reduced.groups]
     products: dict[int, list[Product]] = {}
     for product in reduced.products:
@@ -81,16 +80,21 @@ def _folding_losses(enclosure: Enclosure, rows: Floats) -> list[Floats]:
     for index, lower, upper in derivative_ranges(enclosure, rows):
         for product in products.pop(index, []):
             psi = np.maximum(np.abs(lower), np.abs(upper))
+            underflow = product.underflow * psi.sum(axis=1)[:, None]
             sizes = np.linalg.norm(product.operator.pull_abs(psi)[:, product.stable], axis=1)
             for group, norms in product.column_norms.items():
-                losses[group] += product.gamma * sizes[:, None] * norms
+                losses[group] += product.gamma * sizes[:, None] * norms + underflow
         if not products:
             break
     return losses
 
 
 def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
-    """The transposed chain: its result is [inputs, K]. Nothing is folded, so that its links are exact."""
+    """The transposed chain: its result is [inputs, K].
+
+    Nothing is folded. What rounding is left in the links (sums of parallel terms, the rows times the output layer) changes the
+    result by Y D X for an error D, and is added to it: |Y| bounded as for the backward chain, |X| by magnitudes.
+    """
     reduced = plain_reduction(enclosure)
     groups = reduced.groups
     place = {g: len(groups) - g for g in range(1, len(groups))}
@@ -113,17 +117,17 @@ def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
             else:
                 gamma = reduced.rounding.gamma(matrix.in_size + len(groups))
                 result[place[later]] = (matrix.weight, gamma * matrix.absolute)
-    # The rows' products with the output layer are rounded before they become links.
-    forward_ranges = reduced_magnitudes(reduced)
+    losses = _product_losses(enclosure, reduced, rows)
     for g, (_, loss) in outputs.items():
-        if g > 0:
-            inexact[0] += (loss @ forward_ranges[g]).T
+        losses[g] = losses[g] + loss
+    for loss, magnitudes in zip(losses, _magnitudes(reduced), strict=True):
+        inexact[0] += (loss @ magnitudes).T
     order = [0, *range(len(groups) - 1, 0, -1)]
     sizes = [rows.shape[0], *(groups[g].size for g in order[1:])]
     return Chain(groups[0].size, sizes, [groups[g].slopes for g in order], links, inexact, result)
 
 
-def reduced_magnitudes(reduced: Reduced) -> list[Floats]:
+def _magnitudes(reduced: Reduced) -> list[Floats]:
     """Bounds of |d a_group / d input|, float64 [n, inputs] each, by magnitudes alone: they only scale rounding terms."""
     out: list[Floats] = [np.eye(reduced.groups[0].size)]
     for group in reduced.groups[1:]:
@@ -141,7 +145,8 @@ def _output_rows(reduced: Reduced, rows: Floats) -> dict[int, tuple[Floats, Floa
     out = {}
     for g, edge in reduced.output.edges.items():
         gamma = reduced.rounding.gamma(edge.pull_terms + edge.in_size + len(reduced.groups))
-        out[g] = (np.ascontiguousarray(edge.pull(rows)), gamma * edge.pull_abs(absolute))
+        loss = gamma * edge.pull_abs(absolute) + reduced.rounding.eta * (edge.pull_terms + 2)
+        out[g] = (np.ascontiguousarray(edge.pull(rows)), loss)
     return out
 
 

@@ -51,6 +51,8 @@ class ColumnPush:
         self._lines: dict[int, tuple[NDArray[np.int64], Floats, Floats, Floats, Floats, Floats]] = {}
         # What a unit of a group's member loses in links: as they are inexact, and in products with them besides.
         self._loss = [loss.copy() for loss in chain.inexact]
+        # What a column loses to underflow in passing each group, whatever its entries: [K].
+        self._underflow = [np.zeros(chain.rows) for _ in chain.sizes]
 
     def bound(self) -> tuple[Floats, Floats]:
         """Sound bounds of the rows' derivatives with respect to group 0: lower, upper, float64 [K, n]."""
@@ -67,7 +69,10 @@ class ColumnPush:
         )
         self._lines[index] = active[:count], su, cu, sl, cl, weight
         links = self.chain.links[index]
-        gamma = self.rounding.gamma(sum(matrix.push_terms for matrix in links.values()) + len(links))
+        terms = sum(matrix.push_terms for matrix in links.values()) + len(links)
+        gamma, eta = self.rounding.gamma(terms), self.rounding.eta
+        sizes = psi_z.sum(axis=1) + np.abs(lower).sum(axis=1) + np.abs(upper).sum(axis=1)
+        self._underflow[index] = eta * (terms + 4) * (sizes + 1.0)
         for source, matrix in links.items():
             self._loss[source] += gamma * matrix.pull_abs(psi_z)
 
@@ -98,6 +103,7 @@ class ColumnPush:
             # No product is taken with a unit column.
             error += self.chain.inexact[start][:, None, unit]
         for index in range(start + 1, len(self.chain.sizes)):
+            error += self._underflow[index][:, None, None]
             self._through_group(index, start, unit, moving, constant, error)
         for source, (rows, loss) in self.chain.output.items():
             if source == start and unit is not None:

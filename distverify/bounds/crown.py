@@ -78,8 +78,9 @@ class _Pull:
         out = np.empty((2 * self.half, group.size))
         offset = self.half if rows.shape[0] == self.half else 0
         relax_rows(
-            rows, offset, self.half, *group.lines, affine.constant, group.pull_loss, self.gamma, out, self.constant, self.error
-        )
+            rows, offset, self.half, *group.lines, affine.constant, group.pull_loss, group.pull_underflow, self.gamma,
+            out, self.constant, self.error,
+        )  # fmt: skip
         for source, edge in affine.edges.items():
             known = self.rows.get(source)
             if known is not None and known.shape[0] == self.half:

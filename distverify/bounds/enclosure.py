@@ -43,6 +43,8 @@ class Enclosure:
         return np.maximum(np.abs(self.lower[node]), np.abs(self.upper[node]))
 
 
+# Overflow gives infinities and NaN, which every bound takes as "nothing known".
+@np.errstate(over="ignore", invalid="ignore")
 def enclose(
     network: Network, region: Ball, layer_bounds: str = "crown", rounding: Rounding = SOUND, *, fold: bool = True
 ) -> Enclosure:

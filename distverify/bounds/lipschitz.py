@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.bounds.enclosure import enclose
+from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.bounds.jacobian import check_methods, output_rows
 from distverify.bounds.methods import RowBounds, bound_rows
 from distverify.errors import SettingsError
 from distverify.kernels.rounding import SOUND, Rounding
-from distverify.network.graph import Network
-from distverify.region import Ball
+from distverify.network.graph import ActivationNode, LinearNode, Network
+from distverify.network.operators import LinearOperator
+from distverify.region import Ball, Box
 from distverify.settings import NORMS
 
 Floats = NDArray[np.float64]
@@ -49,10 +50,10 @@ def lipschitz_constant(
     Parameters
     ----------
     network : Network
-    region : Ball, optional
-        Its norm is the norm of the constants.
+    region : Ball or Box, optional
+        A ball's norm (with its ``feature_eps``) is the norm of the constants.
     norm : inf, 2 or 1, optional
-        For global constants (default inf); with a region, leave it out.
+        For global constants and for those over a box (default inf); with a ball, leave it out.
     method, layer_bounds
         As for :func:`jacobian_bounds`.
 
@@ -67,25 +68,34 @@ def lipschitz_constant(
         ``norm`` given beside a region, or not one of inf, 2, 1; unknown methods.
     """
     check_methods(method, layer_bounds)
-    if region is not None and norm is not None and float(norm) != region.norm:
-        raise SettingsError(f"norm: got {norm:g} beside a region of norm {region.norm:g}; leave norm out")
+    if norm is not None and float(norm) not in NORMS:
+        raise SettingsError(f"norm: got {norm}; choose inf, 2 or 1")
     if region is None:
-        if norm is not None and float(norm) not in NORMS:
-            raise SettingsError(f"norm: got {norm}; choose inf, 2 or 1")
         region = Ball(np.zeros(network.input_size), np.inf, math.inf if norm is None else norm)
-    bounds = bound_rows(enclose(network, region, layer_bounds), output_rows(network, None, None), method)
-    rows = row_constants(bounds, region.norm)
-    return LipschitzConstants(rows, vector_constant(bounds, rows, region.norm))
+    elif norm is not None and not isinstance(region, Box) and float(norm) != region.norm:
+        raise SettingsError(f"norm: got {norm:g} beside a region of norm {region.norm:g}; leave norm out")
+    measured = region.norm if norm is None else float(norm)
+    enclosure = enclose(network, region, layer_bounds)
+    bounds = bound_rows(enclosure, output_rows(network, None, None), method)
+    rows = row_constants(bounds, measured, weights=region.feature_eps)
+    return LipschitzConstants(rows, vector_constant(bounds, rows, measured, enclosure, weights=region.feature_eps))
 
 
-def row_constants(bounds: RowBounds, norm: float, rounding: Rounding = SOUND) -> Floats:
+def row_constants(
+    bounds: RowBounds, norm: float, rounding: Rounding = SOUND, *, weights: Floats | None = None
+) -> Floats:
     """Dual norm of each row, float64 [K]: upper bounds.
 
     For norm inf, columns of known sign are merged first: their signed sum is one function whose derivative a single pushed
     column bounds, at least as tightly as the sum of their bounds in exact arithmetic and usually more so.
+
+    Parameters
+    ----------
+    weights : float64 [inputs], optional
+        For the constants in the norm ||(x - y) / weights||: each column counts times its weight.
     """
-    magnitude = bounds.magnitude
-    grow = 1.0 + rounding.gamma(magnitude.shape[1] + 2)
+    magnitude = _weighted(bounds.magnitude, weights)
+    grow = 1.0 + rounding.gamma(magnitude.shape[1] + 3)
     if norm == 1.0:
         return np.asarray(magnitude.max(axis=1))
     if norm == 2.0:
@@ -97,30 +107,81 @@ def row_constants(bounds: RowBounds, norm: float, rounding: Rounding = SOUND) ->
         return np.asarray(plain)
     signs = np.where(bounds.lower >= 0, 1.0, np.where(bounds.upper <= 0, -1.0, 0.0))
     unknown = np.where(signs == 0, magnitude, 0.0).sum(axis=1)
-    _, merged = bounds.merged_columns(signs.T)
+    _, merged = bounds.merged_columns(np.ascontiguousarray((signs if weights is None else signs * weights).T))
     return np.asarray(np.fmin(plain, (np.maximum(merged, 0.0) + unknown) * grow))
 
 
-def vector_constant(bounds: RowBounds, rows: Floats, norm: float, rounding: Rounding = SOUND) -> float:
-    """Induced p -> p norm over all rows: an upper bound.
+def vector_constant(
+    bounds: RowBounds,
+    rows: Floats,
+    norm: float,
+    enclosure: Enclosure,
+    rounding: Rounding = SOUND,
+    *,
+    weights: Floats | None = None,
+) -> float:
+    """Induced p -> p norm over all outputs: an upper bound, never above :func:`product_of_norms`.
 
     inf: the largest row constant. 1: the largest column sum. 2: the spectral norm of the elementwise maximum, bounded by
     Collatz and Wielandt's quotient: for M >= 0 and any x > 0, ||M||_2^2 <= max_i (M^T M x)_i / x_i.
+
+    Parameters
+    ----------
+    bounds, rows : of all outputs, with ``rows`` their :func:`row_constants`
     """
-    magnitude = bounds.magnitude
+    magnitude = _weighted(bounds.magnitude, weights)
     grow = 1.0 + rounding.gamma(sum(magnitude.shape) + 4)
+    product = product_of_norms(enclosure, norm, weights=weights)
     if norm == math.inf:
-        return float(rows.max())
+        return min(float(rows.max()), product)
     if norm == 1.0:
-        return float(magnitude.sum(axis=0).max() * grow)
+        return min(float(magnitude.sum(axis=0).max() * grow), product)
     largest = float(magnitude.max())
     if largest == 0.0 or not math.isfinite(largest):
-        return largest
+        return min(largest, product)
     scaled = magnitude / largest
     # The row constants' own norm (Frobenius) is always valid; the quotient needs a positive vector close to Perron's.
     bound = float(np.sqrt(((rows / largest) ** 2).sum()) * grow)
     gram = scaled @ scaled.T if scaled.shape[0] <= scaled.shape[1] else scaled.T @ scaled
-    x = np.linalg.eigh(gram)[1][:, -1]
-    x = np.abs(x) + 1e-6 * np.abs(x).max()
+    # Powers times a positive vector: blocks that do not mix keep the shape of their own Perron vectors, however small.
+    x = np.ones(gram.shape[0])
+    for _ in range(64):
+        y = gram @ x
+        x = np.maximum(y / y.max(), 1e-250)
     quotient = float((gram @ x / x).max()) * grow * grow * (1.0 + 8 * rounding.unit)
-    return min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit)
+    return min(min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit), product)
+
+
+def product_of_norms(enclosure: Enclosure, norm: float, *, weights: Floats | None = None) -> float:
+    """The textbook bound of the vector output's Lipschitz constant: layer by layer, norm of the weights times steepest slope.
+
+    Slopes are those over the enclosure's region, so that over the whole space it is the global bound (Szegedy et al., ICLR 2014);
+    where branches meet, their products add up.
+    """
+    network = enclosure.network
+    constants = np.zeros(len(network.nodes))
+    constants[0] = 1.0 if weights is None else float(np.max(weights))
+    with np.errstate(over="ignore", invalid="ignore"):
+        for index, node in enumerate(network.nodes):
+            if isinstance(node, ActivationNode):
+                glo, ghi = enclosure.slopes[index]
+                constants[index] = constants[node.source] * max(float(np.abs(glo).max()), float(np.abs(ghi).max()))
+            elif isinstance(node, LinearNode):
+                constants[index] = sum(constants[t.source] * _operator_norm(t.operator, norm) for t in node.terms)
+    terms = sum(len(node.sources) + 2 for node in network.nodes)
+    product = float(constants[network.output]) * (1.0 + SOUND.gamma(terms))
+    return product if not math.isnan(product) else math.inf
+
+
+def _operator_norm(operator: LinearOperator, norm: float) -> float:
+    """A bound of the operator's induced p -> p norm."""
+    if norm == 2.0:
+        return operator.norm
+    grow = 1.0 + SOUND.gamma(operator.in_size + operator.out_size)
+    if norm == math.inf:
+        return float(operator.push_abs(np.ones((operator.in_size, 1))).max()) * grow
+    return float(operator.pull_abs(np.ones((1, operator.out_size))).max()) * grow
+
+
+def _weighted(magnitude: Floats, weights: Floats | None) -> Floats:
+    return magnitude if weights is None else magnitude * weights

@@ -43,6 +43,7 @@ class RowBounds:
         return np.concatenate(low), np.concatenate(high)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def bound_rows(enclosure: Enclosure, rows: Floats, method: str, direction: str = "auto") -> RowBounds:
     """Bound the derivatives of ``rows @ f``, ``rows`` float64 [K, outputs], by the named method.
 
@@ -52,14 +53,14 @@ def bound_rows(enclosure: Enclosure, rows: Floats, method: str, direction: str =
         "backward" runs one chain per row, "forward" one per input; "auto" the one with fewer multiplications; "both"
         intersects the two. Methods without recursion have no direction.
     """
-    if method == "fastlip":
+    if method in ("fastlip", "interval"):  # one rule: its name for the ReLU family, and for any activation
         return RowBounds(*fastlip.bound(enclosure, rows))
     backward = forward = None
     if direction != "forward":
-        backward = backward_chain(enclosure.reduced, rows)
+        backward = backward_chain(enclosure, rows)
     # Chains are as many as rows or inputs; with fewer rows the forward order is not worth a look.
     if direction in ("forward", "both") or (direction == "auto" and enclosure.network.input_size < rows.shape[0]):
-        forward = forward_chain(enclosure.reduced, rows)
+        forward = forward_chain(enclosure, rows)
     if direction == "auto" and backward is not None and forward is not None:
         backward, forward = (backward, None) if backward.cost <= forward.cost else (None, forward)
     if backward is None:

@@ -56,6 +56,8 @@ class Group:
         Bounds of |a|.
     pull_loss : float64 [n]
         What a unit coefficient of z may lose to rounding when it is pulled back by one step (CROWN).
+    pull_underflow : float
+        What a row may lose in that step to underflow, whatever its coefficients.
     """
 
     node: int
@@ -64,6 +66,7 @@ class Group:
     lines: Lines | None
     magnitude: Floats
     pull_loss: Floats
+    pull_underflow: float = 0.0
 
     @property
     def size(self) -> int:
@@ -74,7 +77,7 @@ class Group:
 class Product:
     """A product that folded stable neurons into a linear node: what its rounding depends on.
 
-    Entry (j, c) of the product W F is off by at most ``gamma`` (|W| |F|)_jc.
+    Entry (j, c) of the product W F is off by at most ``gamma`` (|W| |F|)_jc + ``underflow``.
 
     Attributes
     ----------
@@ -86,7 +89,7 @@ class Product:
         The rows of F, as neurons of ``source``.
     column_norms : dict group -> float64 [group size]
         2-norm of each column of F.
-    gamma : float
+    gamma, underflow : float
     """
 
     node: int
@@ -95,6 +98,7 @@ class Product:
     stable: NDArray[np.int64]
     column_norms: dict[int, Floats]
     gamma: float
+    underflow: float
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ second does not explode with depth.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,10 +119,16 @@ class Reduction:
         carried = np.zeros(constant.size)
         carried[value.stable] = np.abs(value.slope) * below.error[value.stable]
         steepest = float(np.abs(value.slope).max(initial=0.0))
+        # Entries of the product that underflow, and slopes times entries that do, act on everything that the columns hold.
+        held = float(self._alpha[below.start : below.stop].sum()) + 1.0
+        underflow = self.reduced.rounding.eta * (operator.push_terms + 2)
+        scaled = self.reduced.rounding.eta * held if (value.slope != 1.0).any() else 0.0
+        carried[value.stable] += scaled
         both = operator.push_abs(np.stack([sizes, carried], axis=1))
-        local = gamma * both[:, 0]
-        passed = np.minimum(both[:, 1], operator.row_norms * steepest * below.error_norm)
-        error_norm = float(np.linalg.norm(local)) + operator.norm * steepest * below.error_norm
+        local = gamma * both[:, 0] + underflow * held
+        below_norm = steepest * below.error_norm + scaled * math.sqrt(value.stable.size)
+        passed = np.fmin(both[:, 1], operator.row_norms * below_norm)
+        error_norm = float(np.linalg.norm(local)) + operator.norm * below_norm
         pushed_constant = operator.push(constant[:, None])[:, 0]
         start, stop = below.start, below.stop
         if value.stable.size:
@@ -130,7 +137,7 @@ class Reduction:
                 folded *= value.slope[:, None]
             matrix = operator.push(folded, value.stable)
             norms = self._by_group(column_norms(folded), start)
-            self.reduced.products.append(Product(index, source, operator, value.stable, norms, gamma))
+            self.reduced.products.append(Product(index, source, operator, value.stable, norms, gamma, underflow))
         else:
             start = stop = value.column
             matrix = np.zeros((operator.out_size, 0))
@@ -169,14 +176,14 @@ class Reduction:
             picked: Lines | None = None
             if lines is not None:
                 picked = (lines[0][members], lines[1][members], lines[2][members], lines[3][members])
-            loss = self._pull_loss(affine, z_magnitude[members])
-            group = Group(index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss)
+            loss, underflow = self._pull_loss(affine, z_magnitude[members])
+            group = Group(index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow)
             self.reduced.groups.append(group)
             self._offsets.append(column + members.size)
             self._alpha = np.concatenate([self._alpha, magnitude[members]])
         self._maps[index] = _Activated(below, stable, glo[stable], constant, members, column, magnitude)
 
-    def _pull_loss(self, affine: Affine, z_magnitude: Floats) -> Floats:
+    def _pull_loss(self, affine: Affine, z_magnitude: Floats) -> tuple[Floats, float]:
         """Of a unit coefficient of z: in fl(slope * coefficient), in z itself, and in the product with each edge."""
         rounding = self.reduced.rounding
         loss = rounding.unit * z_magnitude + affine.error
@@ -184,7 +191,8 @@ class Reduction:
             # Products that are added to the same coefficients later round them too, once for every group.
             gamma = rounding.gamma(edge.pull_terms + len(self.reduced.groups))
             loss = loss + gamma * abs_sums(edge.weight, self.reduced.groups[source].magnitude)
-        return loss
+        held = float(self._alpha.sum()) + 1.0
+        return loss, rounding.eta * 4.0 * (loss.size * held + float(z_magnitude.sum()) + float(np.abs(affine.constant).sum()))
 
     def forget(self, node: int) -> None:
         """Free what is kept of a node that nothing reads any more."""
@@ -228,7 +236,7 @@ class Reduction:
         """The sum of several terms rounds their entries: the product of the identity with each."""
         norms = self._by_group(column_norms(np.ascontiguousarray(part.matrix)), part.start)
         gamma = self.reduced.rounding.gamma(parts)
-        self.reduced.products.append(Product(index, index, Identity(size), np.arange(size), norms, gamma))
+        self.reduced.products.append(Product(index, index, Identity(size), np.arange(size), norms, gamma, 0.0))
 
     def _affine(self, value: _Map) -> Affine:
         blocks = self._by_group(value.matrix, value.start)

@@ -9,17 +9,18 @@ from distverify.kernels.jit import f8, i8, kernel, readonly, writable
 
 @kernel(
     types.void(
-        readonly(2), i8, i8, readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), f8,
+        readonly(2), i8, i8, readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), f8, f8,
         writable(2), writable(1), writable(1),
     )
 )  # fmt: skip
-def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, gamma, out, constant, error):
+def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, underflow, gamma, out, constant, error):
     """Replace a = s(z) by its lines: ``out`` gets the coefficients of z, ``constant`` what they make of z's bias too.
 
     Row r of ``out`` is made from row r of ``rows`` (or r - half, where ``rows`` has only ``half`` rows that upper and
     lower bounds still share: ``offset`` = half then, else 0). Rows before ``half`` bound from above: a coefficient that is
     positive takes the line above, a negative one the line below; the others the reverse. ``weight`` is what a unit
-    coefficient of z may lose to rounding in this step and the following product; ``gamma`` covers the sums of constants.
+    coefficient of z may lose to rounding in this step and the following product, ``underflow`` what a row may lose whatever
+    its coefficients; ``gamma`` covers the sums of constants.
     """
     n = rows.shape[1]
     for r in range(out.shape[0]):
@@ -41,7 +42,7 @@ def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, gamma, out, con
             magnitude += abs(c) + abs(d)
             loss += weight[i] * abs(b)
         constant[r] += total
-        error[r] += loss + gamma * (magnitude + abs(constant[r]))
+        error[r] += loss + underflow + gamma * (magnitude + abs(constant[r]))
 
 
 @kernel(types.void(readonly(1), readonly(1), i8, f8, writable(1), writable(1)))

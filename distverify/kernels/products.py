@@ -16,6 +16,7 @@ from distverify.kernels.jit import b1, f8, i8, kernel, readonly, writable
 
 _NUDGE = 8.0 * 2.0**-53
 _OPEN_BY_ROUNDING = 1e-9
+_TINY = 1e-307
 
 
 @kernel(
@@ -53,7 +54,7 @@ def fill_product_lines(chord, glo, ghi, yl, yu, unit, su, cu, sl, cl, weight, ps
                     if not (math.isfinite(s) and math.isfinite(t)):
                         s, t = 0.0, 0.0
                 # Whatever the rounded slope, a line that is right at both ends is right between them.
-                nudge = _NUDGE * (max(abs(p), abs(q)) + max(abs(s), abs(t))) * max(-a, b)
+                nudge = _NUDGE * (max(abs(p), abs(q)) + max(abs(s), abs(t))) * max(-a, b) + _TINY
                 cu[k, i] = max((q - s) * b, (p - s) * a) + nudge
                 cl[k, i] = min((p - t) * b, (q - t) * a) - nudge
                 su[k, i], sl[k, i] = s, t

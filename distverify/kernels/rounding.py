@@ -2,7 +2,7 @@
 
 An inner product of n terms, in any order of summation and with or without fused multiply-add, is off by at most
 gamma_n = n u / (1 - n u) times the sum of its terms' magnitudes, barring underflow; each product that underflows adds at
-most the smallest subnormal number, which ``tiny`` over-covers.
+most ``eta``, the smallest subnormal number.
 """
 
 from __future__ import annotations
@@ -15,9 +15,20 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Rounding:
-    """What rounding may do: ``unit`` is the unit roundoff u, ``tiny`` an absolute allowance for underflow per bound."""
+    """What rounding may do.
+
+    Attributes
+    ----------
+    unit : float
+        The unit roundoff u.
+    eta : float
+        What a product that underflows may lose.
+    tiny : float
+        An absolute allowance for underflow in the last steps of a bound, where nothing amplifies it any more.
+    """
 
     unit: float
+    eta: float
     tiny: float
 
     def gamma(self, terms: int) -> float:
@@ -35,6 +46,6 @@ class Rounding:
         return np.nextafter(lower - self.tiny, -np.inf), np.nextafter(upper + self.tiny, np.inf)
 
 
-SOUND = Rounding(unit=2.0**-53, tiny=1e-300)
+SOUND = Rounding(unit=2.0**-53, eta=2.0**-1074, tiny=1e-300)
 # Rounding ignored: only to measure what the terms cost and to show in tests what they are for.
-IGNORED = Rounding(unit=0.0, tiny=0.0)
+IGNORED = Rounding(unit=0.0, eta=0.0, tiny=0.0)

@@ -164,7 +164,9 @@ class Dense:
 
     @cached_property
     def row_norms(self) -> Array:
-        return np.asarray(np.linalg.norm(self.weight, axis=1)) * NORM_MARGIN
+        scale = float(np.abs(self.weight).max(initial=0.0)) or 1.0
+        norms: Array = np.linalg.norm(self.weight / scale, axis=1)
+        return norms * scale * NORM_MARGIN
 
     @property
     def in_size(self) -> int:
