@@ -1,4 +1,4 @@
-"""Input regions: where a bound holds."""
+"""Input regions: where a bound holds. Norm balls, boxes without a centre, and the balls around one sample."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.errors import SettingsError
-from distverify.settings import NORMS
+from distverify.settings import NORMS, feature_factors
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +27,9 @@ class Ball:
     norm : inf, 2 or 1
     clip : (lo, hi), optional
         Each a number or [D]: the region is {x : ||x - x0|| <= eps, lo <= x <= hi}. ``x0`` must lie in the box.
+    feature_eps : array_like [D], optional
+        One factor per feature: the region is {x : ||(x - x0) / feature_eps|| <= eps}, and constants over it are meant in that
+        norm. A feature of factor 0 is fixed. Norms 2 and 1 take factors 0 and 1 only: which features may change.
 
     Raises
     ------
@@ -38,6 +41,7 @@ class Ball:
     eps: float | Floats
     norm: float = math.inf
     clip: tuple[ArrayLike, ArrayLike] | None = None
+    feature_eps: Floats | None = None
 
     def __init__(
         self,
@@ -45,6 +49,7 @@ class Ball:
         eps: ArrayLike,
         norm: float = math.inf,
         clip: tuple[ArrayLike, ArrayLike] | None = None,
+        feature_eps: ArrayLike | None = None,
     ) -> None:
         centre = np.ascontiguousarray(x0, dtype=np.float64).reshape(-1)
         if not np.isfinite(centre).all():
@@ -63,13 +68,37 @@ class Ball:
         object.__setattr__(self, "eps", float(radius.reshape(-1)[0]) if radius.size == 1 else radius.reshape(-1))
         object.__setattr__(self, "norm", float(norm))
         object.__setattr__(self, "clip", clip)
+        object.__setattr__(self, "feature_eps", None)
         lo, hi = self.clip_box
-        if (lo > centre).any() or (hi < centre).any():
-            outside = int(((lo > centre) | (hi < centre)).sum())
+        inside = (lo <= centre) & (centre <= hi)
+        if not inside.all():
+            outside = int((~inside).sum())
             raise SettingsError(
                 f"clip: {outside} values of x0 lie outside the box (x0 spans {centre.min():g} to {centre.max():g}); "
                 "scale the data into it, or leave clip out"
             )
+        if feature_eps is not None:
+            self._scale_features(np.asarray(feature_eps, dtype=np.float64).reshape(-1))
+
+    def _scale_features(self, factors: Floats) -> None:
+        if factors.size != self.size or not isinstance(self.eps, float):
+            raise SettingsError(
+                f"feature_eps: got {factors.size} factors for {self.size} features and {np.size(self.eps)} eps; "
+                "give one factor per feature, and one number as eps"
+            )
+        feature_factors(factors, self.norm)
+        object.__setattr__(self, "feature_eps", np.ascontiguousarray(factors))
+        if self.norm == math.inf:
+            with np.errstate(invalid="ignore"):
+                radius = self.eps * factors
+            rounded = (factors != 0.0) & (factors != 1.0)
+            radius = np.where(rounded, np.nextafter(radius, np.inf), radius)
+            object.__setattr__(self, "eps", np.where(factors == 0.0, 0.0, radius))
+        elif not factors.all():
+            # To every bound, a fixed feature is one whose box is a point.
+            lo, hi = self.clip_box
+            fixed = factors == 0.0
+            object.__setattr__(self, "clip", (np.where(fixed, self.x0, lo), np.where(fixed, self.x0, hi)))
 
     @property
     def size(self) -> int:
@@ -103,3 +132,75 @@ class Ball:
         """Whether the region is the whole space, or unbounded in some direction."""
         low, high = self.box
         return not bool(np.isfinite(low).all() and np.isfinite(high).all())
+
+
+@dataclass(frozen=True, eq=False)
+class Box(Ball):
+    """All points between two corners: a region without a centre of its own.
+
+    It is the ball of norm inf around its midpoint with a radius per feature, but keeps its exact corners. Lipschitz constants
+    over it may be asked for in any norm.
+
+    Parameters
+    ----------
+    lower, upper : array_like [D] (or the shape of one sample)
+        Finite corners; equal where a feature is fixed.
+
+    Raises
+    ------
+    SettingsError
+        Corners that are not finite, of different sizes, or in the wrong order.
+    """
+
+    def __init__(self, lower: ArrayLike, upper: ArrayLike) -> None:
+        lo, hi = (np.ascontiguousarray(side, dtype=np.float64).reshape(-1) for side in (lower, upper))
+        if lo.size != hi.size:
+            raise SettingsError(f"lower, upper: got {lo.size} and {hi.size} values; give one each per feature")
+        for name, side in (("lower", lo), ("upper", hi)):
+            if not np.isfinite(side).all():
+                raise SettingsError(f"{name}: {int((~np.isfinite(side)).sum())} values are NaN or infinite")
+        if (lo > hi).any():
+            first = int(np.argmax(lo > hi))
+            raise SettingsError(f"lower: feature {first} is {lo[first]:g}, above upper, {hi[first]:g}; exchange them")
+        middle = np.clip(0.5 * lo + 0.5 * hi, lo, hi)
+        super().__init__(middle, np.nextafter(np.maximum(hi - middle, middle - lo), np.inf), math.inf, (lo, hi))
+
+    @property
+    def box(self) -> tuple[Floats, Floats]:
+        """The corners, (lower, upper) float64 [D]: exact."""
+        return self.clip_box
+
+
+@dataclass(frozen=True, eq=False)
+class Balls:
+    """The balls around one sample: what :class:`Ball` takes, all but the radius.
+
+    Attributes
+    ----------
+    x0, norm, clip, feature_eps : see :class:`Ball`
+    """
+
+    x0: Floats
+    norm: float = math.inf
+    clip: tuple[ArrayLike, ArrayLike] | None = None
+    feature_eps: ArrayLike | None = None
+
+    def at(self, eps: float) -> Ball:
+        """The ball of radius ``eps``."""
+        return Ball(self.x0, eps, self.norm, self.clip, self.feature_eps)
+
+    @property
+    def weights(self) -> Floats | None:
+        """``feature_eps`` as float64 [D]."""
+        return None if self.feature_eps is None else np.asarray(self.feature_eps, dtype=np.float64).reshape(-1)
+
+    @property
+    def farthest(self) -> float:
+        """A radius past which no search need look: the box's farthest point, or a million times the data's scale."""
+        weights = np.ones(self.x0.size) if self.weights is None else self.weights
+        if self.clip is None:
+            return 1e6 * max(1.0, float(np.abs(self.x0).max())) / float(weights.max())
+        lo, hi = Ball(self.x0, 0.0, clip=self.clip).clip_box
+        free = weights > 0.0
+        reach = np.maximum(hi - self.x0, self.x0 - lo)[free] / weights[free]
+        return float(np.linalg.norm(reach, ord={math.inf: np.inf, 2.0: 2, 1.0: 1}[self.norm])) * (1 + 1e-9)

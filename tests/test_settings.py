@@ -23,7 +23,7 @@ from distverify.settings import COMPUTE, Settings
         ({"eps": (0.1, 0.2, 0.1)}, r"eps: got \[0.1, 0.2, 0.1\]; each radius may appear once"),
         (
             {"compute": ("radius", "magic")},
-            "compute: got magic; choose any of jacobian, landscape, lipschitz, radius",
+            "compute: got magic; choose any of global, jacobian, landscape, lipschitz, margins, monotone, radius, verified",
         ),
         ({"compute": ()}, "compute: got nothing; choose any of"),
         (
@@ -38,7 +38,7 @@ from distverify.settings import COMPUTE, Settings
         ),
         ({"targets": -1}, "targets: got -1; a class index starts at 0"),
         ({"targets": True}, "targets: got True"),
-        ({"compute": ("lipschitz",), "targets": "random"}, "targets: got 'random', which only 'radius' uses"),
+        ({"compute": ("lipschitz",), "targets": "random"}, "targets: got 'random', which only 'margins' and"),
         ({"clip": (1.0, 0.0)}, "clip: got 1.0,0.0; give finite LO,HI with LO < HI"),
         ({"clip": (0.0, 0.0)}, "clip: got 0.0,0.0"),
         ({"clip": (0.0, math.inf)}, "clip: got 0.0,inf"),

@@ -9,24 +9,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distverify.analysis.search import search_smallest
+from distverify.analysis.march import march_radii
+from distverify.analysis.margins import MarginProblem, pose_margins
+from distverify.analysis.reuse import BySlopes
+from distverify.analysis.search import TOLERANCE, search_smallest
 from distverify.bounds import crown
-from distverify.bounds.enclosure import enclose
+from distverify.bounds.enclosure import Enclosure
 from distverify.bounds.gradient import jacobian_at
-from distverify.bounds.jacobian import check_methods, margin_rows
+from distverify.bounds.jacobian import check_methods
 from distverify.bounds.lipschitz import row_constants
 from distverify.bounds.methods import bound_rows
 from distverify.errors import SettingsError
-from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network
-from distverify.region import Ball
-from distverify.settings import TARGETS
+from distverify.region import Ball, Balls
+from distverify.settings import MARCH_EVALUATIONS, MARCH_TOLERANCE
+from distverify.status import BY_CROWN, BY_JACOBIAN, NO_VALUE, NOT_VERIFIED
 
 Floats = NDArray[np.float64]
-
-# Steps of the march to the CROWN radius, and the most that it may take in all.
-_STEPS = 15
-_MAX_STEPS = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,13 +35,15 @@ class CertifiedRadius:
     Attributes
     ----------
     radius : float
-        The larger of ``crown`` and ``jacobian``; 0 for a misclassified sample, NaN where there is no target.
+        The larger of ``crown`` and ``jacobian``, class by class; 0 for a misclassified sample, NaN where there is no target.
     crown, jacobian : float
         By each way.
     targets : float64 [outputs]
         For each target class: no point closer than this is classified so. NaN at the label and at classes that were not
         asked for. For an untargeted search the classes' own radii may be larger: it ends at the smallest.
     predicted : int
+    crown_evaluations, jacobian_evaluations : int
+        Radii at which margins were bounded by CROWN, and Jacobians (of all margins together).
     """
 
     radius: float
@@ -50,6 +51,8 @@ class CertifiedRadius:
     jacobian: float
     targets: Floats
     predicted: int
+    crown_evaluations: int = 0
+    jacobian_evaluations: int = 0
 
 
 def certified_radius(
@@ -62,6 +65,9 @@ def certified_radius(
     method: str = "linear",
     layer_bounds: str = "crown",
     clip: tuple[float, float] | None = None,
+    feature_eps: ArrayLike | None = None,
+    evaluations: int = MARCH_EVALUATIONS,
+    tolerance: float = MARCH_TOLERANCE,
     seed: int | Sequence[int] = 0,
 ) -> CertifiedRadius:
     """Radii of balls around ``x0`` in which the network's class is certainly ``label``.
@@ -77,125 +83,113 @@ def certified_radius(
     method, layer_bounds : see :func:`distverify.jacobian_bounds`
     clip : (lo, hi), optional
         Only points in this box count.
+    feature_eps : array_like [D], optional
+        One factor per feature (see :class:`distverify.Ball`); the radius is in the norm that they scale.
+    evaluations : int
+        Most Jacobian bounds (of all margins together) that may be computed; more give a larger ``jacobian``.
+    tolerance : float
+        Relative: the march ends where more evaluations cannot raise the radius by more.
     seed : int or sequence of int
         Of the random target.
 
     Raises
     ------
     SettingsError
-        A label or target that is not an output of the network, or a network with a single output.
+        A label or target that is not an output of the network, a network with a single output, ``evaluations`` below 1.
     """
     check_methods(method, layer_bounds)
-    outputs = network.output_size
-    if outputs < 2:
-        raise SettingsError(f"network: has {outputs} output; a certified radius compares at least two classes")
-    centre = Ball(x0, 0.0, norm, clip).x0
-    logits = network(centre)[0]
-    predicted = int(np.argmax(logits))
-    label = predicted if label is None or label < 0 else int(label)
-    if label >= outputs:
-        raise SettingsError(f"label: got {label}; the network has classes 0 to {outputs - 1}")
-    chosen = choose_targets(logits, label, targets, seed)
-    per_class = np.full(outputs, np.nan)
-    if predicted != label:
-        per_class[chosen] = 0.0
-        return CertifiedRadius(0.0, 0.0, 0.0, per_class, predicted)
-    if not chosen:
-        return CertifiedRadius(math.nan, math.nan, math.nan, per_class, predicted)
-    rows = margin_rows(outputs, label, chosen)
+    if evaluations < 1:
+        raise SettingsError(f"evaluations: got {evaluations}; give a whole number of at least 1")
+    balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
+    problem = pose_margins(network, balls, label, targets, layer_bounds, seed)
+    return find_radius(problem, method, evaluations, tolerance)
+
+
+def find_radius(problem: MarginProblem, method: str, evaluations: int, tolerance: float) -> CertifiedRadius:
+    """The certified radii of ``problem``; see :func:`certified_radius`."""
+    if not problem.targets or problem.misclassified:
+        nothing = 0.0 if problem.predicted != problem.label or problem.targets else math.nan
+        return CertifiedRadius(nothing, nothing, nothing, problem.per_output(0.0), problem.predicted)
+    balls, at_centre = problem.balls, problem.at_centre
+    bounded: list[float] = []
 
     def margins(eps: float) -> Floats:
-        return crown.row_bounds(enclose(network, Ball(centre, eps, norm, clip), layer_bounds).reduced, rows)[0]
+        bounded.append(eps)
+        return crown.row_bounds(problem.enclose(eps).reduced, problem.rows)[0]
 
-    at_centre = margins(0.0)
-    if not (at_centre > 0).all():
-        per_class[chosen] = 0.0
-        return CertifiedRadius(0.0, 0.0, 0.0, per_class, predicted)
-    gradients = jacobian_at(network, centre[None], rows)[0]
-    reach = first_order_radius(at_centre, gradients, norm)
-    limit = search_limit(centre, norm, clip)
-    by_crown = search_smallest(margins, at_centre, 0.8 * reach, limit)
-
-    def constants(eps: float) -> Floats:
-        enclosure = enclose(network, Ball(centre, eps, norm, clip), layer_bounds)
-        return row_constants(bound_rows(enclosure, rows, method), norm)
-
-    step = by_crown.min() / _STEPS if by_crown.min() > 0 else min(reach, limit) / (2 * _STEPS)
-    by_jacobian = march_radii(constants, at_centre, step, limit)
-    per_class[chosen] = np.maximum(by_crown, by_jacobian)
-    crown_radius, jacobian_radius = float(by_crown.min()), float(by_jacobian.min())
-    return CertifiedRadius(float(per_class[chosen].min()), crown_radius, jacobian_radius, per_class, predicted)
-
-
-def choose_targets(logits: Floats, label: int, targets: str | int, seed: int | Sequence[int]) -> list[int]:
-    """The classes that an attack on ``label`` may aim at; none where the one asked for is the label itself."""
-    others = [j for j in range(logits.size) if j != label]
-    if targets == "untargeted":
-        return others
-    if targets == "runner-up":
-        return [max(others, key=lambda j: float(logits[j]))]
-    if targets == "least-likely":
-        return [min(others, key=lambda j: float(logits[j]))]
-    if targets == "random":
-        return [int(np.random.default_rng(seed).choice(others))]
-    if isinstance(targets, str):
-        raise SettingsError(f"targets: got {targets!r}; choose {', '.join(TARGETS)} or a class index")
-    if not 0 <= targets < logits.size:
-        raise SettingsError(f"targets: got class {targets}; the network has classes 0 to {logits.size - 1}")
-    return [int(targets)] if targets != label else []
-
-
-def first_order_radius(margins: Floats, gradients: Floats, norm: float) -> float:
-    """Where the margins would vanish if the network were linear: a scale for searches, not a bound."""
-    dual = {math.inf: 1, 2.0: 2, 1.0: np.inf}[norm]
-    sizes = np.linalg.norm(gradients, ord=dual, axis=1)
+    slopes = _centre_slopes(problem)
     with np.errstate(divide="ignore"):
-        reach = float((margins / sizes).min())
-    return reach if math.isfinite(reach) and reach > 0 else 1.0
+        reach = float((at_centre / slopes).min())  # where the margins would vanish if the network were linear
+    reach = reach if math.isfinite(reach) and reach > 0 else 1.0
+    by_crown = search_smallest(margins, at_centre, 0.8 * reach, balls.farthest)
+    guess = 0.9 * float(by_crown.min()) or 0.5 * reach
+    constants = margin_constants(problem, method)
+    by_jacobian, spent = march_radii(
+        lambda eps: constants(problem.enclose(eps)), at_centre, guess, balls.farthest,
+        slopes=slopes, evaluations=evaluations, tolerance=tolerance,
+    )  # fmt: skip
+    per_class = np.maximum(by_crown, by_jacobian)
+    return CertifiedRadius(
+        float(per_class.min()), float(by_crown.min()), float(by_jacobian.min()), problem.per_output(per_class),
+        problem.predicted, len(bounded), spent,
+    )  # fmt: skip
 
 
-def search_limit(centre: Floats, norm: float, clip: tuple[float, float] | None) -> float:
-    """A radius past which nothing is searched: the farthest point of the box, or a million times the data's scale."""
-    if clip is None:
-        return 1e6 * max(1.0, float(np.abs(centre).max()))
-    reach = np.maximum(clip[1] - centre, centre - clip[0])
-    return float(np.linalg.norm(reach, ord={math.inf: np.inf, 2.0: 2, 1.0: 1}[norm])) * (1 + 1e-9)
+def verify_at(
+    problem: MarginProblem, eps: float, method: str, evaluations: int, tolerance: float,
+    enclosure: Enclosure | None = None, found: CertifiedRadius | None = None,
+) -> int:  # fmt: skip
+    """Whether no point of the ball of radius ``eps`` is classified as a target: BY_CROWN, BY_JACOBIAN or NOT_VERIFIED.
 
-
-def march_radii(constants: Callable[[float], Floats], at_zero: Floats, step: float, limit: float) -> Floats:
-    """Certified radii from margin(x) >= margin(x0) - integral of L(r) dr, marching outwards in steps.
-
-    On each step the Lipschitz constant of its outer end holds, since L does not decrease with the radius. The march ends in
-    the step in which the first margin is used up, at the exact point.
+    BY_JACOBIAN: at least one class took Jacobian bounds, the others may have been settled by CROWN. NO_VALUE: no target.
 
     Parameters
     ----------
-    constants : callable (radius) -> float64 [K]
-        Sound Lipschitz constants of the K margins over the ball.
-    at_zero : float64 [K]
-        Sound lower bounds of the margins at the centre.
-    step : float
-    limit : float
-
-    Returns
-    -------
-    float64 [K]
+    problem : MarginProblem
+    method, evaluations, tolerance : see :func:`certified_radius`
+    enclosure : Enclosure, optional
+        Of that ball, if it is known already.
+    found : CertifiedRadius, optional
+        The radii of ``problem``: where they decide, nothing is computed.
     """
-    shrink, grow = 1.0 - 8 * SOUND.unit, 1.0 + 8 * SOUND.unit
-    left = at_zero.copy()
-    reached = 0.0
-    radii = np.zeros(at_zero.size)
-    for number in range(1, _MAX_STEPS + 1):
-        outer = min(number * step, limit)
-        width = (outer - reached) * grow
-        slope = constants(outer) * grow
-        slope = np.where(np.isnan(slope), np.inf, slope)
-        spent = np.where(slope > 0, slope * width, 0.0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inside = reached + np.where(np.isfinite(slope), left / slope, 0.0) * shrink
-        radii = np.where(spent < left * shrink, outer, np.fmin(inside * shrink, outer))
-        if not (spent < left * shrink).all() or outer >= limit:
-            break
-        left = (left - spent) * shrink
-        reached = outer
-    return radii
+    if not problem.targets:
+        return NO_VALUE if problem.predicted == problem.label else NOT_VERIFIED
+    if problem.misclassified:
+        return NOT_VERIFIED
+    if found is not None:
+        if found.crown >= eps:
+            return BY_CROWN
+        if found.radius >= eps:
+            return BY_JACOBIAN
+        if eps > found.crown * (1.0 + 2.0 * TOLERANCE):
+            return NOT_VERIFIED
+    enclosure = problem.enclose(eps) if enclosure is None else enclosure
+    open_ = np.flatnonzero(~(crown.row_bounds(enclosure.reduced, problem.rows)[0] > 0))
+    if open_.size == 0:
+        return BY_CROWN
+    if found is not None:
+        return NOT_VERIFIED
+    constants = margin_constants(problem, method, open_)
+    by_jacobian, _ = march_radii(
+        lambda radius: constants(problem.enclose(radius)), problem.at_centre[open_], eps, eps,
+        slopes=_centre_slopes(problem)[open_], evaluations=evaluations, tolerance=tolerance,
+    )  # fmt: skip
+    return BY_JACOBIAN if bool((by_jacobian >= eps).all()) else NOT_VERIFIED
+
+
+def margin_constants(
+    problem: MarginProblem, method: str, which: NDArray[np.int64] | None = None
+) -> Callable[[Enclosure], Floats]:
+    """Lipschitz constants of the margins (or those of ``which``) over an enclosure's region: float64 [K]."""
+    rows = problem.rows if which is None else np.ascontiguousarray(problem.rows[which])
+    norm, weights = problem.balls.norm, problem.balls.weights
+    return BySlopes(lambda enclosure: row_constants(bound_rows(enclosure, rows, method), norm, weights=weights))
+
+
+def _centre_slopes(problem: MarginProblem) -> Floats:
+    """Dual norms of the margins' gradients at the sample, about: float64 [targets]. Choices of radii only rest on them."""
+    dual = {math.inf: 1, 2.0: 2, 1.0: np.inf}[problem.balls.norm]
+    gradients = jacobian_at(problem.network, problem.balls.x0[None], problem.rows)[0]
+    if problem.balls.weights is not None:
+        gradients = gradients * problem.balls.weights
+    return np.asarray(np.linalg.norm(gradients, ord=dual, axis=1))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
 import h5py
+import numpy as np
+from numpy.typing import NDArray
 
 from distverify.errors import ResultError
 from distverify.results.coverage import Segment
@@ -14,17 +16,24 @@ from distverify.results.files import create_variable, open_to_read, write_atomic
 from distverify.results.hulls import hull_blocks
 from distverify.results.layout import describe_dataset, write_coordinates, write_root
 from distverify.results.manifest import Manifest
-from distverify.results.schema import Variable, hulls_for, variables_for
+from distverify.results.schema import Variable, hulls_for, run_variables_for, variables_for
 from distverify.results.shards import blocks
+
+Facts = Mapping[str, NDArray[np.generic]]
 
 
 def write_finished(
-    output: Path, parts: Path, manifest: Manifest, segments: list[Segment], finished: datetime
+    output: Path, parts: Path, manifest: Manifest, segments: list[Segment], finished: datetime, facts: Facts
 ) -> None:
     """Replace ``output`` by one file with everything, atomically.
 
     Shards are copied one after the other in blocks, so memory stays bounded; the disk must hold the result
     twice for that time.
+
+    Parameters
+    ----------
+    facts : dict name -> array
+        The run's variables of the network alone.
 
     Raises
     ------
@@ -40,6 +49,9 @@ def write_finished(
         for segment in segments:
             _copy(segment, file, variables, check)
         _write_hulls(file, manifest, check)
+        for variable in run_variables_for(manifest.settings):
+            file.create_dataset(variable.name, data=np.asarray(facts[variable.name], dtype=variable.dtype))
+            describe_dataset(file, variable)
         write_root(file, manifest, end=finished)
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from distverify.errors import ResultError
 from distverify.results.files import open_to_read
-from distverify.results.layout import read_root
+from distverify.results.layout import read_feature_eps, read_root
 from distverify.results.manifest import Manifest
 from distverify.results.schema import SCHEMA_VERSION
 from distverify.runtime.work import FAILED, TIMED_OUT
@@ -134,7 +134,7 @@ def _existing(path: Path, file: h5py.File) -> Existing:
     assert provenance is not None  # open_checked has looked
     finished = provenance["end"] is not None
     with reading(path):
-        manifest = Manifest.from_provenance(provenance, tuple(file["sample"][:].tolist()))
+        manifest = Manifest.from_provenance(provenance, tuple(file["sample"][:].tolist()), read_feature_eps(file))
         # The master shows damaged shards too; they are found one by one when the journal is read.
         status = np.asarray(file["status"][:] if finished else [], dtype=np.int8)
     return Existing(manifest, finished, status)

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 
 from distverify.errors import ResultError
-from distverify.results.consolidate import write_finished
+from distverify.results.consolidate import Facts, write_finished
 from distverify.results.coverage import Coverage, Segment
 from distverify.results.files import write_text_atomically, writing_failed
 from distverify.results.identify import Existing, identify
@@ -190,8 +190,14 @@ class Journal:
         if self._master_due and time.monotonic() >= self._master_due:
             self._write_master()
 
-    def consolidate(self, finished: datetime) -> None:
+    def consolidate(self, finished: datetime, facts: Facts | None = None) -> None:
         """Replace the master by one file with everything, atomically, and remove the shards.
+
+        Parameters
+        ----------
+        finished : datetime
+        facts : dict name -> array
+            The variables of the network alone, if the run has any (:func:`run_variables_for`).
 
         Raises
         ------
@@ -205,7 +211,7 @@ class Journal:
             raise ResultError(
                 f"{self.output}: {pending} samples are pending; run the same command to compute them first"
             )
-        write_finished(self.output, self.parts, self.manifest, self._coverage.segments(), finished)
+        write_finished(self.output, self.parts, self.manifest, self._coverage.segments(), finished, facts or {})
         self._master_due = 0.0
         self.finished = True
 

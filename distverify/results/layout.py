@@ -10,8 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.results.manifest import Manifest
-from distverify.results.schema import COORDINATES, Variable, attributes
-from distverify.runtime.work import STATUS_MEANINGS
+from distverify.results.schema import (
+    COORDINATES,
+    FEATURE_EPS,
+    MESSAGE_BYTES,
+    PROPERTY_NAME,
+    Variable,
+    attributes,
+    encode_message,
+)  # fmt: skip
+
+_EPS_COMMENT = {
+    "raw": "in units of the data, after scaling and before mean and std",
+    "normalised": "in units of the normalised data, after mean and std",
+}
 
 
 def write_coordinates(file: h5py.File, manifest: Manifest) -> None:
@@ -27,6 +39,20 @@ def write_coordinates(file: h5py.File, manifest: Manifest) -> None:
             dataset = file.create_dataset(variable.name, data=values[variable.name])
             dataset.make_scale(variable.name)
             dataset.attrs.update(attributes(variable))
+            if variable.name == "eps":
+                dataset.attrs["comment"] = _EPS_COMMENT[manifest.settings.eps_units]
+    if manifest.settings.feature_eps is not None:
+        file.create_dataset(FEATURE_EPS.name, data=np.array(manifest.settings.feature_eps))
+        describe_dataset(file, FEATURE_EPS)
+    if manifest.names:
+        names = np.array([encode_message(name) for name in manifest.names], dtype=PROPERTY_NAME.dtype)
+        file.create_dataset(PROPERTY_NAME.name, data=names.astype(h5py.string_dtype("utf-8", MESSAGE_BYTES)))
+        describe_dataset(file, PROPERTY_NAME)
+
+
+def read_feature_eps(file: h5py.File) -> NDArray[np.float64] | None:
+    """The factors that the settings of a result hold the hash of, None where there are none."""
+    return np.asarray(file[FEATURE_EPS.name][:], dtype=np.float64) if FEATURE_EPS.name in file else None
 
 
 def describe_dataset(file: h5py.File, variable: Variable) -> None:
@@ -38,8 +64,8 @@ def describe_dataset(file: h5py.File, variable: Variable) -> None:
     if variable.dtype == "float64":
         # Integers get none: xarray would turn a status into a float.
         dataset.attrs["_FillValue"] = np.array([variable.fill], dtype=np.float64)
-    if variable.name == "status":
-        dataset.attrs["flag_values"] = np.arange(len(STATUS_MEANINGS), dtype=np.int8)
+    if variable.flags:
+        dataset.attrs["flag_values"] = np.array([value for value, _ in variable.flags], dtype=variable.dtype)
 
 
 def write_root(file: h5py.File, manifest: Manifest, end: datetime | None) -> None:

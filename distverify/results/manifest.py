@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from importlib import metadata
@@ -42,6 +43,8 @@ class Manifest:
         When the run first started, with a time zone.
     environment : dict
         From :func:`describe_environment`; not part of the identity.
+    names : tuple of str
+        Of the property files, one per sample; empty for a data set. Not part of the identity.
     schema_version : int
     """
 
@@ -57,6 +60,7 @@ class Manifest:
     distverify_version: str
     created: datetime
     environment: dict[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -106,8 +110,12 @@ class Manifest:
         }
 
     @classmethod
-    def from_provenance(cls, data: dict[str, Any], indices: tuple[int, ...]) -> Manifest:
+    def from_provenance(
+        cls, data: dict[str, Any], indices: tuple[int, ...], feature_eps: Iterable[float] | None = None
+    ) -> Manifest:
         """The manifest that :meth:`provenance` tells of, without its plan.
+
+        ``feature_eps`` are the values that the settings hold the hash of.
 
         Raises
         ------
@@ -123,11 +131,12 @@ class Manifest:
                 data=str(data["data"]["name"]),
                 data_digest=str(data["data"]["digest"]),
                 indices=indices,
-                settings=Settings.from_json(data["settings"]),
+                settings=Settings.from_json(data["settings"], feature_eps),
                 units=(),
                 distverify_version=str(data["distverify_version"]),
                 created=datetime.fromisoformat(data["start"]),
                 environment=dict(data["environment"]),
+                names=tuple(str(name) for name in data.get("names", ())),
                 schema_version=int(data["schema_version"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -141,6 +150,8 @@ class Manifest:
         data = self.provenance()
         data["indices"] = list(self.indices)
         data["units"] = [[u.start, u.stop] for u in self.units]
+        data["names"] = list(self.names)
+        data["feature_eps"] = self.settings.feature_eps
         return json.dumps(data)
 
     @classmethod
@@ -159,7 +170,7 @@ class Manifest:
             raise ResultError(
                 f"{path}: not a manifest of distverify ({type(error).__name__}: {error})"
             ) from error
-        return cls.from_provenance(data, indices)
+        return cls.from_provenance(data, indices, data.get("feature_eps"))
 
 
 def difference(this: Manifest, other: Manifest, other_name: str = "the interrupted run") -> list[str]:

@@ -19,9 +19,9 @@ from distverify.errors import ResultError
 from distverify.results.columns import sample_columns
 from distverify.results.hulls import hull_blocks
 from distverify.results.identify import open_checked, reading, shards_missing
+from distverify.results.layout import read_feature_eps
 from distverify.results.schema import COORDINATES
 from distverify.results.summary import Summary, summarise
-from distverify.runtime.work import STATUS_MEANINGS
 from distverify.settings import Settings
 
 _SUMMARY = (
@@ -33,6 +33,7 @@ _SUMMARY = (
     "message",
     "seconds",
     "radius",
+    "verified",
     "lipschitz_vector",
 )
 
@@ -139,7 +140,8 @@ class Result(Mapping[str, NDArray[Any]]):
     @property
     def settings(self) -> Settings:
         """What was computed."""
-        return Settings.from_json(self.provenance["settings"])
+        with self._open() as file:
+            return Settings.from_json(json.loads(file.attrs["provenance"])["settings"], read_feature_eps(file))
 
     @property
     def complete(self) -> bool:

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from distverify.runtime.work import STATUS_MEANINGS
-from distverify.settings import Settings
+from distverify.settings import PROPERTY, Settings
+from distverify.status import NO_VALUE, VERIFIED_MEANINGS
 
 SCHEMA_VERSION = 1
 MESSAGE_BYTES = (
@@ -44,6 +45,8 @@ class Variable:
     units : str
         "1" for plain numbers; lengths are in the units of the data.
     long_name : str
+    flags : tuple of (value, meaning)
+        Of a variable that is a code.
     """
 
     name: str
@@ -52,6 +55,7 @@ class Variable:
     fill: float | int | bytes
     units: str
     long_name: str
+    flags: tuple[tuple[int, str], ...] = ()
 
     def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
         """The array's shape for ``sizes`` (name of a dimension -> length)."""
@@ -69,10 +73,20 @@ COORDINATES = (
     _number("eps", "eps", "radius of the ball around the sample"),
 )
 
+_VERIFIED = tuple(enumerate(VERIFIED_MEANINGS, NO_VALUE))
+_NO_SIGN = -128
+_SIGNS = ((_NO_SIGN, "no_value"), (-1, "decreasing"), (0, "unknown"), (1, "increasing"))
+
+
+def _signs(name: str, dims: str, where: str) -> Variable:
+    meaning = f"how the output depends on the feature all over {where}"
+    return Variable(name, tuple(dims.split()), "int8", _NO_SIGN, "1", meaning, _SIGNS)
+
+
 _ALWAYS = (
     Variable("label", ("sample",), "int64", -1, "1", "true class, -1 where the data has none"),
     Variable("predicted", ("sample",), "int64", -1, "1", "class that the network predicts"),
-    Variable("status", ("sample",), "int8", 0, "1", "outcome of the sample"),
+    Variable("status", ("sample",), "int8", 0, "1", "outcome of the sample", tuple(enumerate(STATUS_MEANINGS))),
     Variable(
         "message", ("sample",), _MESSAGE_DTYPE, b"", "1", "why the sample has no value, empty if it has"
     ),
@@ -106,7 +120,13 @@ _COMPUTED = {
         _number("radius_crown", "sample", "certified radius by CROWN margin bounds"),
         _number("radius_jacobian", "sample", "certified radius by the integral of Jacobian bounds"),
         _number("radius_target", "sample output", "certified radius against each target class"),
+        Variable("crown_evaluations", ("sample",), "int64", -1, "1", "radii at which CROWN bounded the margins"),
+        Variable("jacobian_evaluations", ("sample",), "int64", -1, "1", "radii at which the margins' Jacobian was bounded"),
     ),
+    "margins": (
+        _number("lipschitz_margin", "sample eps output", "local Lipschitz constant of the label's logit minus this one"),
+    ),
+    "monotone": (_signs("monotone", "sample eps output input", "the ball"),),
     "landscape": (
         _number(
             "stationary_free_radius", "sample output", "radius without a stationary point of the output row"
@@ -120,16 +140,58 @@ _HULLS = (
 )
 
 
+_VERIFIED_AT = Variable(
+    "verified", ("sample", "eps"), "int8", NO_VALUE, "1", "whether no target class is predicted anywhere in the ball", _VERIFIED
+)
+_PROPERTY = (
+    Variable("verified", ("sample",), "int8", NO_VALUE, "1", "whether the property has no counterexample", _VERIFIED[:3]),
+    _number("property_margin", "sample", "by how much the clearest constraint rules out the nearest counterexample, at least"),
+)
+
+_RUN = {
+    "global": (
+        _number("global_lipschitz", "output", "global Lipschitz constant of each output row (dual norm)"),
+        _number("global_lipschitz_vector", "", "global Lipschitz constant of the vector output (induced norm)"),
+        _number("product_of_norms", "", "product of the layers' norms, the textbook bound of global_lipschitz_vector"),
+    ),
+    "jacobian": (
+        _number("domain_jacobian_lower", "output input", "element-wise lower bound of the Jacobian over the domain"),
+        _number("domain_jacobian_upper", "output input", "element-wise upper bound of the Jacobian over the domain"),
+    ),
+    "lipschitz": (
+        _number("domain_lipschitz", "output", "Lipschitz constant of each output row over the domain (dual norm)"),
+        _number("domain_lipschitz_vector", "", "Lipschitz constant of the vector output over the domain (induced norm)"),
+    ),
+    "monotone": (_signs("domain_monotone", "output input", "the domain"),),
+}
+
+FEATURE_EPS = _number("feature_eps", "input", "factor of eps for the feature, 0 where it is fixed")
+PROPERTY_NAME = Variable("property", ("sample",), _MESSAGE_DTYPE, b"", "1", "file that states the property")
+
+
 def variables_for(settings: Settings) -> tuple[Variable, ...]:
     """The per-sample variables of a run; what was not asked for is absent."""
-    return _ALWAYS + tuple(
-        v for name, variables in _COMPUTED.items() if name in settings.compute for v in variables
+    if settings.compute == (PROPERTY,):
+        return _ALWAYS + _PROPERTY
+    chosen = [v for name, variables in _COMPUTED.items() if name in settings.compute for v in variables]
+    if {"radius", "verified"} & set(settings.compute):
+        chosen.append(_VERIFIED_AT)
+    return _ALWAYS + tuple(v for v in chosen if settings.eps or (not {"eps"} & set(v.dims) and v.name != "x0"))
+
+
+def run_variables_for(settings: Settings) -> tuple[Variable, ...]:
+    """The variables of the network alone, which a finished run has besides."""
+    return tuple(
+        v
+        for name, variables in _RUN.items()
+        if name in settings.compute and (name == "global" or settings.domain is not None)
+        for v in variables
     )
 
 
 def hulls_for(settings: Settings) -> tuple[Variable, ...]:
     """The variables over all samples that a finished run has besides: lower, upper."""
-    return _HULLS if "jacobian" in settings.compute else ()
+    return _HULLS if "jacobian" in settings.compute and settings.eps else ()
 
 
 def payload_variables(
@@ -146,8 +208,8 @@ def payload_variables(
 def attributes(variable: Variable) -> dict[str, str]:
     """CF-style text attributes; numeric ones need the stored dtype and are added on writing."""
     out = {"units": variable.units, "long_name": variable.long_name}
-    if variable.name == "status":
-        out["flag_meanings"] = " ".join(STATUS_MEANINGS)
+    if variable.flags:
+        out["flag_meanings"] = " ".join(meaning for _, meaning in variable.flags)
     return out
 
 

@@ -118,9 +118,10 @@ def _checked(unit: WorkUnit, payload: Payload, manifest: Manifest) -> dict[str, 
     without_value = status >= FAILED
     if without_value.any():
         # Workers have no NaN for integers.
-        predicted = arrays["predicted"].copy()
-        predicted[without_value] = variables["predicted"].fill
-        arrays["predicted"] = predicted
+        for name, variable in variables.items():
+            if variable.dtype.startswith("int") and name not in ("label", "status"):
+                arrays[name] = arrays[name].copy()
+                arrays[name][without_value] = variable.fill
     return arrays
 
 

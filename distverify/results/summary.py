@@ -38,7 +38,7 @@ class Summary:
     correct : int
         Those of them that the network classifies right.
     certified : dict eps -> int
-        Samples with a certified radius of at least eps.
+        Samples that are verified at eps, or have a certified radius of at least eps.
     radius_min, radius_median, radius_mean : float or None
         Over the computed samples; a misclassified one counts with radius 0.
     lipschitz : dict eps -> (5 %, 50 %, 95 % quantile)
@@ -85,9 +85,7 @@ def summarise(arrays: Mapping[str, NDArray[Any]], wall_seconds: float | None) ->
         counts={name: int((status == code).sum()) for code, name in enumerate(STATUS_MEANINGS)},
         labelled=int(labelled.sum()),
         correct=int((arrays["predicted"] == arrays["label"])[labelled].sum()),
-        certified={}
-        if radius is None
-        else {float(e): int((radius >= e).sum()) for e in arrays.get("eps", ())},
+        certified=_certified(arrays, radius) if computed.any() else {},
         radius_min=None if radius is None else float(radius.min()),
         radius_median=None if radius is None else float(np.median(radius)),
         radius_mean=None if radius is None else float(radius.mean()),
@@ -107,6 +105,13 @@ def _radii(arrays: Mapping[str, NDArray[Any]], computed: NDArray[np.bool_]) -> N
         return None
     radius = np.where(arrays["status"] == MISCLASSIFIED, 0.0, arrays["radius"])[computed]
     return np.nan_to_num(radius, nan=0.0)  # no certificate is radius 0
+
+
+def _certified(arrays: Mapping[str, NDArray[Any]], radius: NDArray[np.float64] | None) -> dict[float, int]:
+    eps = arrays.get("eps", np.empty(0))
+    if "verified" in arrays and arrays["verified"].ndim == 2:
+        return {float(e): int((arrays["verified"][:, k] > 0).sum()) for k, e in enumerate(eps)}
+    return {} if radius is None else {float(e): int((radius >= e).sum()) for e in eps}
 
 
 def _lipschitz(arrays: Mapping[str, NDArray[Any]]) -> dict[float, tuple[float, float, float]]:

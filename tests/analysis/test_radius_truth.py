@@ -10,7 +10,9 @@ import pytest
 
 from distverify.analysis import radius as radius_module
 from distverify.analysis.landscape import stationary_free_radius
-from distverify.analysis.radius import CertifiedRadius, certified_radius, choose_targets, march_radii
+from distverify.analysis.march import march_radii
+from distverify.analysis.margins import choose_targets
+from distverify.analysis.radius import CertifiedRadius, certified_radius
 from distverify.analysis.search import TOLERANCE, search_each, search_smallest
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.gradient import jacobian_at
@@ -104,42 +106,83 @@ def test_search_of_each_gives_zero_where_nothing_holds_at_the_centre() -> None:
 
 
 def test_march_over_a_constant_slope_is_exact() -> None:
-    radii = march_radii(lambda r: np.array([2.0, 1.0]), np.array([1.0, 1.0]), 0.03, 100.0)
+    radii, _ = march_radii(lambda r: np.array([2.0, 1.0]), np.array([1.0, 1.0]), 0.03, 100.0)
     assert radii[0] == pytest.approx(0.5, rel=1e-12)
     assert radii[0] <= 0.5
     assert radii[0] <= radii[1] <= 1.0
 
 
-@pytest.mark.parametrize("step", [0.5, 0.05, 0.01])
-def test_march_over_a_growing_slope_stays_below_the_truth(step: float) -> None:
+@pytest.mark.parametrize("guess", [2.0, 0.5, 0.05, 0.01])
+@pytest.mark.parametrize("evaluations", [1, 2, 8, 16, 200])
+def test_march_over_a_growing_slope_stays_below_the_truth(guess: float, evaluations: int) -> None:
     # The integral of exp r from 0 to R is exp R - 1: a margin of 1 is used up at log 2.
-    radii = march_radii(lambda r: np.array([math.exp(r)]), np.array([1.0]), step, 100.0)
+    asked: list[float] = []
+
+    def growing(r: float) -> Floats:
+        asked.append(r)
+        return np.array([math.exp(r)])
+
+    radii, used = march_radii(growing, np.array([1.0]), guess, 100.0, evaluations=evaluations)
+    assert used == len(asked) <= evaluations
+    assert len(set(asked)) == len(asked)
     assert radii[0] <= math.log(2.0)
-    if step * 40 >= math.log(2.0):
-        assert radii[0] >= math.log(2.0) - step
+    if evaluations >= 16:
+        assert radii[0] >= math.log(2.0) * (1.0 - 1.0 / evaluations)
+
+
+def test_march_stops_at_its_tolerance() -> None:
+    def march(tolerance: float) -> tuple[Floats, int]:
+        return march_radii(lambda r: np.exp([r]), np.array([1.0]), 0.5, 100.0, evaluations=1000, tolerance=tolerance)
+
+    loose, close = march(0.1), march(0.01)
+    assert loose[0][0] >= 0.9 * math.log(2.0)
+    assert close[0][0] >= 0.99 * math.log(2.0)
+    assert loose[1] < close[1] < 200
+
+
+def test_march_asks_for_no_radius_that_cannot_matter() -> None:
+    asked: list[float] = []
+
+    def steep(r: float) -> Floats:
+        asked.append(r)
+        return np.array([10.0 + 100.0 * r, 1.0])
+
+    radii, _ = march_radii(steep, np.array([1.0, 5.0]), 5.0, 100.0, slopes=np.array([10.0, 1.0]))
+    # No margin of 1 outlasts 0.1 where the constant is 10 at least; only the guess was beyond.
+    assert max(asked[1:]) <= 0.1
+    assert radii[0] == pytest.approx(0.0732, rel=0.05)
+    assert radii[0] <= (math.sqrt(300.0) - 10.0) / 100.0
 
 
 def test_march_with_infinite_and_missing_slopes_keeps_what_was_reached() -> None:
     for bad in (math.inf, math.nan):
-        radii = march_radii(
+        radii, _ = march_radii(
             lambda r, bad=bad: np.array([1.0 if r <= 0.35 else bad]), np.array([1.0]), 0.1, 100.0
         )
-        assert radii[0] == pytest.approx(0.3, rel=1e-9)
-        assert march_radii(lambda r, bad=bad: np.array([bad]), np.array([1.0]), 0.1, 100.0)[0] == 0.0
+        assert 0.34 <= radii[0] <= 0.35
+        assert march_radii(lambda r, bad=bad: np.array([bad]), np.array([1.0]), 0.1, 100.0)[0][0] == 0.0
+
+
+def test_march_takes_a_smaller_constant_of_a_larger_ball() -> None:
+    # Not monotone: what holds in the ball of radius 1 holds in all smaller ones.
+    radii, _ = march_radii(lambda r: np.array([1.0 if r >= 0.9 else 4.0]), np.array([1.0]), 1.0, 1.0)
+    assert radii[0] == pytest.approx(1.0, rel=1e-12)
 
 
 def test_march_of_a_flat_margin_ends_at_the_limit() -> None:
-    assert march_radii(lambda r: np.zeros(2), np.array([1.0, 2.0]), 0.1, 0.75).tolist() == [0.75, 0.75]
+    radii, used = march_radii(lambda r: np.zeros(2), np.array([1.0, 2.0]), 0.1, 0.75)
+    assert (radii.tolist(), used) == ([0.75, 0.75], 2)
 
 
-def test_march_that_uses_every_step_up_claims_only_what_it_saw() -> None:
+def test_march_that_uses_every_evaluation_up_claims_only_what_it_saw() -> None:
     asked: list[float] = []
 
     def flat(r: float) -> Floats:
         asked.append(r)
         return np.array([1e-9])
 
-    radii = march_radii(flat, np.array([1.0]), 1e-3, 1e6)
+    radii, used = march_radii(flat, np.array([1.0]), 1e-3, 1e6, evaluations=5)
+    assert used == 5
     assert radii[0] <= max(asked)
 
 

@@ -46,7 +46,7 @@ def test_only_what_was_asked_for() -> None:
     network = build_chain([3, 6, 4], ["relu"], np.random.default_rng(3))
     always = {"status", "message", "predicted", "logits"}
     assert set(analyse_sample(network, X, -1, 0, Settings(compute=("radius",)))) - always == {
-        "radius", "radius_crown", "radius_jacobian", "radius_target",
+        "radius", "radius_crown", "radius_jacobian", "radius_target", "crown_evaluations", "jacobian_evaluations",
     }  # fmt: skip
     lipschitz = Settings(eps=(0.1,), compute=("lipschitz",))
     assert set(analyse_sample(network, X, -1, 0, lipschitz)) - always == {"lipschitz", "lipschitz_vector"}

@@ -61,8 +61,8 @@ def _sample(manifest: Manifest, position: int, seed: int) -> dict[str, Any]:
     for variable in variables_for(manifest.settings):
         if variable.dtype == "float64":
             row[variable.name] = generator.standard_normal(variable.shape({**manifest.sizes})[1:])
-        elif variable.dtype == "int64":
-            row[variable.name] = np.int64(position % 3)
+        elif variable.dtype in ("int64", "int8"):
+            row[variable.name] = np.full(variable.shape({**manifest.sizes})[1:], position % 3, dtype=variable.dtype)
     return row
 
 

@@ -81,7 +81,8 @@ def test_what_was_not_asked_for_is_absent(output: Path) -> None:
     finish(output, make_manifest(compute=("radius",), eps=()))
     result = open_result(output)
     expected = {"sample", "output", "input", "label", "predicted", "status", "message", "seconds", "logits"}
-    assert set(result) == expected | {"radius", "radius_crown", "radius_jacobian", "radius_target"}
+    radii = {"radius", "radius_crown", "radius_jacobian", "radius_target"}
+    assert set(result) == expected | radii | {"crown_evaluations", "jacobian_evaluations"}
     with pytest.raises(ResultError, match=r"no array 'jacobian_lower'.*--compute jacobian"):
         result.hull()
     assert result.summary().certified == {}
@@ -304,6 +305,8 @@ def test_summary(output: Path) -> None:
     payload["label"][:] = [0, 1, 2, 0, 1, -1, 0, 1, 2, 2]
     payload["predicted"][:] = [0, 1, 2, 0, 1, 1, 1, 2, 2, 2]
     payload["radius"][:] = [0.1, 0.05, 0.2, 0.3, np.nan, 0.15, 9.0, np.nan, np.nan, np.nan]
+    payload["verified"][:, 0] = [1, 0, 1, 2, 0, 1, 0, 0, -1, -1]
+    payload["verified"][:, 1] = [0, 0, 1, 2, 0, 0, 0, 0, -1, -1]
     payload["lipschitz_vector"][:] = np.arange(20.0).reshape(10, 2)
     payload["lipschitz_vector"][8:] = np.nan
     payload["seconds"][:] = 0.5

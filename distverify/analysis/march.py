@@ -1,0 +1,165 @@
+"""Integrating Lipschitz constants outwards from a sample, with few evaluations.
+
+margin(x) >= margin(x0) - integral of L(r) dr from 0 to the distance of x (RecurJac, Zhang et al., AAAI 2019, section 4.3), where L(r)
+is a constant over the ball of radius r. L does not decrease with r, so the constant of each evaluated radius holds on the whole step
+that ends there: a staircase above L, whatever the radii. Where it is worth another evaluation is only a question of tightness.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.kernels.rounding import SOUND
+from distverify.settings import MARCH_EVALUATIONS, MARCH_TOLERANCE
+
+Floats = NDArray[np.float64]
+
+# Where within a step a new radius is tried out.
+_FRACTIONS = np.array([0.4, 0.5, 0.6, 0.7, 0.85])
+_FARTHEST_STEP = 4.0
+# The model of how constants grow between two radii takes constants, and their quotients, from here to here.
+_SMALLEST, _LARGEST = 1e-100, 1e100
+_STEEPEST = 1e3
+
+
+def march_radii(
+    constants: Callable[[float], Floats],
+    at_zero: Floats,
+    guess: float,
+    limit: float,
+    *,
+    slopes: Floats | None = None,
+    evaluations: int = MARCH_EVALUATIONS,
+    tolerance: float = MARCH_TOLERANCE,
+) -> tuple[Floats, int]:
+    """Certified radii of K margins, and the number of evaluations that they took.
+
+    Parameters
+    ----------
+    constants : callable (radius) -> float64 [K]
+        Sound Lipschitz constants of the margins over the ball; infinite or NaN where nothing is known.
+    at_zero : float64 [K]
+        Sound lower bounds of the margins at the centre, all positive.
+    guess : float
+        The first radius to evaluate.
+    limit : float
+        No radius beyond it is evaluated.
+    slopes : float64 [K], optional
+        The constants at radius 0, about: they only help to choose radii.
+    evaluations : int
+        The most to spend, at least 1.
+    tolerance : float
+        Relative: the march ends when no further evaluation can raise the smallest radius by more.
+
+    Returns
+    -------
+    radii : float64 [K]
+        Margin k is positive in the ball of radius ``radii[k]``. The search minds the smallest; the others reach
+        at most as far as the farthest radius evaluated.
+    evaluations : int
+    """
+    steps = _Staircase(at_zero, np.zeros(at_zero.size) if slopes is None else slopes)
+    radius = min(guess, limit)
+    for used in range(1, evaluations + 1):
+        steps.add(radius, constants(radius))
+        following = steps.next(limit, tolerance)
+        if following is None:
+            break
+        radius = following
+    return steps.certified(), used
+
+
+class _Staircase:
+    """Constants at the evaluated radii, ascending; entry 0 is radius 0."""
+
+    def __init__(self, at_zero: Floats, slopes: Floats) -> None:
+        self.at_zero = at_zero
+        self.radii = [0.0]
+        self.constants = [np.nan_to_num(slopes, nan=0.0)]
+
+    def add(self, radius: float, constants: Floats) -> None:
+        place = int(np.searchsorted(self.radii, radius))
+        self.radii.insert(place, radius)
+        self.constants.insert(place, np.where(np.isnan(constants), np.inf, constants))
+
+    def _heights(self) -> Floats:
+        """The constant that holds on each step, float64 [steps, K]: of any radius at least as large, the smallest."""
+        return np.minimum.accumulate(np.stack(self.constants[1:])[::-1])[::-1]
+
+    def certified(self) -> Floats:
+        """Where each margin is used up at the latest place that the constants prove, rounding included."""
+        shrink, grow = 1.0 - 8 * SOUND.unit, 1.0 + 8 * SOUND.unit
+        left, radii, open_ = self.at_zero.copy(), np.zeros(self.at_zero.size), np.ones(self.at_zero.size, dtype=bool)
+        for inner, outer, height in zip(self.radii, self.radii[1:], self._heights(), strict=False):
+            slope = height * grow
+            spent = np.where(slope > 0, slope * ((outer - inner) * grow), 0.0)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                within = inner + np.where(np.isfinite(slope), left / slope, 0.0) * shrink
+            passed = spent < left * shrink
+            reached = np.where(passed, outer, np.fmin(within * shrink, outer))
+            radii = np.where(open_, np.maximum(radii, reached), radii)
+            open_ &= passed
+            left = np.where(passed, (left - spent) * shrink, left)
+        return radii
+
+    def next(self, limit: float, tolerance: float) -> float | None:
+        """The radius that promises most for the smallest certified radius; None where nothing is to be gained."""
+        certified = self.certified()
+        worst = int(np.argmin(certified))
+        radii, heights = np.array(self.radii), self._heights()[:, worst]
+        end, last = float(certified[worst]), self.radii[-1]
+        budget = float(self.at_zero[worst])
+        if end >= last:
+            return self._beyond(worst, budget - float(heights @ np.diff(radii)), limit)
+        # The step in which the margin runs out, and where it would if constants jumped at the evaluated radii only.
+        final = int(np.searchsorted(radii, end, side="right")) - 1
+        floors = np.concatenate([[self.constants[0][worst]], heights[:-1]])
+        below = np.minimum(np.minimum(floors, heights), _LARGEST)
+        spent = np.concatenate([[0.0], np.cumsum(below * np.diff(radii))])
+        best_end = float(np.interp(budget, spent, radii))
+        if best_end - end <= tolerance * best_end:
+            return None if best_end < last else self._beyond(worst, budget - float(spent[-1]), limit)
+        points, gains = self._gains(radii, heights, below, final, end, best_end)
+        usable = (points > radii[:-1].repeat(_FRACTIONS.size)[: points.size]) & (points < limit)
+        if not usable.any():
+            return None
+        return float(points[np.argmax(np.where(usable, gains, -1.0))])
+
+    def _gains(
+        self, radii: Floats, heights: Floats, below: Floats, final: int, end: float, best_end: float
+    ) -> tuple[Floats, Floats]:
+        """Radii to try within the steps up to ``final``, and by how much each may move the end outwards."""
+        inner, outer = radii[: final + 1], radii[1 : final + 2].copy()
+        outer[-1] = min(outer[-1], best_end)
+        points = inner[:, None] + (outer - inner)[:, None] * _FRACTIONS
+        high = np.clip(heights[: final + 1], _SMALLEST, _LARGEST)[:, None]
+        low = np.clip(below[: final + 1], _SMALLEST, _LARGEST)[:, None]
+        # Between two radii constants grow about exponentially; where they explode, later than at once.
+        part = (points - inner[:, None]) / (radii[1 : final + 2] - inner)[:, None]
+        between = low * np.minimum(high / low, _STEEPEST) ** part
+        saved = (high - between) * (points - inner[:, None])
+        gains = saved / high[-1]
+        left = high[-1] * (end - inner[-1])
+        if heights[final] > _LARGEST:
+            left = np.asarray([0.5 * low[-1, 0] * (outer[-1] - inner[-1])])
+        spent = between[-1] * (points[-1] - inner[-1])
+        gains[-1] = np.where(spent < left, points[-1] + (left - spent) / high[-1], inner[-1] + left / between[-1]) - end
+        return points.reshape(-1), gains.reshape(-1)
+
+    def _beyond(self, worst: int, left: float, limit: float) -> float | None:
+        """Past the last radius: where the margin, ``left`` there, should run out if constants go on growing as they did."""
+        last, before = self.radii[-1], self.radii[-2]
+        if last >= limit:
+            return None
+        left, height = max(left, 0.0), float(self.constants[-1][worst])
+        if height <= 0.0:
+            return limit
+        earlier = float(self.constants[-2][worst])
+        growth = max(math.log(height / earlier), 0.0) / (last - before) if earlier > 0.0 else 0.0
+        step = math.log1p(left * growth / height) / growth if growth > 0.0 else left / height
+        following = min(last + step, _FARTHEST_STEP * last, limit)
+        return following if following > last * (1.0 + 1e-12) else None

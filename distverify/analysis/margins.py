@@ -1,0 +1,111 @@
+"""The margins that an attack on a sample has to overcome: f_label - f_j for the classes j that it may aim at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.bounds import crown
+from distverify.bounds.enclosure import Enclosure, enclose
+from distverify.bounds.jacobian import margin_rows
+from distverify.errors import SettingsError
+from distverify.network.graph import Network
+from distverify.region import Balls
+from distverify.settings import TARGETS
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class MarginProblem:
+    """The margins of one sample, over balls around it.
+
+    Attributes
+    ----------
+    network : Network
+    balls : Balls
+    label, predicted : int
+    targets : tuple of int
+        Classes that an attack may aim at; none where the one that was asked for is the label itself.
+    rows : float64 [targets, outputs]
+        The margins as combinations of outputs.
+    at_centre : float64 [targets]
+        Sound lower bounds of the margins at the sample itself.
+    layer_bounds : "crown" or "interval"
+    """
+
+    network: Network
+    balls: Balls
+    label: int
+    predicted: int
+    targets: tuple[int, ...]
+    rows: Floats
+    at_centre: Floats
+    layer_bounds: str
+
+    @property
+    def misclassified(self) -> bool:
+        """Whether some margin is not certainly positive even at the sample itself."""
+        return self.predicted != self.label or not bool((self.at_centre > 0).all())
+
+    def enclose(self, eps: float) -> Enclosure:
+        """Bounds of every node's value over the ball of radius ``eps``."""
+        return enclose(self.network, self.balls.at(eps), self.layer_bounds)
+
+    def per_output(self, values: Floats | float) -> Floats:
+        """``values`` of the targets at their classes, NaN at all others: float64 [outputs]."""
+        spread = np.full(self.network.output_size, np.nan)
+        spread[list(self.targets)] = values
+        return spread
+
+
+def pose_margins(
+    network: Network,
+    balls: Balls,
+    label: int | None,
+    targets: str | int = "untargeted",
+    layer_bounds: str = "crown",
+    seed: int | Sequence[int] = 0,
+) -> MarginProblem:
+    """The margins of the sample at the centre of ``balls``.
+
+    Raises
+    ------
+    SettingsError
+        A label or target that is not an output of the network, or a network with a single output.
+    """
+    outputs = network.output_size
+    if outputs < 2:
+        raise SettingsError(f"network: has {outputs} output; a certified radius compares at least two classes")
+    logits = network(balls.x0)[0]
+    predicted = int(np.argmax(logits))
+    label = predicted if label is None or label < 0 else int(label)
+    if label >= outputs:
+        raise SettingsError(f"label: got {label}; the network has classes 0 to {outputs - 1}")
+    chosen = choose_targets(logits, label, targets, seed)
+    rows = margin_rows(outputs, label, chosen)
+    at_centre = np.zeros(0)
+    if chosen:
+        at_centre = crown.row_bounds(enclose(network, balls.at(0.0), layer_bounds).reduced, rows)[0]
+    return MarginProblem(network, balls, label, predicted, tuple(chosen), rows, at_centre, layer_bounds)
+
+
+def choose_targets(logits: Floats, label: int, targets: str | int, seed: int | Sequence[int]) -> list[int]:
+    """The classes that an attack on ``label`` may aim at; none where the one asked for is the label itself."""
+    others = [j for j in range(logits.size) if j != label]
+    if targets == "untargeted":
+        return others
+    if targets == "runner-up":
+        return [max(others, key=lambda j: float(logits[j]))]
+    if targets == "least-likely":
+        return [min(others, key=lambda j: float(logits[j]))]
+    if targets == "random":
+        return [int(np.random.default_rng(seed).choice(others))]
+    if isinstance(targets, str):
+        raise SettingsError(f"targets: got {targets!r}; choose {', '.join(TARGETS)} or a class index")
+    if not 0 <= targets < logits.size:
+        raise SettingsError(f"targets: got class {targets}; the network has classes 0 to {logits.size - 1}")
+    return [int(targets)] if targets != label else []
