@@ -16,6 +16,7 @@ from distverify.cli.certify import certify
 from distverify.cli.demo import demo
 from distverify.cli.export import export
 from distverify.cli.parameters import COMMAND_LINE
+from distverify.cli.report import report
 from distverify.cli.show import show
 from distverify.cli.text import printable
 from distverify.errors import DistverifyError, Interrupted
@@ -67,4 +68,5 @@ def main() -> None:
 main.add_command(demo)
 main.add_command(certify)
 main.add_command(show)
+main.add_command(report)
 main.add_command(export)

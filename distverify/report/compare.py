@@ -1,0 +1,78 @@
+"""Several results side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.report.content import Content
+from distverify.report.html import Html, join, table, tag
+from distverify.report.wording import duration, number
+
+_LISTED = 30
+
+
+def compare(contents: Sequence[Content]) -> Html:
+    """The headline figures of every result, what differs, and the samples that differ most."""
+    parts: list[object] = [tag("h2", "Side by side"), _headlines(contents)]
+    digests = {c.provenance["data"]["digest"] for c in contents}
+    if len(digests) > 1:
+        parts.append(tag("p", "The results hold different selections or data: samples are matched by their index in the data set.", class_="bad"))
+    return join([*parts, *(d for other in contents[1:] for d in _differences(contents[0], other))])
+
+
+def _headlines(contents: Sequence[Content]) -> Html:
+    rows: dict[str, list[object]] = {
+        "model": [c.provenance["model"]["name"] for c in contents],
+        "model SHA-256": [c.provenance["model"]["digest"][:12] for c in contents],
+        "data": [f"{c.provenance['data']['name']} ({c.provenance['data']['digest'][:12]})" for c in contents],
+    }
+    stored = [c.settings.to_json() for c in contents]
+    for key in stored[0]:
+        values = [", ".join(map(str, v)) if isinstance(v := s.get(key), list) else str(v) for s in stored]
+        if len(set(values)) > 1 or key in ("method", "norm"):
+            rows[key.replace("_", " ")] = list(values)
+    summaries = [c.summary for c in contents]
+    rows["samples computed"] = [f"{s.computed:,} of {s.samples:,}" for s in summaries]
+    rows["failed or timed out"] = [f"{len(s.failures):,}" for s in summaries]
+    rows["clean accuracy"] = ["-" if s.accuracy is None else f"{s.accuracy:.1%}" for s in summaries]
+    rows["median radius"] = [number(s.radius_median) for s in summaries]
+    for eps in sorted({e for s in summaries for e in (*s.certified, *s.lipschitz)}):
+        rows[f"certified at {eps:g}"] = [f"{s.certified[eps] / s.computed:.1%}" if eps in s.certified else "-" for s in summaries]
+        rows[f"median Lipschitz at {eps:g}"] = [number(s.lipschitz[eps][1]) if eps in s.lipschitz else "-" for s in summaries]
+    rows["kernel time"] = [duration(s.kernel_seconds) for s in summaries]
+    names = [c.name for c in contents]
+    return table(["", *names], ([name, *cells] for name, cells in rows.items() if set(cells) != {"-"}), words=["", *names])
+
+
+def _differences(one: Content, other: Content) -> list[object]:
+    """The samples that both have, those with the largest difference first."""
+    what, first, second = _comparable(one, other)
+    if not what:
+        return [tag("p", f"{one.name} and {other.name} have no quantity in common to compare sample by sample.", class_="note")]
+    common, i, j = np.intersect1d(one.arrays["sample"], other.arrays["sample"], return_indices=True)
+    a, b = first[i], second[j]
+    known = ~(np.isnan(a) | np.isnan(b))
+    common, a, b, i = common[known], a[known], b[known], i[known]
+    order = np.argsort(-np.abs(b - a), kind="stable")[:_LISTED]
+    larger, smaller = int((b > a).sum()), int((b < a).sum())
+    rows = [[int(common[k]), int(one.arrays["label"][i[k]]), number(a[k]), number(b[k]), f"{b[k] - a[k]:+.4g}",
+             f"{b[k] / a[k]:.3g}" if a[k] else "-"] for k in order]  # fmt: skip
+    said = (f"{what}: of {common.size:,} samples with a value in both, larger in {other.name} for {larger:,}, "
+            f"smaller for {smaller:,}, equal for {common.size - larger - smaller:,}.")  # fmt: skip
+    caption = f"the {len(rows)} largest differences; all of them: distverify export" if common.size > _LISTED else ""
+    return [tag("h2", f"{one.name} against {other.name}, sample by sample"), tag("p", said),
+            table(["sample", "label", one.name, other.name, "difference", "ratio"], rows, caption=caption)]  # fmt: skip
+
+
+def _comparable(one: Content, other: Content) -> tuple[str, NDArray[np.float64], NDArray[np.float64]]:
+    """Certified radii, or Lipschitz constants at the first common radius: ("", ...) if there are neither."""
+    if "radius" in one.arrays and "radius" in other.arrays:
+        return "Certified radius", one.arrays["radius"], other.arrays["radius"]
+    common = [e for e in one.settings.eps if e in other.settings.eps]
+    if common and "lipschitz_vector" in one.arrays and "lipschitz_vector" in other.arrays:
+        columns = [c.arrays["lipschitz_vector"][:, c.settings.eps.index(common[0])] for c in (one, other)]
+        return f"Lipschitz constant at eps {common[0]:g}", columns[0], columns[1]
+    return "", np.empty(0), np.empty(0)

@@ -1,0 +1,174 @@
+"""The page: what a reader who did not make the run needs, in the order of the questions that they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from importlib import resources
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from distverify.report.compare import compare
+from distverify.report.content import Content
+from distverify.report.html import Html, facts, join, picture, table, tag, tiles
+from distverify.report.references import references
+from distverify.report.wording import captions, describe_settings, duration, in_words, number, of
+
+_FAILURES_LISTED = 50
+_TILE_RADII = 2
+
+
+def render(contents: Sequence[Content], figures: Mapping[str, tuple[Figure, str]]) -> str:
+    """The whole page as text; ``figures`` are those of :func:`distverify.report.figures.draw_all`."""
+    names = [c.name for c in contents]
+    title = f"{contents[0].provenance['model']['name']} on {contents[0].provenance['data']['name']}" if len(contents) == 1 else " / ".join(names)
+    body: list[object] = [tag("p", "distverify: certification report", class_="note"), tag("h1", title)]
+    if len(contents) == 1:
+        body += _one(contents[0], figures)
+    else:
+        body += [compare(contents), tag("h2", "Figures"), _figures(figures, contents)]
+        for content in contents:
+            body += [tag("h2", content.name), tag("p", in_words(content)), *_failures(content), *_provenance(content)]
+    body += _citations(contents)
+    style = resources.files("distverify.report").joinpath("style.css").read_text(encoding="utf-8")
+    # Nothing may be loaded or run, whatever text the files hold.
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    head = join([
+        Html('<meta charset="utf-8">'),
+        Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
+        Html('<meta name="viewport" content="width=device-width, initial-scale=1">'),
+        tag("title", f"{title} - distverify"),
+        Html(f"<style>{style}</style>"),
+    ])  # fmt: skip
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main>{join(body)}</main></body></html>\n'
+
+
+def _one(content: Content, figures: Mapping[str, tuple[Figure, str]]) -> list[object]:
+    plots = {name: f for name, f in figures.items() if not name.startswith("jacobian-")}
+    maps = {name: f for name, f in figures.items() if name.startswith("jacobian-")}
+    body: list[object] = [tag("p", in_words(content)), _headline(content), tag("h2", "Figures"), _figures(plots, [content])]
+    if maps:
+        assert content.shape is not None
+        said = (
+            f"Inputs drawn as images of {' x '.join(map(str, content.shape))}; derivatives are those of the predicted class. Left: the input. "
+            "Middle: the largest magnitude that the derivative by each pixel can have anywhere in the ball. Right: pixels whose derivative "
+            "certainly keeps one sign all over the ball: brightening them always "
+        )
+        legend = [tag("b", "raises", style="color:var(--c1)"), " or always ", tag("b", "lowers", style="color:var(--c2)"), " the output; grey: not known."]
+        body += [tag("h2", "Jacobian maps"), tag("p", said, *legend, class_="note"), _figures(maps, [content])]
+    return body + _extremes(content) + _failures(content) + _time(content) + _provenance(content)
+
+
+def _headline(content: Content) -> Html:
+    summary = content.summary
+    shown: dict[str, tuple[str, str]] = {}
+    shown["Samples"] = (f"{summary.computed:,} of {summary.samples:,}", "computed")
+    if summary.accuracy is not None:
+        shown["Clean accuracy"] = (f"{summary.accuracy:.1%}", f"{summary.correct:,} of {summary.labelled:,} right")
+    radii = list(summary.certified.items())
+    for eps, certified in [radii[i] for i in sorted({0, len(radii) - 1})][:_TILE_RADII] if radii else []:
+        shown[f"Certified at {number(eps)}"] = (f"{certified / summary.computed:.1%}", f"{certified:,} of {summary.computed:,} certified")
+    if summary.radius_median is not None:
+        shown["Median radius"] = (number(summary.radius_median), f"mean {number(summary.radius_mean)}, least {number(summary.radius_min)}")
+    for eps, (_, middle, high) in list(summary.lipschitz.items())[:1]:
+        shown[f"Lipschitz at {number(eps)}"] = (number(middle), f"median; 95 % below {number(high)}")
+    failed = len(summary.failures)
+    shown["Failed or timed out"] = (f"{failed:,}", "listed below" if failed else "none")
+    return tiles(shown)
+
+
+def _figures(figures: Mapping[str, tuple[Figure, str]], contents: Sequence[Content]) -> Html:
+    said = captions(contents)
+    return tag("div", *(picture(f, name, label, said.get(name, label)) for name, (f, label) in figures.items()), class_="figures")
+
+
+def _extremes(content: Content) -> list[object]:
+    hardest, easiest = content.extremes()
+    if not hardest:
+        return []
+    arrays = content.arrays
+    columns = [n for n in ("radius", "radius_crown", "radius_jacobian") if n in arrays]
+    headers = ["sample", "label", "predicted", *(n.replace("_", " ") for n in columns)]
+    if "lipschitz_vector" in arrays:
+        headers.append(f"Lipschitz at {number(content.settings.eps[0])}")
+
+    def row(i: int) -> list[object]:
+        label = int(arrays["label"][i])
+        cells = [int(arrays["sample"][i]), label if label >= 0 else "-", int(arrays["predicted"][i]), *(number(arrays[n][i]) for n in columns)]
+        return cells + ([number(arrays["lipschitz_vector"][i, 0])] if "lipschitz_vector" in arrays else [])
+
+    parts = [tag("h2", "Hardest and easiest samples"), tag("p", "Of the samples that are classified right, by certified radius "
+             "(by Lipschitz constant where no radius was computed). Samples are numbered as in the data set.", class_="note")]  # fmt: skip
+    tables = [tag("div", tag("h3", name), table(headers, map(row, rows))) for name, rows in (("Hardest", hardest), ("Easiest", easiest)) if rows]
+    return [*parts, tag("div", *tables, class_="pair")]
+
+
+def _failures(content: Content) -> list[object]:
+    failures = content.summary.failures
+    wrong = content.summary.counts["misclassified"]
+    parts: list[object] = [tag("h2", "Failures and timeouts")]
+    if not failures:
+        parts.append(tag("p", f"None of {content.summary.samples:,} samples failed or timed out. "
+                         f"{of(wrong, 'sample')} misclassified (radius 0)." if wrong else
+                         f"None of {content.summary.samples:,} samples failed, timed out or was misclassified."))  # fmt: skip
+        return parts
+    rows = [[f.sample, f.status.replace("_", " "), f.message] for f in failures[:_FAILURES_LISTED]]
+    more = len(failures) - len(rows)
+    parts.append(tag("p", f"{of(len(failures), 'sample')} of {content.summary.samples:,} without a result.", class_="bad"))
+    parts.append(table(["sample", "status", "message"], rows, words=["status", "message"], caption=f"and {more:,} more" if more else ""))
+    return parts
+
+
+def _time(content: Content) -> list[object]:
+    summary = content.summary
+    workers = content.provenance.get("environment", {}).get("workers")
+    seconds = content.arrays["seconds"][content.arrays["status"] != 0]
+    rows: dict[str, object] = {"Kernel time": f"{duration(summary.kernel_seconds)} (summed over samples)"}
+    if seconds.size:
+        rows["Per sample"] = f"median {np.median(seconds):.2g} s, most {seconds.max():.2g} s"
+    if summary.wall_seconds:
+        busy = summary.kernel_seconds / summary.wall_seconds
+        rows["From start to end"] = duration(summary.wall_seconds)
+        rows["Busy workers"] = f"{busy:.2f} on average" + (f" of {workers}: efficiency {busy / workers:.0%}" if workers else "")
+    note = "From start to end counts everything: starting Ray, compiling, writing, and pauses of an interrupted run."
+    return [tag("h2", "Time"), facts(rows), tag("p", note, class_="note")]
+
+
+def _provenance(content: Content) -> list[object]:
+    given = content.provenance
+    environment = given.get("environment", {})
+    packages = environment.get("packages", {})
+    inputs = environment.get("inputs", {})
+    rows: dict[str, object] = {
+        "Result file": content.name,
+        "Model": f"{given['model']['name']} ({given['model']['inputs']} inputs, {given['model']['outputs']} outputs)",
+        "Model SHA-256": given["model"]["digest"],
+        "Data": f"{given['data']['name']} ({given['data']['samples']:,} samples)",
+        "Data SHA-256": given["data"]["digest"],
+        "Values divided by": inputs.get("scale"),
+        "Mean, std": None if inputs.get("mean") is None and inputs.get("std") is None else f"{inputs.get('mean')}, {inputs.get('std')}",
+        "Settings": describe_settings(content.settings),
+        "Start": _time_of(given["start"]),
+        "End": _time_of(given["end"]) if given["end"] else "not finished when this page was made",
+        "Host": environment.get("host"),
+        "Platform": environment.get("platform"),
+        "distverify": given["distverify_version"],
+        "Packages": ", ".join(f"{n} {packages[n]}" for n in packages if n != "distverify") + f"; Python {environment.get('python')}",
+    }
+    parts: list[object] = [tag("h2", "Provenance"), facts(rows)]
+    if environment.get("command"):
+        parts += [tag("h3", "How to reproduce"), tag("p", "With the same files and versions, this gives the same numbers:", class_="note"),
+                  tag("pre", environment["command"])]  # fmt: skip
+    return parts
+
+
+def _time_of(iso: str) -> str:
+    return datetime.fromisoformat(iso).strftime("%Y-%m-%d %H:%M:%S %Z")
+
+
+def _citations(contents: Sequence[Content]) -> list[object]:
+    papers = list(dict.fromkeys(paper for c in contents for paper in references(c.settings)))
+    versions = sorted({c.provenance["distverify_version"] for c in contents})
+    return [tag("h2", "How to cite"), tag("p", "These numbers come from the methods of:", class_="note"),
+            tag("ul", *(tag("li", paper) for paper in papers)), tag("p", f"Computed with distverify {', '.join(versions)}.", class_="note")]  # fmt: skip

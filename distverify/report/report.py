@@ -1,0 +1,75 @@
+"""From result files to a page and to figure files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from distverify.errors import ResultError, SettingsError
+from distverify.report.content import gather
+from distverify.report.figures import draw_all, drawing
+from distverify.report.page import render
+from distverify.results.files import replacing
+from distverify.results.reader import Result
+
+MOST_RESULTS = 4  # as many as there are colours that everybody can tell apart
+
+
+def write_report(
+    results: Sequence[Result],
+    output: str | os.PathLike[str],
+    *,
+    figures: str | os.PathLike[str] | None = None,
+    samples: Sequence[int] | None = None,
+    shape: Sequence[int] | None = None,
+) -> Path:
+    """Write one self-contained HTML page about one result, or a comparison of several.
+
+    Parameters
+    ----------
+    results : sequence of Result
+        One to four; finished, or of runs that go on.
+    output : path
+        The page; replaced when it exists.
+    figures : path, optional
+        A folder that also gets every figure as PNG and SVG.
+    samples : sequence of int, optional
+        Data-set indices of the samples whose Jacobians are drawn; hardest and easiest ones by default.
+    shape : sequence of int, optional
+        [H, W], [C, H, W] or [H, W, C] of one input as an image; guessed by default.
+
+    Raises
+    ------
+    SettingsError
+        No or too many results, samples or a shape for a comparison, a shape that does not fit.
+    ResultError
+        A file that cannot be read or written.
+    """
+    if not 1 <= len(results) <= MOST_RESULTS:
+        raise SettingsError(f"results: got {len(results)}; give 1 to {MOST_RESULTS}")
+    if len(results) > 1 and (samples is not None or shape is not None):
+        raise SettingsError("samples, shape: are for the maps of one result, and a comparison draws none; leave them out")
+    path = Path(output)
+    if any(path.resolve() == r.path.resolve() for r in results):
+        raise SettingsError(f"output: {path} is the result itself; name another file (-o)")
+    contents = [gather(r, samples, shape) for r in results]
+    with drawing("report"):
+        drawn = draw_all(contents)
+        page = render(contents, drawn)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    if figures is not None:
+        _write_figures({name: figure for name, (figure, _) in drawn.items()}, Path(figures))
+    return path
+
+
+def _write_figures(drawn: dict[str, object], folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResultError(f"{folder}: cannot be made a folder ({error.strerror}); choose another one (--figures)") from error
+    for name, figure in drawn.items():
+        for suffix in ("png", "svg"):
+            with replacing(folder / f"{name}.{suffix}") as temporary, drawing(name):
+                figure.savefig(temporary, format=suffix, dpi=200, metadata={"Date": None} if suffix == "svg" else None)  # type: ignore[attr-defined]

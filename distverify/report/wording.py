@@ -1,0 +1,79 @@
+"""What the page says in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from distverify.report.content import Content
+from distverify.settings import Settings
+
+_NORMS = {
+    math.inf: "every input value may change by at most eps",
+    2.0: "the change's Euclidean length is at most eps",
+    1.0: "the changes' absolute values sum to at most eps",
+}
+
+
+def number(value: float | None) -> str:
+    """Four significant digits; a dash where there is no value."""
+    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
+
+
+def of(count: int, noun: str) -> str:
+    """``1 sample is``, ``2 samples are``."""
+    return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"
+
+
+def duration(seconds: float) -> str:
+    """Seconds up to two minutes, then minutes, then hours."""
+    for limit, unit, name in ((120.0, 1.0, "s"), (7200.0, 60.0, "min")):
+        if seconds < limit:
+            return f"{seconds / unit:.3g} {name}"
+    return f"{seconds / 3600:.3g} h"
+
+
+def describe_settings(settings: Settings) -> str:
+    """Every setting that was given, as in the file."""
+    stored = settings.to_json()
+    return "; ".join(
+        f"{name.replace('_', ' ')} {', '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in stored.items()
+        if value not in (None, [])
+    )
+
+
+def in_words(content: Content) -> str:
+    """The paragraph that a page begins with: what was certified, for which model and data, and what came out."""
+    summary, settings, given = content.summary, content.settings, content.provenance
+    model, data = given["model"], given["data"]
+    parts = [
+        f"The network {model['name']} ({model['inputs']} inputs, {model['outputs']} outputs) was examined on {data['samples']:,} "
+        f"samples of {data['name']}, in balls of the {'inf' if math.isinf(settings.norm) else f'{settings.norm:g}'} norm around each sample: "
+        f"{_NORMS[settings.norm]}."
+    ]
+    if settings.clip is not None:
+        parts.append(f"Only points with all values between {settings.clip[0]:g} and {settings.clip[1]:g} count.")
+    if "radius" in settings.compute:
+        parts.append("Within its certified radius, no change whatever makes a sample change its class: this is proven, not tested.")
+    if {"jacobian", "lipschitz"} & set(settings.compute):
+        parts.append(
+            f"For eps {', '.join(f'{e:g}' for e in settings.eps[:8])}{', ...' if len(settings.eps) > 8 else ''}, bounds of the derivatives "
+            "hold at every point of the ball; Lipschitz constants say how much the outputs can change per unit of change of the input."
+        )
+    if given["end"] is None:
+        parts.append(f"The run was not finished when this page was made: {summary.samples - summary.counts['pending']:,} of {summary.samples:,} samples were done.")
+    return " ".join(parts)
+
+
+def captions(contents: Sequence[Content]) -> dict[str, str]:
+    """What each figure shows: name -> text."""
+    several = len(contents) > 1
+    return {
+        "certified-accuracy": "Share of the computed samples that are certainly classified right in the whole ball of radius eps"
+        + (": best of all methods of each result." if several else ", by each way of proving it. A misclassified sample counts as not certified."),
+        "radii": "Distribution of certified radii: share of samples with at most this radius (0: misclassified or nothing proven).",
+        "radii-by-class": "The same for each class (blue; number of samples in brackets) against all samples (grey).",
+        "lipschitz": "Local Lipschitz constant of the vector output in the ball of radius eps: bounds over samples.",
+        "seconds": "Kernel time: computation alone, without starting, sending and writing.",
+    }
