@@ -106,7 +106,7 @@ def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
         if g == 0:
             result[0] = (np.ascontiguousarray(pulled.T), np.ascontiguousarray(loss.T))
         else:
-            links[place[g]][0] = _transposed(pulled)
+            links[place[g]][0] = _transposed(pulled, reduced.rounding.dtype)
     for later in range(1, len(groups)):
         affine = groups[later].affine
         assert affine is not None
@@ -116,7 +116,7 @@ def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
                 links[place[earlier]][place[later]] = matrix
             else:
                 gamma = reduced.rounding.gamma(matrix.in_size + len(groups))
-                result[place[later]] = (matrix.weight, gamma * matrix.absolute)
+                result[place[later]] = (matrix.weight.astype(np.float64), gamma * matrix.absolute.astype(np.float64))
     losses = _product_losses(enclosure, reduced, rows)
     for g, (_, loss) in outputs.items():
         losses[g] = losses[g] + loss
@@ -146,9 +146,9 @@ def _output_rows(reduced: Reduced, rows: Floats) -> dict[int, tuple[Floats, Floa
     for g, edge in reduced.output.edges.items():
         gamma = reduced.rounding.gamma(edge.pull_terms + edge.in_size + len(reduced.groups))
         loss = gamma * edge.pull_abs(absolute) + reduced.rounding.eta * (edge.pull_terms + 2)
-        out[g] = (np.ascontiguousarray(edge.pull(rows)), loss)
+        out[g] = (np.ascontiguousarray(edge.pull(np.ascontiguousarray(rows, dtype=np.float64))), loss)
     return out
 
 
-def _transposed(matrix: Floats) -> Dense:
-    return Dense(np.ascontiguousarray(matrix.T))
+def _transposed(matrix: Floats, dtype: type | None = None) -> Dense:
+    return Dense(np.ascontiguousarray(matrix.T, dtype=dtype))

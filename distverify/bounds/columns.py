@@ -22,8 +22,7 @@ from distverify.kernels.rounding import Rounding
 # Columns in flight per block: large enough for the matrix products, small enough not to crowd the caches.
 BLOCK_BYTES = 48 * 2**20
 _LEAST_COLUMNS = 16
-_NOTHING = np.zeros((0, 0))
-_NO_COLUMNS = np.zeros((0, 1, 1, 0))
+_NONE = (0, 1, 1, 0)  # shape of no columns
 
 
 class ColumnPush:
@@ -83,12 +82,12 @@ class ColumnPush:
         block = max(_LEAST_COLUMNS, min(size, self.block_bytes // (rows * _column_bytes(self.chain, index))))
         for start in range(0, size, block):
             stop = min(start + block, size)
-            lower[:, start:stop], upper[:, start:stop] = self._push(index, slice(start, stop), _NO_COLUMNS)
+            lower[:, start:stop], upper[:, start:stop] = self._push(index, slice(start, stop), np.zeros(_NONE))
         return lower, upper
 
     def merged_columns(self, columns: Floats) -> tuple[Floats, Floats]:
         """Bounds of J[k] @ columns[:, k] for each row k: ``columns`` float64 [n, K], result float64 [K] each."""
-        low, high = self._push(0, None, np.repeat(columns[:, :, None, None], 2, axis=2))
+        low, high = self._push(0, None, np.repeat(columns[:, :, None, None], 2, axis=2).astype(self.rounding.dtype))
         return low[:, 0], high[:, 0]
 
     def _push(self, start: int, unit: slice | None, columns: NDArray[np.float64]) -> tuple[Floats, Floats]:
@@ -124,7 +123,7 @@ class ColumnPush:
         active, su, cu, sl, cl, weight = self._lines[index]
         if active.size == 0:
             return
-        shared, total = _NOTHING, None
+        shared, total = np.zeros((0, 0), self.rounding.dtype), None
         for source, matrix in self.chain.links[index].items():
             if source == start and unit is not None:
                 shared = matrix.columns(unit)
@@ -134,8 +133,8 @@ class ColumnPush:
         if total is None and shared.size == 0:
             return
         r = constant.shape[2]
-        arrived = _NO_COLUMNS if total is None else total.reshape(total.shape[0], self.chain.rows, 2, r)
-        out = np.empty((active.size, self.chain.rows, 2, r))
+        arrived = np.zeros(_NONE, self.rounding.dtype) if total is None else total.reshape(total.shape[0], self.chain.rows, 2, r)
+        out = np.empty((active.size, self.chain.rows, 2, r), self.rounding.dtype)
         scale_columns(shared, arrived, active, su, cu, sl, cl, weight, self._gamma, out, constant, error)
         moving[index] = out, active
 

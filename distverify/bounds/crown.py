@@ -11,7 +11,7 @@ import numpy as np
 from distverify.bounds.reduced import Affine, Floats, Reduced
 from distverify.kernels.crown import add_extremes, relax_rows
 from distverify.kernels.interval import close_bounds
-from distverify.kernels.sums import abs_sums
+from distverify.kernels.sums import fill_extremes
 from distverify.kernels.support import fill_support
 from distverify.network.operators import Dense
 
@@ -32,11 +32,12 @@ def row_bounds(reduced: Reduced, rows: Floats) -> tuple[Floats, Floats]:
     """Bounds of ``rows @ f(x)`` over the region; ``rows`` float64 [K, outputs], result float64 [K] each."""
     output = reduced.output
     assert output is not None
-    absolute = np.abs(rows)
+    rows = np.ascontiguousarray(rows, dtype=reduced.rounding.dtype)
+    absolute = np.abs(rows).astype(np.float64)
     gamma = reduced.rounding.gamma(output.constant.size)
     combined = Affine(
         {group: Dense(edge.pull(rows)) for group, edge in output.edges.items()},
-        rows @ output.constant,
+        rows.astype(np.float64) @ output.constant,
         absolute @ (output.error + gamma * output.size),
         absolute @ output.size,
     )
@@ -75,7 +76,7 @@ class _Pull:
         group = self.reduced.groups[index]
         affine = group.affine
         assert affine is not None and group.lines is not None
-        out = np.empty((2 * self.half, group.size))
+        out = np.empty((2 * self.half, group.size), rows.dtype)
         offset = self.half if rows.shape[0] == self.half else 0
         relax_rows(
             rows, offset, self.half, *group.lines, affine.constant, group.pull_loss, group.pull_underflow, self.gamma,
@@ -93,8 +94,8 @@ class _Pull:
         gamma = reduced.rounding.gamma(rows.shape[1] + 4)
         if region.norm == np.inf:
             with np.errstate(invalid="ignore", over="ignore"):
-                centre = rows @ reduced.middle
-                spread = abs_sums(rows, reduced.reach + gamma * reduced.groups[0].magnitude)
+                centre, spread = np.empty((2, rows.shape[0]))
+                fill_extremes(rows, reduced.middle, reduced.reach + gamma * reduced.groups[0].magnitude, centre, spread)
             add_extremes(centre, spread, half, self.gamma + 2.0 * gamma, self.constant, self.error)
             return
         if rows.shape[0] == half:

@@ -23,8 +23,8 @@ from distverify.network.operators import Dense, Identity, LinearOperator
 
 Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
-# Shared products are given up when their rounding could matter: relative to the sizes of what they sum.
-_LARGEST_ERROR = 1e-8
+# Shared products are given up when their rounding could matter: relative to the sizes of what they sum, in unit roundoffs.
+_LARGEST_ERROR = 2.0**26
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +70,7 @@ class Reduction:
     def __init__(self, reduced: Reduced, fold: bool = True) -> None:
         self.reduced = reduced
         self.fold = fold
+        self._tolerated = _LARGEST_ERROR * reduced.rounding.unit
         self._maps: dict[int, _Map | _Activated] = {}
         self._offsets = [0, reduced.groups[0].size]
         self._alpha = reduced.groups[0].magnitude
@@ -82,18 +83,19 @@ class Reduction:
             matrix, start = part.matrix, part.start
         else:
             start, stop = min(p.start for p in parts), max(p.stop for p in parts)
-            matrix = np.zeros((node.size, stop - start))
+            matrix = np.zeros((node.size, stop - start), self.reduced.rounding.dtype)
             for p in parts:
                 matrix[:, p.start - start : p.stop - start] += p.matrix
-                self._note_sum(index, node.size, p, len(parts))
+                self._note_rounding(index, p.matrix, p.start, len(parts))
         constant = node.bias + sum(p.constant for p in parts)
         size = abs_sums(np.ascontiguousarray(matrix), self._alpha[start : start + matrix.shape[1]]) + np.abs(constant)
-        # The sums of parts and bias: a few more roundings of magnitudes that these sizes bound.
+        # The sums of parts and bias: a few more roundings of magnitudes that these sizes bound
         summed = np.abs(node.bias) + sum(np.abs(p.constant) for p in parts)
         if len(parts) > 1:
             for p in parts:
                 summed = summed + abs_sums(np.ascontiguousarray(p.matrix), self._alpha[p.start : p.stop])
-        local = self.reduced.rounding.gamma(len(parts) + 2) * (size + summed)
+        # (and the rounding of weights to the precision of the products).
+        local = self.reduced.rounding.gamma(len(parts) + 3) * (size + summed)
         error = local + sum(p.error for p in parts)
         error_norm = float(np.linalg.norm(local)) + sum(p.error_norm for p in parts)
         folded = _Map(matrix, start, constant, error, error_norm, size)
@@ -103,7 +105,7 @@ class Reduction:
     def _term(self, index: int, source: int, operator: LinearOperator) -> _Map:
         """``operator`` applied to node ``source``."""
         if source == 0:
-            matrix = operator.rows()
+            matrix = self._exact(index, operator.rows(), 0)
             nothing = np.zeros(operator.out_size)
             return _Map(matrix, 0, nothing, nothing, 0.0, nothing)
         value = self._maps[source]
@@ -140,11 +142,11 @@ class Reduction:
             self.reduced.products.append(Product(index, source, operator, value.stable, norms, gamma, underflow))
         else:
             start = stop = value.column
-            matrix = np.zeros((operator.out_size, 0))
+            matrix = np.zeros((operator.out_size, 0), self.reduced.rounding.dtype)
         if value.kept.size:
             gap = value.column - stop
-            columns = operator.columns(value.kept)
-            parts = [matrix, np.zeros((operator.out_size, gap)), columns] if gap else [matrix, columns]
+            columns = self._exact(index, operator.columns(value.kept), value.column)
+            parts = [matrix, np.zeros((operator.out_size, gap), matrix.dtype), columns] if gap else [matrix, columns]
             matrix = np.concatenate(parts, axis=1) if matrix.shape[1] or gap else columns
         return _Map(matrix, start, pushed_constant, local + passed, error_norm, both[:, 0])
 
@@ -215,7 +217,7 @@ class Reduction:
         Counted multiplications per chain: into the node's group and on to the next one, whose size is guessed to be a
         quarter more than this one's; folded, the next group also reads everything that this one reads.
         """
-        if not self.fold or float(below.error.max(initial=0.0)) > _LARGEST_ERROR * float(below.size.max(initial=0.0)):
+        if not self.fold or float(below.error.max(initial=0.0)) > self._tolerated * float(below.size.max(initial=0.0)):
             return False
         width = int(below.matrix.shape[1])
         following = min(1.25 * unstable, live)
@@ -232,11 +234,21 @@ class Reduction:
         stop = start + columns.shape[-1]
         return {g: columns[..., a - start : b - start] for g, (a, b) in self._groups(start, stop)}
 
-    def _note_sum(self, index: int, size: int, part: _Map, parts: int) -> None:
-        """The sum of several terms rounds their entries: the product of the identity with each."""
-        norms = self._by_group(column_norms(np.ascontiguousarray(part.matrix)), part.start)
-        gamma = self.reduced.rounding.gamma(parts)
-        self.reduced.products.append(Product(index, index, Identity(size), np.arange(size), norms, gamma, 0.0))
+    def _exact(self, index: int, weights: Floats, start: int) -> Floats:
+        """Weights as they are, in the precision of the products; their rounding to it is noted."""
+        if weights.dtype == self.reduced.rounding.dtype:
+            return weights
+        rounded = weights.astype(self.reduced.rounding.dtype)
+        self._note_rounding(index, rounded, start, 1)
+        return rounded
+
+    def _note_rounding(self, index: int, matrix: Floats, start: int, times: int) -> None:
+        """Entries that go into node ``index`` are rounded, as in a product of the identity with them."""
+        size = matrix.shape[0]
+        norms = self._by_group(column_norms(np.ascontiguousarray(matrix)), start)
+        rounding = self.reduced.rounding
+        product = Product(index, index, Identity(size), np.arange(size), norms, rounding.gamma(times), rounding.eta)
+        self.reduced.products.append(product)
 
     def _affine(self, value: _Map) -> Affine:
         blocks = self._by_group(value.matrix, value.start)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from numba import types
 
-from distverify.kernels.jit import f8, i8, kernel, readonly, writable
+from distverify.kernels.jit import f8, for_both, i8, kernel, readonly, writable
 
 
 @kernel(
-    types.void(
-        readonly(2), i8, i8, readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), f8, f8,
-        writable(2), writable(1), writable(1),
-    )
+    *for_both(lambda f: types.void(
+        readonly(2, f), i8, i8, readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), f8, f8,
+        writable(2, f), writable(1), writable(1),
+    ))
 )  # fmt: skip
 def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, underflow, gamma, out, constant, error):
     """Replace a = s(z) by its lines: ``out`` gets the coefficients of z, ``constant`` what they make of z's bias too.
@@ -34,10 +34,10 @@ def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, underflow, gamm
                 target[i] = 0.0
                 continue
             above = (a > 0.0) == upper
-            b = a * (su[i] if above else sl[i])
+            target[i] = a * (su[i] if above else sl[i])
+            b = target[i]
             c = a * (cu[i] if above else cl[i])
             d = b * bias[i]
-            target[i] = b
             total += c + d
             magnitude += abs(c) + abs(d)
             loss += weight[i] * abs(b)

@@ -8,8 +8,11 @@ because every signature is given eagerly and marked read-only where the kernel o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from numba import njit, types
 
+f4 = types.float32
 f8 = types.float64
 i8 = types.int64
 b1 = types.boolean
@@ -25,6 +28,11 @@ def readonly(ndim: int, dtype: types.Type = f8) -> types.Array:
 def writable(ndim: int, dtype: types.Type = f8) -> types.Array:
     """Type of a C-ordered array that a kernel writes or returns."""
     return types.Array(dtype, ndim, "C")
+
+
+def for_both(signature: Callable[[types.Type], object]) -> tuple[object, ...]:
+    """The signature for large arrays of double and of single precision; vectors and scalars are always double."""
+    return signature(f8), signature(f4)
 
 
 def kernel(*signatures: object):

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numba import types
 
-from distverify.kernels.jit import b1, f8, i8, kernel, readonly, writable
+from distverify.kernels.jit import b1, f8, for_both, i8, kernel, readonly, writable
 
 _NUDGE = 8.0 * 2.0**-53
 _OPEN_BY_ROUNDING = 1e-9
@@ -69,10 +69,10 @@ def fill_product_lines(chord, glo, ghi, yl, yu, unit, su, cu, sl, cl, weight, ps
 
 
 @kernel(
-    types.void(
-        readonly(2), readonly(4), readonly(1, i8), readonly(2), readonly(2), readonly(2), readonly(2), readonly(2), f8,
-        writable(4), writable(3), writable(3),
-    )
+    *for_both(lambda f: types.void(
+        readonly(2, f), readonly(4, f), readonly(1, i8), readonly(2), readonly(2), readonly(2), readonly(2), readonly(2),
+        f8, writable(4, f), writable(3), writable(3),
+    ))
 )  # fmt: skip
 def scale_columns(shared, columns, active, su, cu, sl, cl, weight, gamma, out, constant, error):
     """Pass columns through an activation: ``out`` = slope * columns, per output row k and side (0 upper, 1 lower).
@@ -84,7 +84,7 @@ def scale_columns(shared, columns, active, su, cu, sl, cl, weight, gamma, out, c
     """
     rows, r = out.shape[1], out.shape[3]
     has_shared, has_columns, sides = shared.shape[0] > 0, columns.shape[0] > 0, columns.shape[2] > 1
-    zeros = np.zeros(r)
+    zeros = np.zeros(r, shared.dtype)
     for position in range(active.shape[0]):
         i = active[position]
         common = shared[i] if has_shared else zeros
@@ -114,7 +114,7 @@ def scale_columns(shared, columns, active, su, cu, sl, cl, weight, gamma, out, c
                         loss[j] += w * abs(b) + gamma * abs(c)
 
 
-@kernel(types.void(readonly(2), readonly(2), readonly(4), writable(3), writable(3)))
+@kernel(*for_both(lambda f: types.void(readonly(2), readonly(2), readonly(4, f), writable(3), writable(3))))
 def contract_columns(rows, weight, columns, constant, error):
     """constant[k, s] += rows[k] . columns[:, k, s]; error[k, s] += weight[k] . |columns[:, k, s]|.
 
@@ -133,7 +133,7 @@ def contract_columns(rows, weight, columns, constant, error):
                     loss[j] += w * abs(source[j])
 
 
-@kernel(types.void(readonly(2), readonly(4), writable(3)))
+@kernel(*for_both(lambda f: types.void(readonly(2), readonly(4, f), writable(3))))
 def add_loss(weight, columns, error):
     """error[k, s] += weight[k] . |columns[:, k, s]|, for columns that pass a node which has no activation."""
     r = columns.shape[3]

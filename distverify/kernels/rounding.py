@@ -8,6 +8,7 @@ most ``eta``, the smallest subnormal number.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,14 @@ class Rounding:
         What a product that underflows may lose.
     tiny : float
         An absolute allowance for underflow in the last steps of a bound, where nothing amplifies it any more.
+    dtype : type
+        Of the matrices that are multiplied; bounds, vectors and sums of errors are always double.
     """
 
     unit: float
     eta: float
     tiny: float
+    dtype: type[np.floating[Any]] = np.float64
 
     def gamma(self, terms: int) -> float:
         """gamma_n for ``terms`` terms, with two more for the error terms' own rounding."""
@@ -47,5 +51,7 @@ class Rounding:
 
 
 SOUND = Rounding(unit=2.0**-53, eta=2.0**-1074, tiny=1e-300)
+# Products in single precision: twice the speed and half the memory, wider bounds, just as sound.
+SINGLE = Rounding(unit=2.0**-24, eta=2.0**-149, tiny=1e-300, dtype=np.float32)
 # Rounding ignored: only to measure what the terms cost and to show in tests what they are for.
 IGNORED = Rounding(unit=0.0, eta=0.0, tiny=0.0)

@@ -6,12 +6,12 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from distverify.kernels.jit import kernel, readonly, writable
+from distverify.kernels.jit import for_both, kernel, readonly, writable
 
 Floats = NDArray[np.float64]
 
 
-@kernel(types.void(readonly(2), readonly(1), writable(1)))
+@kernel(*for_both(lambda f: types.void(readonly(2, f), readonly(1), writable(1))))
 def _fill_abs_sums(rows, weight, out):
     n = rows.shape[1]
     whole = n - n % 8
@@ -40,12 +40,12 @@ def abs_sums(rows: Floats, weight: Floats) -> Floats:
     return out
 
 
-@kernel(types.void(readonly(2), writable(1)))
+@kernel(*for_both(lambda f: types.void(readonly(2, f), writable(1))))
 def _add_column_squares(rows, out):
     for r in range(rows.shape[0]):
         a = rows[r]
         for i in range(rows.shape[1]):
-            out[i] += a[i] * a[i]
+            out[i] += float(a[i]) * a[i]
 
 
 def column_norms(rows: Floats) -> Floats:
@@ -53,3 +53,28 @@ def column_norms(rows: Floats) -> Floats:
     out = np.zeros(rows.shape[1])
     _add_column_squares(rows, out)
     return np.sqrt(out)
+
+
+@kernel(*for_both(lambda f: types.void(readonly(2, f), readonly(1), readonly(1), writable(1), writable(1))))
+def fill_extremes(rows, middle, weight, centre, spread):
+    """centre = rows @ middle and spread = |rows| @ weight, in one pass."""
+    n = rows.shape[1]
+    whole = n - n % 4
+    for r in range(rows.shape[0]):
+        a = rows[r]
+        c0 = c1 = c2 = c3 = 0.0
+        s0 = s1 = s2 = s3 = 0.0
+        for i in range(0, whole, 4):
+            c0 += a[i] * middle[i]
+            c1 += a[i + 1] * middle[i + 1]
+            c2 += a[i + 2] * middle[i + 2]
+            c3 += a[i + 3] * middle[i + 3]
+            s0 += abs(a[i]) * weight[i]
+            s1 += abs(a[i + 1]) * weight[i + 1]
+            s2 += abs(a[i + 2]) * weight[i + 2]
+            s3 += abs(a[i + 3]) * weight[i + 3]
+        for i in range(whole, n):
+            c0 += a[i] * middle[i]
+            s0 += abs(a[i]) * weight[i]
+        centre[r] = (c0 + c1) + (c2 + c3)
+        spread[r] = (s0 + s1) + (s2 + s3)

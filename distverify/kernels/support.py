@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from distverify.kernels.jit import b1, f8, helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import b1, f8, for_both, helper, i8, kernel, readonly, writable
 
 Floats = NDArray[np.float64]
 
@@ -89,8 +89,10 @@ def _offset_in_ball(a, sign, x0, eps, norm, lo, hi, clipped):
 
 
 @kernel(
-    types.void(readonly(2), i8, readonly(1), f8, f8, readonly(1), readonly(1), b1, f8, writable(1), writable(1))
-)
+    *for_both(lambda f: types.void(
+        readonly(2, f), i8, readonly(1), f8, f8, readonly(1), readonly(1), b1, f8, writable(1), writable(1)
+    ))
+)  # fmt: skip
 def fill_support(rows, half, x0, eps, norm, lo, hi, clipped, gamma, constant, error):
     """Add to ``constant`` the maximum of each row over the region (rows from ``half`` on: the minimum); bound the rounding.
 

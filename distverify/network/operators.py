@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dgemm as gemm
+from scipy.linalg.blas import dgemm, sgemm
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -94,6 +94,7 @@ def _accumulate(a: Array, b: Array, out: Array | None) -> Array:
     if out is None:
         return a @ b
     # BLAS works on columns: in C order the transposed product has the right layout, without a copy.
+    gemm = sgemm if out.dtype == np.float32 else dgemm
     gemm(1.0, b.T, a.T, beta=1.0, c=out.T, overwrite_c=1)
     return out
 
@@ -139,13 +140,26 @@ def spectral_norm_bound(weight: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Dense:
-    """A fully connected layer's matrix, ``weight`` float64 [out_size, in_size], C order."""
+    """A fully connected layer's matrix, ``weight`` float64 or float32 [out_size, in_size], C order.
+
+    Products are of the precision of what is multiplied.
+    """
 
     weight: Array
 
     @cached_property
     def absolute(self) -> Array:
         return np.abs(self.weight)
+
+    @cached_property
+    def _single(self) -> Array:
+        return self.weight.astype(np.float32)
+
+    def _of(self, factor: Array) -> Array:
+        """The matrix in the precision of what it is multiplied with."""
+        if factor.dtype == self.weight.dtype:
+            return self.weight
+        return self._single if factor.dtype == np.float32 else self.weight.astype(factor.dtype)
 
     @cached_property
     def norm(self) -> float:
@@ -196,11 +210,11 @@ class Dense:
 
     def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
         if inputs is None or inputs.size == self.in_size:
-            return _accumulate(self.weight, columns, out)
-        return _accumulate(np.take(self.weight, inputs, axis=1), columns, out)
+            return _accumulate(self._of(columns), columns, out)
+        return _accumulate(np.take(self._of(columns), inputs, axis=1), columns, out)
 
     def pull(self, rows: Array, out: Array | None = None) -> Array:
-        return _accumulate(rows, self.weight, out)
+        return _accumulate(rows, self._of(rows), out)
 
     def push_abs(self, columns: Array) -> Array:
         return self.absolute @ columns
