@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,10 +22,12 @@ from distverify._version import __version__
 from distverify.analysis.sample import analyse_sample
 from distverify.analysis.warm_up import warm_up
 from distverify.data.dataset import Dataset, dataset_from_arrays, load_dataset
+from distverify.data.image_layout import arrange_images
 from distverify.errors import DataError, Interrupted, ModelError, SettingsError
 from distverify.network.graph import Network
-from distverify.network.normalisation import apply_normalisation
+from distverify.network.normalisation import apply_normalisation, channel_layout
 from distverify.network.onnx_import import load_onnx
+from distverify.network.torch_import import is_module, load_torch
 from distverify.results.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
 from distverify.results.reader import Result, open_result
@@ -63,19 +66,31 @@ class Progress:
     resumed: int = 0
 
 
-def load_network(model: str | os.PathLike[str]) -> Network:
-    """Read a network from an ONNX file.
+def load_network(model: str | os.PathLike[str] | Any, example_input: Any = None) -> Network:
+    """Read a network from an ONNX file, or from a PyTorch module.
 
     Parameters
     ----------
-    model : path
-        Fully connected networks; ``distverify show MODEL`` prints what was read.
+    model : path or torch.nn.Module
+        ``distverify show MODEL`` prints what was read.
+    example_input : torch.Tensor [N, ...]
+        For a module, and needed there: inputs of the shape that it takes, at least one; it is exported for the first.
 
     Raises
     ------
     ModelError
-        The file cannot be read, or has an operator that is not supported (the message names the node).
+        The model cannot be read, or has an operator that is not supported (the message names the node).
+    SettingsError
+        A module without ``example_input``, or a path with one.
     """
+    if is_module(model):
+        if example_input is None:
+            raise SettingsError("example_input: is missing; give a tensor of the shape that the module takes")
+        return load_torch(model, example_input)
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(f"model: got {type(model).__name__}; give the path of an ONNX file, or a torch.nn.Module")
+    if example_input is not None:
+        raise SettingsError("example_input: is for torch modules; an ONNX file declares its input, leave it out")
     return load_onnx(model)
 
 
@@ -95,6 +110,7 @@ def certify(
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     scale: float | None = None,
+    layout: str = "flat",
     samples: str | None = None,
     executor: str = "ray",
     address: str | None = None,
@@ -131,6 +147,8 @@ def certify(
         Box that every input lies in.
     mean, std : float or sequence, optional
         The model takes (x - mean) / std: one value, one per channel or one per feature.
+    layout : "flat", "chw" or "hwc"
+        How a row of ``x`` holds an image: as the model takes it, channel by channel, or pixel by pixel.
     scale, samples
         For a path: divide the values by ``scale``; choose rows such as "0:100" or "3,7".
     executor : "ray" or "serial"
@@ -169,7 +187,7 @@ def certify(
     )
     runner = choose_executor(executor, address, cpus_per_actor, max_actors, time_limit)
     network, model_name = open_network(model, mean, std)
-    data = open_dataset(x, y, scale, samples, network)
+    data = open_dataset(x, y, scale, samples, network, layout)
     _check_fit(network, data, settings)
     variables = payload_variables(settings, outputs=network.output_size, inputs=network.input_size)
     units = plan_units(data.labels.size, None, _bytes_per_sample(variables), max_actors or os.cpu_count() or 1)
@@ -297,22 +315,26 @@ def open_network(
         raise ModelError(f"model: got {type(model).__name__}; give a Network or the path of an ONNX file")
     if mean is None and std is None:
         return network, name
-    return apply_normalisation(network, 0.0 if mean is None else mean, 1.0 if std is None else std), name
+    means, deviations = 0.0 if mean is None else mean, 1.0 if std is None else std
+    return apply_normalisation(network, means, deviations, layout=channel_layout(network.input_shape)), name
 
 
 def open_dataset(
-    x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None, scale: float | None, samples: str | None, network: Network
-) -> Dataset:
-    """The chosen samples, checked against ``network``."""
+    x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None, scale: float | None, samples: str | None, network: Network,
+    layout: str = "flat",
+) -> Dataset:  # fmt: skip
+    """The chosen samples, checked against ``network`` and in its order of values."""
     if isinstance(x, str | os.PathLike):
         if y is not None:
             raise SettingsError("y: got labels beside the path of a data file; labels come from the file, leave y out")
-        return load_dataset(
+        data = load_dataset(
             x, input_size=network.input_size, output_size=network.output_size, scale=scale, samples=samples
         )
-    if scale is not None or samples is not None:
+    elif scale is not None or samples is not None:
         raise SettingsError("scale, samples: are for data files; divide and slice the array x itself")
-    return dataset_from_arrays(x, y, input_size=network.input_size, output_size=network.output_size)
+    else:
+        data = dataset_from_arrays(x, y, input_size=network.input_size, output_size=network.output_size)
+    return arrange_images(data, layout, network.input_shape)
 
 
 def _check_fit(network: Network, data: Dataset, settings: Settings) -> None:

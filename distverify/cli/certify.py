@@ -90,6 +90,14 @@ _RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
     help="The model expects (value - mean) / std: one mean, or one per channel. Becomes part of the network.",
 )
 @click.option("--std", callback=option_value(parameters.per_channel), metavar="LIST", help="See --mean.")
+@click.option(
+    "--layout",
+    type=click.Choice(["flat", "chw", "hwc"]),
+    default="flat",
+    show_default=True,
+    help="How a row of DATA holds an image: as MODEL takes it, channel by channel, or pixel by pixel (CIFAR's colours "
+    "side by side); it is brought to MODEL's order.",
+)
 @click.option("--samples", metavar="WHICH", help="Rows of DATA: 0:100, ::10 or 3,7. Default: all.")
 @click.option(
     "--executor",

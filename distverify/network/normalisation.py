@@ -14,6 +14,11 @@ from distverify.network.operators import Array
 from distverify.network.simplify import simplify
 
 
+def channel_layout(shape: tuple[int, ...]) -> Literal["chw", "hwc"]:
+    """Whether the first or the last axis of an image's shape holds the channels: the shorter one."""
+    return "hwc" if len(shape) == 3 and shape[2] < shape[0] else "chw"
+
+
 def apply_normalisation(
     network: Network, mean: ArrayLike, std: ArrayLike, *, layout: Literal["chw", "hwc"] = "chw"
 ) -> Network:

@@ -15,10 +15,11 @@ from distverify.network.graph import NetworkBuilder
 from distverify.network.sparse import Sparse, selection
 
 RNG = np.random.default_rng(3)
+Pair = tuple[int, int]
 
 
-def geometry(groups: int, channels: int, image: tuple[int, int], outputs: int, kernel: tuple[int, int], strides: tuple[int, int],
-             dilations: tuple[int, int], before: tuple[int, int], after: tuple[int, int]) -> Geometry:  # fmt: skip
+def geometry(groups: int, channels: int, image: Pair, outputs: int, kernel: Pair, strides: Pair,
+             dilations: Pair, before: Pair, after: Pair) -> Geometry:  # fmt: skip
     out = [
         (n + b + a - (k - 1) * d - 1) // s + 1
         for n, b, a, k, d, s in zip(image, before, after, kernel, dilations, strides, strict=True)
