@@ -1,0 +1,80 @@
+"""Verifying property files: no input of the box has outputs that the file calls a counterexample."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.analysis.sample import SampleResult
+from distverify.bounds import crown
+from distverify.bounds.enclosure import Enclosure, enclose
+from distverify.data.vnnlib import Case, Polytope, Property
+from distverify.kernels.rounding import SOUND
+from distverify.network.graph import Network
+from distverify.region import Box
+from distverify.settings import Settings
+from distverify.status import BY_CROWN, NOT_VERIFIED, OK
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class PropertyAnalysis:
+    """Verifies the property that a sample stands for; the counterpart of :func:`analyse_sample`.
+
+    Attributes
+    ----------
+    properties : dict index -> Property
+    """
+
+    properties: dict[int, Property]
+
+    def __call__(self, network: Network, x: Floats, label: int, index: int, settings: Settings) -> SampleResult:
+        logits = network(x)[0]
+        margin = property_margin(network, self.properties[index], settings.layer_bounds)
+        return {
+            "status": OK,
+            "message": "",
+            "predicted": int(np.argmax(logits)),
+            "logits": logits,
+            "verified": np.array(BY_CROWN if margin > 0 else NOT_VERIFIED, dtype=np.int8),
+            "property_margin": margin,
+        }
+
+
+def property_margin(network: Network, prop: Property, layer_bounds: str = "crown") -> float:
+    """By how much a counterexample is ruled out: positive only if there is none.
+
+    The smallest, over all alternatives of the counterexample, of the largest amount by which one of its constraints
+    is violated all over the box. A lower bound, rounding included; inf where the constraints contradict each other.
+
+    Parameters
+    ----------
+    layer_bounds : "crown" or "interval"
+    """
+    return min((_case_margin(network, case, layer_bounds) for case in prop.cases), default=math.inf)
+
+
+def _case_margin(network: Network, case: Case, layer_bounds: str) -> float:
+    enclosure = enclose(network, Box(case.lower, case.upper), layer_bounds)
+    clear = _clearances(enclosure, case.polytopes)
+    ends = np.cumsum([p.bounds.size for p in case.polytopes])
+    # An alternative without constraints on outputs is met by every input of the box.
+    return float(min(part.max(initial=-math.inf) for part in np.split(clear, ends[:-1])))
+
+
+def _clearances(enclosure: Enclosure, polytopes: tuple[Polytope, ...]) -> Floats:
+    """By how much each constraint is violated everywhere, at least: float64 [constraints of all polytopes]."""
+    rows = np.concatenate([p.rows for p in polytopes])
+    bounds, inexact = np.concatenate([p.bounds for p in polytopes]), np.concatenate([p.inexact for p in polytopes])
+    if bounds.size == 0:
+        return bounds
+    lower, _ = crown.row_bounds(enclosure.reduced, rows)
+    off = np.zeros(bounds.size)
+    if inexact.any():
+        off = inexact @ enclosure.magnitude(enclosure.network.output) * (1.0 + SOUND.gamma(rows.shape[1] + 2))
+    clear = np.nextafter(np.nextafter(lower - bounds, -np.inf) - np.nextafter(off, np.inf), -np.inf)
+    return np.where(np.isnan(clear), -np.inf, clear)
