@@ -1,0 +1,127 @@
+"""What is measured: real networks where ../shared is there, and networks of random weights with given shares of unstable neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from distverify.analysis.radius import certified_radius
+from distverify.bounds.enclosure import Enclosure, enclose
+from distverify.bounds.lipschitz import row_constants
+from distverify.bounds.methods import bound_rows
+from distverify.bounds.reduced import Group, Reduced
+from distverify.bounds.reduction import Reduction
+from distverify.kernels.rounding import SOUND, Rounding
+from distverify.network.graph import LinearNode, Network
+from distverify.network.onnx_import import load_onnx
+from distverify.region import Ball
+
+DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table: ``parts`` are timed one by one, ``figures`` says what came out."""
+
+    name: str
+    parts: dict[str, Callable[[], object]]
+    figures: Callable[[], str]
+
+
+def digits(name: str) -> tuple[Network, np.ndarray]:
+    """A network of 784 inputs and the first image of the test set."""
+    row = np.loadtxt(DATA / "mnist_test.csv", delimiter=",", max_rows=1)
+    return load_onnx(DATA / f"{name}.onnx"), row[1:] / 255.0
+
+
+def ball_case(title: str, network: Network, x: np.ndarray, eps: float, method: str = "linear") -> Case:
+    """Layer bounds, Jacobian of all outputs and Lipschitz constants over one ball."""
+    region, rows = Ball(x, eps), np.eye(network.output_size)
+    enclosure = enclose(network, region)
+    bounds = bound_rows(enclosure, rows, method)
+    parts = {
+        "layers": lambda: enclose(network, region),
+        "jacobian": lambda: bound_rows(enclosure, rows, method),
+        "lipschitz": lambda: row_constants(bounds, np.inf),
+    }
+    mean, largest = float((bounds.upper - bounds.lower).mean()), float(row_constants(bounds, np.inf).max())
+    return Case(f"{title}, eps {eps:g}, `{method}`", parts, lambda: f"mean width {mean:.5g}, Lipschitz {largest:.5g}")
+
+
+def radius_case(title: str, network: Network, x: np.ndarray) -> Case:
+    """The certified radius of one image, both ways."""
+    found = certified_radius(network, x)
+    return Case(
+        f"{title}, certified radius",
+        {"radius": lambda: certified_radius(network, x)},
+        lambda: f"CROWN {found.crown:.5f}, Jacobian {found.jacobian:.5f}",
+    )
+
+
+def random_network(widths: list[int], seed: int = 0) -> Network:
+    """A ReLU network with weights of variance 2 / inputs."""
+    rng = np.random.default_rng(seed)
+    return Network.from_layers(
+        [
+            (rng.standard_normal((o, i)) * np.sqrt(2 / i), 0.1 * rng.standard_normal(o))
+            for i, o in zip(widths, widths[1:], strict=False)
+        ]
+    )
+
+
+def with_unstable(network: Network, x: np.ndarray, share: float, rounding: Rounding = SOUND) -> Enclosure:
+    """The enclosure of a point at which the given share of the neurons of each layer is taken to be unstable."""
+    rng = np.random.default_rng(1)
+    values = network.values(x)
+    zero = np.zeros(network.input_size)
+    reduced = Reduced(Ball(x, 0.0), rounding, zero, zero, [Group(0, None, (zero, zero), None, zero, zero)])
+    enclosure = Enclosure(network, Ball(x, 0.0), rounding, reduced)
+    reduction = Reduction(reduced)
+    for index, node in enumerate(network.nodes):
+        if index == 0:
+            continue
+        if isinstance(node, LinearNode):
+            reduction.linear(index, node)
+            continue
+        on = (values[node.source][0] > 0).astype(np.float64)
+        lower, upper = on.copy(), on.copy()
+        unstable = rng.permutation(node.size)[: round(share * node.size)]
+        lower[unstable], upper[unstable] = 0.0, 1.0
+        nothing = np.zeros(node.size)
+        enclosure.slopes[index] = lower, upper
+        reduction.activation(index, node, (lower, upper), (on, nothing, on, nothing), nothing, nothing)
+    reduction.finish(network.output)
+    return enclosure
+
+
+def random_case(network: Network, share: float) -> Case:
+    """The Jacobian of ten rows with fixed slopes: shared products and recursion."""
+    x, rows = np.random.default_rng(2).random(network.input_size), np.eye(network.output_size)
+    enclosure = with_unstable(network, x, share)
+    bounds = bound_rows(enclosure, rows, "linear")
+    width = float((bounds.upper - bounds.lower).mean())
+    parts = {
+        "shared": lambda: with_unstable(network, x, share),
+        "jacobian": lambda: bound_rows(enclosure, rows, "linear"),
+    }
+    return Case(f"random 784-1024x6-10, {share:.0%} unstable, `linear`", parts, lambda: f"mean width {width:.5g}")
+
+
+def all_cases(quick: bool = False) -> Iterator[Case]:
+    """Every case that can run here; ``quick`` leaves out the larger ones."""
+    if DATA.is_dir():
+        for name in ("mnist-net_256x2",) if quick else ("mnist-net_256x2", "mnist-net_256x4"):
+            network, x = digits(name)
+            for eps in (0.005,) if quick else (0.005, 0.01, 0.03):
+                yield ball_case(name, network, x, eps)
+            if not quick:
+                yield ball_case(name, network, x, 0.005, "recurjac")
+            yield radius_case(name, network, x)
+        acas = load_onnx(DATA / "acasxu_1_1.onnx")
+        yield ball_case("acasxu_1_1", acas, np.zeros(acas.input_size), 0.01)
+    network = random_network([784, 64, 64, 64, 10] if quick else [784, *[1024] * 6, 10])
+    for share in (0.1,) if quick else (0.02, 0.1, 0.3):
+        yield random_case(network, share)
