@@ -38,9 +38,7 @@ class ColumnPush:
         Memory for the columns in flight; a few columns are always in flight.
     """
 
-    def __init__(
-        self, chain: Chain, rounding: Rounding, *, chord: bool, block_bytes: int = BLOCK_BYTES
-    ) -> None:
+    def __init__(self, chain: Chain, rounding: Rounding, *, chord: bool, block_bytes: int = BLOCK_BYTES) -> None:
         self.chain = chain
         self.rounding = rounding
         self.chord = chord
@@ -133,7 +131,11 @@ class ColumnPush:
         if total is None and shared.size == 0:
             return
         r = constant.shape[2]
-        arrived = np.zeros(_NONE, self.rounding.dtype) if total is None else total.reshape(total.shape[0], self.chain.rows, 2, r)
+        arrived = (
+            np.zeros(_NONE, self.rounding.dtype)
+            if total is None
+            else total.reshape(total.shape[0], self.chain.rows, 2, r)
+        )
         out = np.empty((active.size, self.chain.rows, 2, r), self.rounding.dtype)
         scale_columns(shared, arrived, active, su, cu, sl, cl, weight, self._gamma, out, constant, error)
         moving[index] = out, active

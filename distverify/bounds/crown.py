@@ -93,9 +93,8 @@ class _Pull:
         region = reduced.region
         gamma = reduced.rounding.gamma(rows.shape[1] + 4)
         if region.norm == np.inf:
-            with np.errstate(invalid="ignore", over="ignore"):
-                centre, spread = np.empty((2, rows.shape[0]))
-                fill_extremes(rows, reduced.middle, reduced.reach + gamma * reduced.groups[0].magnitude, centre, spread)
+            centre, spread = np.empty((2, rows.shape[0]))
+            fill_extremes(rows, reduced.middle, reduced.reach + gamma * reduced.groups[0].magnitude, centre, spread)
             add_extremes(centre, spread, half, self.gamma + 2.0 * gamma, self.constant, self.error)
             return
         if rows.shape[0] == half:

@@ -12,7 +12,10 @@ import numpy as np
 from distverify.bounds.enclosure import Enclosure
 from distverify.bounds.interval import midpoint_radius
 from distverify.bounds.reduced import Floats
+from distverify.kernels.interval import pull_dense_range, scale_range
+from distverify.kernels.rounding import Rounding
 from distverify.network.graph import ActivationNode, LinearNode
+from distverify.network.operators import Dense, LinearOperator
 
 
 def bound(enclosure: Enclosure, rows: Floats) -> tuple[Floats, Floats]:
@@ -33,6 +36,7 @@ def derivative_ranges(enclosure: Enclosure, rows: Floats) -> Iterator[tuple[int,
         Bounds float64 [K, size].
     """
     network, rounding = enclosure.network, enclosure.rounding
+    rows = np.ascontiguousarray(rows)
     known: dict[int, tuple[Floats, Floats]] = {network.output: (rows, rows)}
     for index in range(network.output, -1, -1):
         if index not in known:
@@ -41,17 +45,27 @@ def derivative_ranges(enclosure: Enclosure, rows: Floats) -> Iterator[tuple[int,
         yield index, lower, upper
         node = network.nodes[index]
         if isinstance(node, ActivationNode):
-            glo, ghi = enclosure.slopes[index]
-            corners = np.stack([glo * lower, glo * upper, ghi * lower, ghi * upper])
-            _add(known, node.source, *rounding.outward(corners.min(axis=0), corners.max(axis=0)))
+            low, up = np.empty(lower.shape), np.empty(lower.shape)
+            scale_range(lower, upper, *enclosure.slopes[index], rounding.tiny, low, up)
+            _add(known, node.source, low, up)
         elif isinstance(node, LinearNode):
-            mid, rad = (lower, np.zeros_like(lower)) if lower is upper else midpoint_radius(lower, upper)
             for term in node.terms:
-                centre = term.operator.pull(mid)
-                both = term.operator.pull_abs(np.concatenate([rad, np.abs(mid)]))
-                spread, magnitude = both[: len(rad)], both[len(rad) :]
-                spread = spread + rounding.gamma(term.operator.pull_terms) * (magnitude + spread)
-                _add(known, term.source, *rounding.outward(centre - spread, centre + spread))
+                _add(known, term.source, *_pull(term.operator, lower, upper, rounding))
+
+
+def _pull(operator: LinearOperator, lower: Floats, upper: Floats, rounding: Rounding) -> tuple[Floats, Floats]:
+    """Bounds of Y W for lower <= Y <= upper."""
+    gamma = rounding.gamma(operator.pull_terms + 2)
+    if isinstance(operator, Dense):
+        low, up, size = np.empty((3, lower.shape[0], operator.in_size))
+        pull_dense_range(operator.weight, lower, upper, gamma, rounding.tiny, low, up, size)
+        return low, up
+    mid, rad = (lower, np.zeros_like(lower)) if lower is upper else midpoint_radius(lower, upper)
+    centre = operator.pull(mid)
+    both = operator.pull_abs(np.concatenate([rad, np.abs(mid)]))
+    spread, magnitude = both[: len(rad)], both[len(rad) :]
+    spread = spread + gamma * (magnitude + spread)
+    return rounding.outward(centre - spread, centre + spread)
 
 
 def _add(known: dict[int, tuple[Floats, Floats]], node: int, lower: Floats, upper: Floats) -> None:

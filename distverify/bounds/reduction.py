@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.bounds.reduced import Affine, Floats, Group, Lines, Product, Reduced
+from distverify.kernels.interval import push_dense_vectors
 from distverify.kernels.sums import abs_sums, column_norms
 from distverify.network.graph import ActivationNode, LinearNode
 from distverify.network.operators import Dense, Identity, LinearOperator
@@ -114,28 +115,21 @@ class Reduction:
             value = _Activated(value, every, np.ones(every.size), np.zeros(every.size), _NONE, 0, value.size)
         below = value.source
         gamma = self.reduced.rounding.gamma(operator.push_terms + 4)
-        constant = value.constant.copy()
-        constant[value.stable] += value.slope * below.constant[value.stable]
-        sizes = np.abs(value.constant)
-        sizes[value.stable] += np.abs(value.slope) * below.size[value.stable]
-        carried = np.zeros(constant.size)
-        carried[value.stable] = np.abs(value.slope) * below.error[value.stable]
         steepest = float(np.abs(value.slope).max(initial=0.0))
         # Entries of the product that underflow, and slopes times entries that do, act on everything that the columns hold.
         held = float(self._alpha[below.start : below.stop].sum()) + 1.0
         underflow = self.reduced.rounding.eta * (operator.push_terms + 2)
-        scaled = self.reduced.rounding.eta * held if (value.slope != 1.0).any() else 0.0
-        carried[value.stable] += scaled
-        both = operator.push_abs(np.stack([sizes, carried], axis=1))
-        local = gamma * both[:, 0] + underflow * held
+        straight = bool((value.slope == 1.0).all())
+        scaled = 0.0 if straight else self.reduced.rounding.eta * held
+        pushed_constant, sizes, carried = _push_vectors(operator, value, scaled)
+        local = gamma * sizes + underflow * held
         below_norm = steepest * below.error_norm + scaled * math.sqrt(value.stable.size)
-        passed = np.fmin(both[:, 1], operator.row_norms * below_norm)
+        passed = np.fmin(carried, operator.row_norms * below_norm)
         error_norm = float(np.linalg.norm(local)) + operator.norm * below_norm
-        pushed_constant = operator.push(constant[:, None])[:, 0]
         start, stop = below.start, below.stop
         if value.stable.size:
             folded = below.matrix[value.stable]
-            if (value.slope != 1.0).any():
+            if not straight:
                 folded *= value.slope[:, None]
             matrix = operator.push(folded, value.stable)
             norms = self._by_group(column_norms(folded), start)
@@ -148,7 +142,7 @@ class Reduction:
             columns = self._exact(index, operator.columns(value.kept), value.column)
             parts = [matrix, np.zeros((operator.out_size, gap), matrix.dtype), columns] if gap else [matrix, columns]
             matrix = np.concatenate(parts, axis=1) if matrix.shape[1] or gap else columns
-        return _Map(matrix, start, pushed_constant, local + passed, error_norm, both[:, 0])
+        return _Map(matrix, start, pushed_constant, local + passed, error_norm, sizes)
 
     def activation(
         self, index: int, node: ActivationNode, slopes: tuple[Floats, Floats], lines: Lines | None, z_magnitude: Floats,
@@ -194,7 +188,9 @@ class Reduction:
             gamma = rounding.gamma(edge.pull_terms + len(self.reduced.groups))
             loss = loss + gamma * abs_sums(edge.weight, self.reduced.groups[source].magnitude)
         held = float(self._alpha.sum()) + 1.0
-        return loss, rounding.eta * 4.0 * (loss.size * held + float(z_magnitude.sum()) + float(np.abs(affine.constant).sum()))
+        return loss, rounding.eta * 4.0 * (
+            loss.size * held + float(z_magnitude.sum()) + float(np.abs(affine.constant).sum())
+        )
 
     def forget(self, node: int) -> None:
         """Free what is kept of a node that nothing reads any more."""
@@ -207,7 +203,9 @@ class Reduction:
             # Written out as a linear node that passes the activation on.
             identity = Dense(np.eye(value.constant.size))
             value = self._term(output, output, identity)
-            size = abs_sums(np.ascontiguousarray(value.matrix), self._alpha[value.start : value.stop]) + np.abs(value.constant)
+            size = abs_sums(np.ascontiguousarray(value.matrix), self._alpha[value.start : value.stop]) + np.abs(
+                value.constant
+            )
             value = _Map(value.matrix, value.start, value.constant, value.error, value.error_norm, size)
         self.reduced.output = self._affine(value)
 
@@ -226,8 +224,8 @@ class Reduction:
 
     def _groups(self, start: int, stop: int) -> list[tuple[int, tuple[int, int]]]:
         """The groups whose columns lie in start:stop, with those columns."""
-        edges = zip(self._offsets[:-1], self._offsets[1:], strict=True)
-        return [(g, (max(a, start), min(b, stop))) for g, (a, b) in enumerate(edges) if a < stop and b > start]
+        ends = self._offsets
+        return [(g, (ends[g], ends[g + 1])) for g in range(len(ends) - 1) if ends[g] < stop and ends[g + 1] > start]
 
     def _by_group(self, columns: Floats, start: int) -> dict[int, Floats]:
         """Cut an array whose last axis is the columns from ``start`` on into one for each group."""
@@ -254,6 +252,24 @@ class Reduction:
         blocks = self._by_group(value.matrix, value.start)
         edges = {group: Dense(np.ascontiguousarray(block)) for group, block in blocks.items()}
         return Affine(edges, value.constant, value.error, value.size)
+
+
+def _push_vectors(operator: LinearOperator, value: _Activated, scaled: float) -> tuple[Floats, Floats, Floats]:
+    """An activation's constants, sizes and errors through an operator; see :func:`push_dense_vectors`."""
+    below, stable = value.source, value.stable
+    if isinstance(operator, Dense):
+        out, sizes, errors = np.empty((3, operator.out_size))
+        push_dense_vectors(
+            operator.weight, value.constant, stable, value.slope, below.constant, below.size, below.error, scaled,
+            out, sizes, errors,
+        )  # fmt: skip
+        return out, sizes, errors
+    constant, size, error = value.constant.copy(), np.abs(value.constant), np.zeros(value.constant.size)
+    constant[stable] += value.slope * below.constant[stable]
+    size[stable] += np.abs(value.slope) * below.size[stable]
+    error[stable] = np.abs(value.slope) * below.error[stable] + scaled
+    both = operator.push_abs(np.stack([size, error], axis=1))
+    return operator.push(constant[:, None])[:, 0], both[:, 0], both[:, 1]
 
 
 def _rows(value: _Map, which: Indices) -> _Map:

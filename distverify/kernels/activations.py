@@ -293,19 +293,15 @@ def _line(code, l, u, p0, p1, sign, breaks, n):
         return 0.0, sign * (h + _NUDGE * (abs(h) + 1.0))
     slope = _support_slope(code, l, u, p0, p1, sign, breaks, n)
     x, h = _highest(code, l, u, p0, p1, sign, slope, breaks, n)
-    magnitude = max(
-        abs(_value(code, x, p0, p1)) + abs(slope * x), max(abs(slope * l) + abs(slope * u), abs(h))
-    ) + max(abs(_value(code, l, p0, p1)), abs(_value(code, u, p0, p1)))
+    magnitude = max(abs(_value(code, x, p0, p1)) + abs(slope * x), max(abs(slope * l) + abs(slope * u), abs(h))) + max(
+        abs(_value(code, l, p0, p1)), abs(_value(code, u, p0, p1))
+    )
     if code > _LAST_PIECEWISE_LINEAR:
         magnitude += min(1.0, max(abs(l), abs(u)))
     return slope, sign * (h + _NUDGE * magnitude + _TINY)
 
 
-@kernel(
-    types.void(
-        i8, readonly(1), readonly(1), readonly(2), writable(1), writable(1), writable(1), writable(1)
-    )
-)
+@kernel(types.void(i8, readonly(1), readonly(1), readonly(2), writable(1), writable(1), writable(1), writable(1)))
 def fill_lines(code, lower, upper, parameters, su, cu, sl, cl):
     """Lines above and below the activation on [lower, upper]; see :func:`lines`."""
     breaks = np.empty(_MAX_BREAKS)

@@ -70,3 +70,80 @@ def dense_range(weight, bias, lower, upper, gamma, tiny, out_lower, out_upper):
             low, up = _down(low, tiny), _up(up, tiny)
         out_lower[i] = low if low == low else -np.inf
         out_upper[i] = up if up == up else np.inf
+
+
+@kernel(types.void(readonly(2), readonly(2), readonly(2), f8, f8, writable(2), writable(2), writable(2)))
+def pull_dense_range(weight, lower, upper, gamma, tiny, out_lower, out_upper, psi):
+    """Bounds of Y @ weight for lower <= Y <= upper [K, n], and ``psi`` >= max |Y| @ |weight|."""
+    n = weight.shape[1]
+    for k in range(lower.shape[0]):
+        centre, spread, size = out_lower[k], out_upper[k], psi[k]
+        for j in range(n):
+            centre[j] = spread[j] = size[j] = 0.0
+        for i in range(weight.shape[0]):
+            low, up = lower[k, i], upper[k, i]
+            if low == 0.0 and up == 0.0:
+                continue
+            mid = 0.5 * low + 0.5 * up
+            rad = max(up - mid, mid - low) * (1.0 + (2.0**-51 if tiny > 0.0 else 0.0)) + tiny if low != up else 0.0
+            largest = abs(mid) + rad
+            w = weight[i]
+            for j in range(n):
+                centre[j] += mid * w[j]
+                spread[j] += rad * abs(w[j])
+                size[j] += largest * abs(w[j])
+        for j in range(n):
+            c, s = centre[j], spread[j] + gamma * size[j]
+            low, up = c - s, c + s
+            if tiny > 0.0:
+                low, up = _down(low, tiny), _up(up, tiny)
+            out_lower[k, j] = low if low == low else -np.inf
+            out_upper[k, j] = up if up == up else np.inf
+
+
+@kernel(types.void(readonly(2), readonly(2), readonly(1), readonly(1), f8, writable(2), writable(2)))
+def scale_range(lower, upper, glo, ghi, tiny, out_lower, out_upper):
+    """Bounds of g Y for lower <= Y <= upper [K, n] and glo <= g <= ghi [n]."""
+    for k in range(lower.shape[0]):
+        for i in range(lower.shape[1]):
+            a, b, p, q = lower[k, i], upper[k, i], glo[i], ghi[i]
+            low = min(min(p * a, p * b), min(q * a, q * b))
+            up = max(max(p * a, p * b), max(q * a, q * b))
+            if tiny > 0.0 and not (p == q and (p == 0.0 or p == 1.0)):
+                low, up = _down(low, tiny), _up(up, tiny)
+            out_lower[k, i] = low if low == low else -np.inf
+            out_upper[k, i] = up if up == up else np.inf
+
+
+@kernel(
+    types.void(
+        readonly(2), readonly(1), readonly(1, i8), readonly(1), readonly(1), readonly(1), readonly(1), f8,
+        writable(1), writable(1), writable(1),
+    )
+)  # fmt: skip
+def push_dense_vectors(
+    weight, constant, stable, slope, below_constant, below_size, below_error, scaled, out, sizes, errors
+):
+    """Push what a folded product needs besides its matrix, in one pass over ``weight`` [m, n].
+
+    An activation's values are ``constant`` [n] plus, at neurons ``stable``, ``slope`` times an affine function of constant
+    ``below_constant``, size ``below_size`` and error ``below_error`` [n]; ``scaled`` is what scaling by the slope may lose.
+    ``out`` gets weight @ constants, ``sizes`` |weight| @ sizes and ``errors`` |weight| @ errors, [m] each.
+    """
+    n = weight.shape[1]
+    value, size, error = constant.copy(), np.empty(n), np.zeros(n)
+    for j in range(n):
+        size[j] = abs(constant[j])
+    for position in range(stable.shape[0]):
+        j, d = stable[position], slope[position]
+        value[j] += d * below_constant[j]
+        size[j] += abs(d) * below_size[j]
+        error[j] = abs(d) * below_error[j] + scaled
+    for i in range(weight.shape[0]):
+        w = weight[i]
+        v = s = e = 0.0
+        for j in range(n):
+            v += w[j] * value[j]
+            s += abs(w[j]) * size[j]
+            e += abs(w[j]) * error[j]
+        out[i], sizes[i], errors[i] = v, s, e

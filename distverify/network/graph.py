@@ -267,7 +267,9 @@ class Network(Graph):
                 parameters = {}
                 if slopes[i] is not None:
                     if kinds[i] != "leaky_relu":
-                        raise ModelError(f"slope: got {slopes[i]} for activation {kinds[i]!r}; only leaky_relu takes it")
+                        raise ModelError(
+                            f"slope: got {slopes[i]} for activation {kinds[i]!r}; only leaky_relu takes it"
+                        )
                     parameters["slope"] = float(slopes[i])  # type: ignore[arg-type]
                 node = builder.activation(f"{kinds[i]}{i}", node, kinds[i], parameters)
         return builder.build(node)
@@ -302,12 +304,16 @@ class NetworkBuilder:
     def _store(self, what: str, array: ArrayLike, shape: tuple[int, ...]) -> BufferSlice:
         values = np.asarray(array)
         if values.dtype.kind not in "fiu" or values.dtype.itemsize > 8:
-            raise ModelError(f"{what}: values of type {values.dtype} are not supported; give real numbers of at most 64 bits")
+            raise ModelError(
+                f"{what}: values of type {values.dtype} are not supported; give real numbers of at most 64 bits"
+            )
         values = np.ascontiguousarray(values, dtype=np.float64)
         if values.shape != shape:
             raise ModelError(f"{what}: got shape {values.shape}, expected {shape}")
         if not np.isfinite(values).all():
-            raise ModelError(f"{what}: {int((~np.isfinite(values)).sum())} values are NaN or infinite; the model is broken")
+            raise ModelError(
+                f"{what}: {int((~np.isfinite(values)).sum())} values are NaN or infinite; the model is broken"
+            )
         piece = BufferSlice(self._length, shape)
         padding = -values.size % _ALIGN
         self._arrays.append(values.reshape(-1))
@@ -332,7 +338,9 @@ class NetworkBuilder:
             sizes.append(size)
             specs.append((source, spec))
         if not sizes or len(set(sizes)) != 1:
-            raise ModelError(f"{name}: its terms give {sizes} values; they must be equal, and at least one term is needed")
+            raise ModelError(
+                f"{name}: its terms give {sizes} values; they must be equal, and at least one term is needed"
+            )
         size = sizes[0]
         stored = self._store(f"{name}: b", np.zeros(size) if bias is None else bias, (size,))
         self._specs.append(_LinearSpec(name, size, tuple(specs), stored))
@@ -356,9 +364,7 @@ class NetworkBuilder:
         stored = tuple(self._store(f"{name}: W", a, a.shape) for a in arrays)
         return int(shape[0]), OperatorSpec(kind, stored, attributes)
 
-    def activation(
-        self, name: str, source: int, kind: str, parameters: Mapping[str, ArrayLike] | None = None
-    ) -> int:
+    def activation(self, name: str, source: int, kind: str, parameters: Mapping[str, ArrayLike] | None = None) -> int:
         """Add ``a = s(z)``; ``parameters`` by the names of the activation table, scalars or one value per neuron."""
         if kind not in ACTIVATIONS:
             raise ModelError(f"{name}: unknown activation {kind!r}; known: {', '.join(sorted(ACTIVATIONS))}")
