@@ -13,19 +13,23 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from distverify._version import __version__
+from distverify.analysis.network import analyse_network
+from distverify.analysis.property import PropertyAnalysis
 from distverify.analysis.sample import analyse_sample
 from distverify.analysis.warm_up import warm_up
-from distverify.data.dataset import Dataset, dataset_from_arrays, load_dataset
+from distverify.data.dataset import NO_LABEL, Dataset, dataset_from_arrays, load_dataset
 from distverify.data.image_layout import arrange_images
+from distverify.data.property_set import is_instance_list, load_properties
+from distverify.data.selection import select_samples
+from distverify.data.vnnlib import is_property_file
 from distverify.errors import DataError, Interrupted, ModelError, SettingsError
 from distverify.network.graph import Network
-from distverify.network.normalisation import apply_normalisation, channel_layout
+from distverify.network.normalisation import apply_normalisation, channel_layout, mean_and_std
 from distverify.network.onnx_import import load_onnx
 from distverify.network.torch_import import is_module, load_torch
 from distverify.results.journal import Journal
@@ -34,8 +38,9 @@ from distverify.results.reader import Result, open_result
 from distverify.results.schema import payload_variables
 from distverify.runtime.plan import plan_units
 from distverify.runtime.serial import SerialExecutor
-from distverify.runtime.work import Executor, Job, UnitDone, WorkersChanged, WorkUnit
-from distverify.settings import Settings
+from distverify.runtime.threads import limit_threads
+from distverify.runtime.work import Analyse, Executor, Job, UnitDone, WorkersChanged, WorkUnit
+from distverify.settings import COMPUTE, MARCH_EVALUATIONS, MARCH_TOLERANCE, PROPERTY, Settings
 
 EXECUTORS = ("ray", "serial")
 
@@ -96,17 +101,24 @@ def load_network(model: str | os.PathLike[str] | Any, example_input: Any = None)
 
 def certify(
     model: Network | str | os.PathLike[str],
-    x: ArrayLike | str | os.PathLike[str],
+    x: ArrayLike | str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     y: ArrayLike | None = None,
     *,
     output: str | os.PathLike[str],
     eps: Sequence[float] | float = (),
     norm: float = np.inf,
-    compute: Collection[str] = ("lipschitz", "radius"),
+    compute: Collection[str] | None = None,
     method: str = "linear",
     layer_bounds: str = "crown",
     targets: str | int = "untargeted",
     clip: tuple[float, float] | None = None,
+    feature_eps: ArrayLike | None = None,
+    features: str | None = None,
+    domain: tuple[float, float] | None = None,
+    march_evaluations: int = MARCH_EVALUATIONS,
+    march_tolerance: float = MARCH_TOLERANCE,
+    landscape_outputs: str = "all",
+    eps_units: str = "raw",
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     scale: float | None = None,
@@ -130,21 +142,36 @@ def certify(
     ----------
     model : Network or path of an ONNX file
     x : array_like [N, ...] or path of a .npz, .h5 or .csv file
-        The samples, flattened in C order.
+        The samples, flattened in C order. Or VNN-LIB property files (one or several paths, or a VNN-COMP
+        ``instances.csv``): then each property is verified, and nothing else is computed.
     y : array_like [N], optional
         Labels; for a path they come from the file. Without labels the predicted class stands in.
     output : path
         The result file; next to it a folder ``OUTPUT.parts`` while the run goes on.
     eps : sequence of float
-        Radii for "jacobian" and "lipschitz", in the units of ``x`` (after ``scale``, before ``mean`` and ``std``).
+        Radii for "jacobian", "lipschitz", "margins", "monotone" and "verified", in the units of ``x`` (after ``scale``, before
+        ``mean`` and ``std``; see ``eps_units``).
     norm : inf, 2 or 1
-    compute : any of "jacobian", "lipschitz", "radius", "landscape"
-    method : "linear", "recurjac" or "fastlip"
+    compute : any of "jacobian", "lipschitz", "margins", "monotone", "verified", "radius", "landscape", "global"
+        By default "lipschitz" and "radius".
+    method : "linear", "recurjac", "fastlip" or "interval"
     layer_bounds : "crown" or "interval"
     targets : "untargeted", "runner-up", "least-likely", "random" or a class index
         Which classes the radius must keep away from.
     clip : (lo, hi), optional
         Box that every input lies in.
+    feature_eps : array_like [D], optional
+        One factor of eps per feature, in the model's order: see :class:`distverify.Ball`.
+    features : str, optional
+        The features that may change, such as "0:10,12"; the others are fixed. In the model's order.
+    domain : (lo, hi), optional
+        A box for all features: "jacobian", "lipschitz" and "monotone" are computed over it too, once.
+    march_evaluations, march_tolerance
+        See :func:`certified_radius`.
+    landscape_outputs : "all" or "label"
+        Which outputs' stationary points are looked for.
+    eps_units : "raw" or "normalised"
+        Whether ``eps``, ``clip`` and ``domain`` are in units of the data before or after ``mean`` and ``std``.
     mean, std : float or sequence, optional
         The model takes (x - mean) / std: one value, one per channel or one per feature.
     layout : "flat", "chw" or "hwc"
@@ -181,23 +208,52 @@ def certify(
     Interrupted
         By SIGINT or SIGTERM; what was computed is kept.
     """
-    radii = (eps,) if isinstance(eps, int | float) else tuple(eps)
-    settings = Settings(
-        norm=norm, eps=radii, compute=tuple(compute), method=method, layer_bounds=layer_bounds, targets=targets, clip=clip
-    )
+    paths = _property_paths(x)
     runner = choose_executor(executor, address, cpus_per_actor, max_actors, time_limit)
-    network, model_name = open_network(model, mean, std)
-    data = open_dataset(x, y, scale, samples, network, layout)
-    _check_fit(network, data, settings)
+    # In normalised units, the data are normalised instead of the network.
+    fold = eps_units == "raw"
+    if not fold and mean is None and std is None:
+        raise SettingsError("eps_units: normalised units need mean or std; add them, or leave eps_units out")
+    settings = Settings(
+        norm=norm, eps=(eps,) if isinstance(eps, int | float) else tuple(eps), compute=_computed(compute, paths),
+        method=method, layer_bounds=layer_bounds, targets=targets, clip=clip, domain=domain,
+        march_evaluations=march_evaluations, march_tolerance=march_tolerance, landscape_outputs=landscape_outputs,
+        eps_units=eps_units,
+    )  # fmt: skip
+    network, model_name = open_network(model, *((mean, std) if fold else (None, None)))
+    settings = replace(settings, feature_eps=_factors(network, feature_eps, features))
+    names: tuple[str, ...] = ()
+    analyse: Analyse = analyse_sample
+    if paths:
+        given = {"y": y is not None, "scale": scale is not None, "layout": layout != "flat", "features": features is not None}
+        _refuse_beside_properties([name for name, there in given.items() if there])
+        found = load_properties(
+            paths, model=model_name, input_size=network.input_size, output_size=network.output_size, samples=samples
+        )
+        centres = found.centres(network.input_size)
+        data = Dataset(centres, np.full(len(centres), NO_LABEL), found.indices, found.name, (network.input_size,))
+        data_digest, names = found.digest, found.names
+        analyse = PropertyAnalysis(dict(zip(found.indices.tolist(), found.properties, strict=True)))
+    else:
+        data = open_dataset(x, y, scale, samples, network, layout)  # type: ignore[arg-type]  # no paths: one of the others
+        if not fold:
+            means, deviations = mean_and_std(
+                network, 0.0 if mean is None else mean, 1.0 if std is None else std,
+                layout=channel_layout(network.input_shape),
+            )  # fmt: skip
+            data = replace(data, inputs=np.ascontiguousarray((data.inputs - means) / deviations))
+        data_digest = data.digest
+        _check_fit(network, data, settings)
     variables = payload_variables(settings, outputs=network.output_size, inputs=network.input_size)
     units = plan_units(data.labels.size, None, _bytes_per_sample(variables), max_actors or os.cpu_count() or 1)
     manifest = Manifest(
         model=model_name, model_digest=network.digest, input_size=network.input_size, output_size=network.output_size,
-        data=data.name, data_digest=data.digest, indices=tuple(int(i) for i in data.indices), settings=settings,
+        data=data.name, data_digest=data_digest, indices=tuple(int(i) for i in data.indices), settings=settings,
         units=tuple(units), distverify_version=__version__, created=datetime.now(UTC),
         environment=describe_environment(command) | {"inputs": describe_inputs(network, scale, mean, std)},
+        names=names,
     )  # fmt: skip
-    job = Job(network, data.inputs, data.labels, data.indices, settings, analyse_sample, warm_up, variables)
+    job = Job(network, data.inputs, data.labels, data.indices, settings, analyse, warm_up, variables)
     with Journal.open(output, manifest, overwrite=overwrite, retry_failed=retry_failed) as journal:
         _run(journal, runner, job, units, str(output), progress)
     return open_result(output)
@@ -236,12 +292,14 @@ def _run(
                     workers = event.alive
                     most_workers = max(most_workers, workers)
                 tell()
+        if done() < total:
+            raise Interrupted(done(), total, output)
+        with limit_threads(1):
+            facts = analyse_network(job.network, job.settings)
     except KeyboardInterrupt:
         raise Interrupted(done(), total, output) from None
-    if done() < total:
-        raise Interrupted(done(), total, output)
     journal.manifest = replace(journal.manifest, environment=journal.manifest.environment | {"workers": most_workers})
-    journal.consolidate(datetime.now(UTC))
+    journal.consolidate(datetime.now(UTC), facts)
 
 
 class _Signals:
@@ -337,11 +395,51 @@ def open_dataset(
     return arrange_images(data, layout, network.input_shape)
 
 
+def _property_paths(x: object) -> tuple[str | os.PathLike[str], ...]:
+    """The paths that are property files or name some; empty for a data set."""
+    if isinstance(x, str | os.PathLike):
+        return (x,) if is_property_file(x) or is_instance_list(x) else ()
+    several = isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(item, str | os.PathLike) for item in x)
+    return tuple(x) if several else ()  # type: ignore[arg-type]
+
+
+def _computed(compute: Collection[str] | None, paths: Sequence[object]) -> tuple[str, ...]:
+    if paths:
+        _refuse_beside_properties([] if compute is None else ["compute"])
+        return (PROPERTY,)
+    if compute is not None and PROPERTY in compute:
+        raise SettingsError(f"compute: got {PROPERTY}, which is for property files (.vnnlib); choose any of {', '.join(COMPUTE)}")
+    return ("lipschitz", "radius") if compute is None else tuple([compute] if isinstance(compute, str) else compute)
+
+
+def _refuse_beside_properties(names: Sequence[str]) -> None:
+    if names:
+        raise SettingsError(f"{', '.join(names)}: property files say what is verified, and where; leave {', '.join(names)} out")
+
+
+def _factors(network: Network, feature_eps: ArrayLike | None, features: str | None) -> tuple[float, ...] | None:
+    """``feature_eps`` on ``features``, 0 on all others."""
+    size = network.input_size
+    if feature_eps is None and features is None:
+        return None
+    factors = np.ones(size) if feature_eps is None else np.asarray(feature_eps, dtype=np.float64).reshape(-1)
+    if factors.size != size:
+        raise SettingsError(f"feature_eps: got {factors.size} values; the network takes {size} features, give one for each")
+    if features is not None:
+        free = np.zeros(size, dtype=bool)
+        free[select_samples(features, size, "feature")] = True
+        factors = np.where(free, factors, 0.0)
+    return tuple(factors.tolist())
+
+
 def _check_fit(network: Network, data: Dataset, settings: Settings) -> None:
     """Refuse before anything starts what every sample would fail on."""
-    if "radius" in settings.compute:
+    comparing = [name for name in ("margins", "radius", "verified") if name in settings.compute]
+    if comparing:
         if network.output_size < 2:
-            raise SettingsError("compute: a radius compares classes, and this network has one output; leave radius out")
+            raise SettingsError(
+                f"compute: {comparing[0]} compares classes, and this network has one output; leave {comparing[0]} out"
+            )
         if isinstance(settings.targets, int) and settings.targets >= network.output_size:
             raise SettingsError(f"targets: got class {settings.targets}; the network has 0 to {network.output_size - 1}")
     if settings.clip is not None:

@@ -10,7 +10,16 @@ from click.core import ParameterSource
 
 from distverify.cli import parameters
 from distverify.cli.parameters import command_line, option_value
-from distverify.settings import COMPUTE, LAYER_BOUNDS, METHODS, TARGETS
+from distverify.settings import (
+    COMPUTE,
+    EPS_UNITS,
+    LANDSCAPE_OUTPUTS,
+    LAYER_BOUNDS,
+    MARCH_EVALUATIONS,
+    MARCH_TOLERANCE,
+    METHODS,
+    TARGETS,
+)
 
 SOME_FAILED = 1
 _RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
@@ -18,7 +27,7 @@ _RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
 
 @click.command(short_help="Certify a data set and write a result file.")
 @click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option(
     "-o",
     "--output",
@@ -32,7 +41,7 @@ _RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
     callback=option_value(parameters.radii),
     metavar="LIST",
     help="Radii of the balls, such as 0.005,0.01 or logspace:-3:-1:20 (20 radii from 0.001 to 0.1). "
-    "In units of DATA after --scale and before --mean/--std.",
+    "In units of DATA after --scale and before --mean/--std (see --eps-units).",
 )
 @click.option(
     "--norm",
@@ -51,10 +60,11 @@ _RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
 )
 @click.option(
     "--method",
-    type=click.Choice(METHODS),
+    callback=option_value(parameters.method),
     default="linear",
     show_default=True,
-    help="How Jacobians are bounded.",
+    metavar="METHOD",
+    help=f"How Jacobians are bounded: {', '.join(METHODS)}.",
 )
 @click.option(
     "--layer-bounds",
@@ -76,6 +86,48 @@ _RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
     callback=option_value(parameters.interval),
     metavar="LO,HI",
     help="Box that every input lies in, such as 0,1 for pixels; balls are cut off there. In units of --eps.",
+)
+@click.option(
+    "--feature-eps",
+    callback=option_value(parameters.per_feature),
+    metavar="LIST|FILE",
+    help="One factor of --eps per feature, in MODEL's order: 1,0.5,0 or a file of numbers (.npy, .csv, .txt). "
+    "Radii and Lipschitz constants are then in the norm that they scale; 0 keeps a feature fixed.",
+)
+@click.option("--features", metavar="WHICH", help="Features that may change: 0:10 or 3,7. The others are fixed.")
+@click.option(
+    "--domain",
+    callback=option_value(parameters.interval),
+    metavar="LO,HI",
+    help="A box for all features: bounds of the Jacobian, Lipschitz constants and monotone features over all of it too.",
+)
+@click.option(
+    "--march-evaluations",
+    type=click.IntRange(min=1),
+    default=MARCH_EVALUATIONS,
+    show_default=True,
+    help="Most Jacobian bounds per radius; more give larger radii by Jacobian bounds.",
+)
+@click.option(
+    "--march-tolerance",
+    type=click.FloatRange(min=0, max=1, max_open=True),
+    default=MARCH_TOLERANCE,
+    show_default=True,
+    help="Relative gain at which a radius by Jacobian bounds is good enough.",
+)
+@click.option(
+    "--landscape-outputs",
+    type=click.Choice(LANDSCAPE_OUTPUTS),
+    default="all",
+    show_default=True,
+    help="Outputs whose stationary points are looked for.",
+)
+@click.option(
+    "--eps-units",
+    type=click.Choice(EPS_UNITS),
+    default="raw",
+    show_default=True,
+    help="Whether --eps, --clip and --domain are in units before or after --mean/--std.",
 )
 @click.option(
     "--scale",
@@ -134,12 +186,13 @@ _RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary; only errors.")
 @click.pass_context
 def certify(
-    ctx: click.Context, /, model: Path, data: Path, output: Path, quiet: bool, **options: Any
+    ctx: click.Context, /, model: Path, data: tuple[Path, ...], output: Path, quiet: bool, **options: Any
 ) -> None:
     """Certify MODEL on every sample of DATA and write the results to an HDF5 file.
 
     MODEL is an ONNX file. DATA is .npz or .h5 with arrays x [N, ...] and optionally y [N] (the labels),
-    or .csv with the label first and then the features.
+    or .csv with the label first and then the features; or VNN-LIB property files (any number), or a VNN-COMP
+    instances.csv: then each property is verified.
 
     An interrupted or killed run loses nothing that was finished: the same command continues where it stopped.
 
@@ -150,15 +203,18 @@ def certify(
           --compute jacobian,lipschitz,radius -o out.h5
       distverify certify net.onnx data.h5 --norm 2 --compute radius --samples 0:100 \\
           --address head:6379 --time-limit 600 -o out.h5
+      distverify certify net.onnx prop_1.vnnlib prop_2.vnnlib -o properties.h5
     """
     _refuse_ignored(ctx)
+    if ctx.get_parameter_source("compute") is ParameterSource.DEFAULT:
+        options["compute"] = None  # of data sets and of property files, what is usual for them
     from distverify.api import certify as run
     from distverify.cli.progress import reporting
     from distverify.cli.tables import print_result
 
     options |= {"norm": float(options["norm"]), "eps": options["eps"] or ()}
     with reporting(quiet) as progress:
-        result = run(model, data, output=output, progress=progress, command=command_line(ctx), **options)
+        result = run(model, data[0] if len(data) == 1 else data, output=output, progress=progress, command=command_line(ctx), **options)
     if not quiet:
         print_result(result)
     if result.summary().failures:
@@ -176,10 +232,11 @@ def _refuse_ignored(ctx: click.Context) -> None:
     ignored: dict[str, str] = {}
     if chosen["executor"] == "serial":
         ignored |= dict.fromkeys(_RAY_ONLY, "--executor serial works in this process, without Ray")
-    if "radius" not in chosen["compute"]:
+    computed = set(chosen["compute"])
+    if not computed & {"margins", "radius", "verified"}:
         ignored["targets"] = "only radii have targets, and --compute has no radius"
-    if set(chosen["compute"]) == {"landscape"}:
-        ignored["eps"] = "landscape finds its own radii"
+    if computed <= {"global", "landscape"}:
+        ignored["eps"] = "landscape finds its own radii, and global constants have none"
     if chosen["overwrite"]:
         ignored["retry_failed"] = "--overwrite computes every sample again"
     for name, why in ignored.items():

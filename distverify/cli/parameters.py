@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 import click
 
-from distverify.settings import COMPUTE, TARGETS
+from distverify.settings import COMPUTE, METHODS, TARGETS
 
 T = TypeVar("T")
 COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
@@ -87,6 +88,24 @@ def computed(text: str) -> tuple[str, ...]:
         if name not in COMPUTE:
             raise ValueError(f"{name!r} is unknown; choose any of {', '.join(COMPUTE)}")
     return names
+
+
+def method(text: str) -> str:
+    """A name out of :data:`distverify.settings.METHODS`."""
+    if text in METHODS:
+        return text
+    if "," in text:
+        raise ValueError(f"got {text!r}; a result file holds one method: run once for each, with its own -o")
+    raise ValueError(f"{text!r} is unknown; choose one of {', '.join(METHODS)}")
+
+
+def per_feature(text: str) -> tuple[float, ...]:
+    """Numbers with commas between them, or the name of a file that holds one per feature."""
+    if Path(text).suffix.lower() in (".npy", ".csv", ".txt"):
+        from distverify.data.vector import load_vector
+
+        return tuple(load_vector(text).tolist())
+    return numbers(text)
 
 
 def target(text: str) -> str | int:

@@ -202,9 +202,9 @@ def _failure_table(summary: Summary, path: Path) -> Table:
 
 
 def _meanings(settings: Settings) -> dict[str, str]:
-    from distverify.results.schema import COORDINATES, hulls_for, variables_for
+    from distverify.results.schema import all_variables
 
-    variables = COORDINATES + variables_for(settings) + hulls_for(settings)
+    variables = all_variables(settings)
     return {v.name: v.long_name if v.units == "1" else f"{v.long_name} ({v.units})" for v in variables}
 
 

@@ -37,6 +37,19 @@ class PropertySet:
     name: str
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """The files' names."""
+        return tuple(p.name for p in self.properties)
+
+    def centres(self, input_size: int) -> NDArray[np.float64]:
+        """A point of each property's first box, float64 [N, inputs]; zeros where there is none."""
+        points = np.zeros((len(self.properties), input_size))
+        for point, item in zip(points, self.properties, strict=True):
+            for case in item.cases[:1]:
+                point[:] = np.clip(0.5 * case.lower + 0.5 * case.upper, case.lower, case.upper)
+        return points
+
+    @property
     def digest(self) -> str:
         """SHA-256 of everything that the properties say."""
         return digest(self.properties)

@@ -16,8 +16,10 @@ _PIECE = re.compile(
 )
 
 
-def select_samples(samples: str | None, count: int) -> NDArray[np.int64]:
+def select_samples(samples: str | None, count: int, noun: str = "sample") -> NDArray[np.int64]:
     """The chosen indices, int64, in the order that ``samples`` names them; None chooses all ``count``.
+
+    ``noun`` is what is chosen, for error messages.
 
     Raises
     ------
@@ -27,7 +29,7 @@ def select_samples(samples: str | None, count: int) -> NDArray[np.int64]:
         An index that the data do not have, an empty selection, or more samples than fit in memory.
     """
     pieces = (
-        [range(count)] if samples is None else [_piece(p.strip(), samples, count) for p in samples.split(",")]
+        [range(count)] if samples is None else [_piece(p.strip(), samples, count, noun) for p in samples.split(",")]
     )
     # A file can declare any number of samples; sorting their indices takes a few copies.
     check_memory("samples", 32 * sum(-((p.start - p.stop) // p.step) for p in pieces))
@@ -36,16 +38,16 @@ def select_samples(samples: str | None, count: int) -> NDArray[np.int64]:
         raise DataError("x: holds no samples; give at least one")
     values, times = np.unique(chosen, return_counts=True)
     if (times > 1).any():
-        raise SettingsError(f"samples: {samples} names sample {values[times > 1][0]} twice; name each once")
+        raise SettingsError(f"{noun}s: {samples} names {noun} {values[times > 1][0]} twice; name each once")
     return chosen
 
 
-def _piece(text: str, samples: str, count: int) -> range:
+def _piece(text: str, samples: str, count: int, noun: str) -> range:
     match = _PIECE.fullmatch(text)
     step = 0 if match is None else int(match["step"] or 1)
     if match is None or step == 0:
         raise SettingsError(
-            f"samples: got {samples!r}; give indices and ranges from 0, such as 0:100, 3,7 or ::10"
+            f"{noun}s: got {samples!r}; give indices and ranges from 0, such as 0:100, 3,7 or ::10"
         )
     if match["index"] is not None:
         start, stop = int(match["index"]), int(match["index"]) + 1
@@ -53,8 +55,8 @@ def _piece(text: str, samples: str, count: int) -> range:
         start, stop = int(match["start"] or 0), count if match["stop"] is None else int(match["stop"])
     if stop > count:
         raise DataError(
-            f"samples: {text} goes up to sample {stop - 1}, but x holds {count} (0 to {count - 1})"
+            f"{noun}s: {text} goes up to {noun} {stop - 1}, but x holds {count} (0 to {count - 1})"
         )
     if start >= stop:
-        raise DataError(f"samples: {text} selects none of {count} samples; choose at least one")
+        raise DataError(f"{noun}s: {text} selects none of {count} {noun}s; choose at least one")
     return range(start, stop, step)

@@ -38,10 +38,7 @@ def apply_normalisation(
     SettingsError
         Values that are not finite, a std that is not positive, a number of values that does not fit.
     """
-    means = _per_feature("mean", mean, network, layout)
-    deviations = _per_feature("std", std, network, layout)
-    if not (deviations > 0).all():
-        raise SettingsError(f"std: got {deviations.min():g}; every value must be positive")
+    means, deviations = mean_and_std(network, mean, std, layout=layout)
     with np.errstate(over="ignore"):
         scale, shift = 1.0 / deviations, -means / deviations
     if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
@@ -60,6 +57,17 @@ def apply_normalisation(
     output = network.output + 1
     simplify(draft, output)
     return draft.build(output)
+
+
+def mean_and_std(
+    network: Network, mean: ArrayLike, std: ArrayLike, *, layout: Literal["chw", "hwc"] = "chw"
+) -> tuple[Array, Array]:
+    """Mean and standard deviation of every feature, float64 [input_size] each; see :func:`apply_normalisation`."""
+    means = _per_feature("mean", mean, network, layout)
+    deviations = _per_feature("std", std, network, layout)
+    if not (deviations > 0).all():
+        raise SettingsError(f"std: got {deviations.min():g}; every value must be positive")
+    return means, deviations
 
 
 def _per_feature(what: str, values: ArrayLike, network: Network, layout: str) -> Array:

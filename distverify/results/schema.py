@@ -194,6 +194,12 @@ def hulls_for(settings: Settings) -> tuple[Variable, ...]:
     return _HULLS if "jacobian" in settings.compute and settings.eps else ()
 
 
+def all_variables(settings: Settings) -> tuple[Variable, ...]:
+    """Every variable that a finished file of such a run may hold."""
+    beside = (*COORDINATES, FEATURE_EPS, PROPERTY_NAME)
+    return beside + variables_for(settings) + run_variables_for(settings) + hulls_for(settings)
+
+
 def payload_variables(
     settings: Settings, *, outputs: int, inputs: int
 ) -> dict[str, tuple[tuple[int, ...], str]]:

@@ -74,7 +74,7 @@ def test_per_channel() -> None:
 
 def test_computed() -> None:
     assert parameters.computed("jacobian, radius") == ("jacobian", "radius")
-    with pytest.raises(ValueError, match="'jacobians' is unknown; choose any of jacobian, landscape, "):
+    with pytest.raises(ValueError, match="'jacobians' is unknown; choose any of global, jacobian, landscape, "):
         parameters.computed("jacobians")
 
 
