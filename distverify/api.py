@@ -210,6 +210,10 @@ def certify(
     """
     paths = _property_paths(x)
     runner = choose_executor(executor, address, cpus_per_actor, max_actors, time_limit)
+    if paths:
+        given = {"y": y, "scale": scale, "features": features, "feature_eps": feature_eps}
+        beside = [name for name, value in given.items() if value is not None]
+        _refuse_beside_properties(beside + (["layout"] if layout != "flat" else []))
     # In normalised units, the data are normalised instead of the network.
     fold = eps_units == "raw"
     if not fold and mean is None and std is None:
@@ -225,8 +229,6 @@ def certify(
     names: tuple[str, ...] = ()
     analyse: Analyse = analyse_sample
     if paths:
-        given = {"y": y is not None, "scale": scale is not None, "layout": layout != "flat", "features": features is not None}
-        _refuse_beside_properties([name for name, there in given.items() if there])
         found = load_properties(
             paths, model=model_name, input_size=network.input_size, output_size=network.output_size, samples=samples
         )
@@ -250,7 +252,7 @@ def certify(
         model=model_name, model_digest=network.digest, input_size=network.input_size, output_size=network.output_size,
         data=data.name, data_digest=data_digest, indices=tuple(int(i) for i in data.indices), settings=settings,
         units=tuple(units), distverify_version=__version__, created=datetime.now(UTC),
-        environment=describe_environment(command) | {"inputs": describe_inputs(network, scale, mean, std)},
+        environment=describe_environment(command) | {"inputs": describe_inputs(network, scale, mean, std, layout)},
         names=names,
     )  # fmt: skip
     job = Job(network, data.inputs, data.labels, data.indices, settings, analyse, warm_up, variables)
@@ -332,10 +334,12 @@ class _Signals:
 
 
 def describe_inputs(
-    network: Network, scale: float | None, mean: float | Sequence[float] | None, std: float | Sequence[float] | None
-) -> dict[str, Any]:
-    """How the data were brought to the model, for the provenance: what :func:`open_network` and :func:`open_dataset` were told."""
-    return {"shape": list(network.input_shape), "scale": scale, "mean": _recorded(mean), "std": _recorded(std)}
+    network: Network, scale: float | None, mean: float | Sequence[float] | None, std: float | Sequence[float] | None,
+    layout: str,
+) -> dict[str, Any]:  # fmt: skip
+    """How the data were brought to the model, for the provenance: what the functions below were told."""
+    told = {"scale": scale, "mean": _recorded(mean), "std": _recorded(std), "layout": layout}
+    return {"shape": list(network.input_shape), **told}
 
 
 def _recorded(values: float | Sequence[float] | None) -> Any:

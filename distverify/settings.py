@@ -129,10 +129,10 @@ class Settings:
         ]
         for name, given, used_by in rules:
             if given and not set(used_by) & set(self.compute):
-                uses = "uses" if len(used_by) == 1 else "use"
-                wanted = " and ".join(repr(c) for c in used_by)
-                got = "" if name == "feature_eps" else f"got {getattr(self, name)!r}, which "
-                raise SettingsError(f"{name}: {got}only {wanted} {uses}; add it to compute, or leave {name} out")
+                got = "" if name == "feature_eps" else f"got {getattr(self, name)!r}, which is "
+                raise SettingsError(
+                    f"{name}: {got}only for {', '.join(used_by)}; add one of them to compute, or leave {name} out"
+                )
         if self.compute == (PROPERTY,):
             used = ("compute", "layer_bounds", "seed")
             ignored = [n for n, f in self.__dataclass_fields__.items() if n not in used and getattr(self, n) != f.default]

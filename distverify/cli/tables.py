@@ -83,6 +83,11 @@ def summary_tables(
             f"min {significant(summary.radius_min)} ({norm_name(settings.norm)} norm, units of the data; "
             "0 where misclassified)",
         )
+    if summary.properties_verified is not None:
+        _row(facts, "Properties", f"{summary.properties_verified} of {summary.samples} verified")
+    if summary.global_lipschitz is not None:
+        told = f"{significant(summary.global_lipschitz)} (product of the layers' norms: {significant(summary.product_of_norms)})"
+        _row(facts, "Global Lipschitz", told)
     _row(facts, "Time", _time(summary))
     _row(facts, "Result", str(path))
     tables = [facts]

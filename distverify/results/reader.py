@@ -35,6 +35,8 @@ _SUMMARY = (
     "radius",
     "verified",
     "lipschitz_vector",
+    "global_lipschitz_vector",
+    "product_of_norms",
 )
 
 

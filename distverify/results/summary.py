@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -39,10 +39,16 @@ class Summary:
         Those of them that the network classifies right.
     certified : dict eps -> int
         Samples that are verified at eps, or have a certified radius of at least eps.
+    properties_verified : int or None
+        Property files that are verified; None for a data set.
     radius_min, radius_median, radius_mean : float or None
         Over the computed samples; a misclassified one counts with radius 0.
     lipschitz : dict eps -> (5 %, 50 %, 95 % quantile)
         Of the vector output's local Lipschitz constant over the samples that have one.
+    lipschitz_mean, lipschitz_max : dict eps -> float
+        Of the same.
+    global_lipschitz, product_of_norms : float or None
+        Of the vector output over the whole space; None where not asked for, or not computed yet.
     failures : tuple of Failure
     kernel_seconds : float
         Summed over the samples.
@@ -62,6 +68,11 @@ class Summary:
     failures: tuple[Failure, ...]
     kernel_seconds: float
     wall_seconds: float | None
+    properties_verified: int | None = None
+    lipschitz_mean: dict[float, float] = field(default_factory=dict)
+    lipschitz_max: dict[float, float] = field(default_factory=dict)
+    global_lipschitz: float | None = None
+    product_of_norms: float | None = None
 
     @property
     def computed(self) -> int:
@@ -80,16 +91,22 @@ def summarise(arrays: Mapping[str, NDArray[Any]], wall_seconds: float | None) ->
     computed = (status == OK) | (status == MISCLASSIFIED)
     labelled = computed & (arrays["label"] >= 0)
     radius = _radii(arrays, computed)
+    constants = _constants(arrays)
     return Summary(
         samples=len(status),
         counts={name: int((status == code).sum()) for code, name in enumerate(STATUS_MEANINGS)},
         labelled=int(labelled.sum()),
         correct=int((arrays["predicted"] == arrays["label"])[labelled].sum()),
         certified=_certified(arrays, radius) if computed.any() else {},
+        properties_verified=_properties_verified(arrays),
         radius_min=None if radius is None else float(radius.min()),
         radius_median=None if radius is None else float(np.median(radius)),
         radius_mean=None if radius is None else float(radius.mean()),
-        lipschitz=_lipschitz(arrays),
+        lipschitz={e: _three(np.quantile(values, QUANTILES)) for e, values in constants.items()},
+        lipschitz_mean={e: float(values.mean()) for e, values in constants.items()},
+        lipschitz_max={e: float(values.max()) for e, values in constants.items()},
+        global_lipschitz=_scalar(arrays, "global_lipschitz_vector"),
+        product_of_norms=_scalar(arrays, "product_of_norms"),
         failures=tuple(
             Failure(int(arrays["sample"][i]), STATUS_MEANINGS[status[i]], str(arrays["message"][i]))
             for i in np.flatnonzero((status == FAILED) | (status == TIMED_OUT))
@@ -114,14 +131,25 @@ def _certified(arrays: Mapping[str, NDArray[Any]], radius: NDArray[np.float64] |
     return {} if radius is None else {float(e): int((radius >= e).sum()) for e in eps}
 
 
-def _lipschitz(arrays: Mapping[str, NDArray[Any]]) -> dict[float, tuple[float, float, float]]:
+def _properties_verified(arrays: Mapping[str, NDArray[Any]]) -> int | None:
+    if "verified" not in arrays or arrays["verified"].ndim != 1:
+        return None
+    return int((arrays["verified"] > 0).sum())
+
+
+def _constants(arrays: Mapping[str, NDArray[Any]]) -> dict[float, NDArray[np.float64]]:
+    """For each eps, the vector output's constants of the samples that have one; without such, no entry."""
     if "lipschitz_vector" not in arrays:
         return {}
-    found = {}
-    for column, eps in enumerate(arrays["eps"]):
-        values = arrays["lipschitz_vector"][:, column]
-        values = values[~np.isnan(values)]
-        if values.size:
-            low, middle, high = np.quantile(values, QUANTILES)
-            found[float(eps)] = (float(low), float(middle), float(high))
-    return found
+    columns = zip(arrays["eps"], arrays["lipschitz_vector"].T, strict=True)
+    found = {float(eps): values[~np.isnan(values)] for eps, values in columns}
+    return {eps: values for eps, values in found.items() if values.size}
+
+
+def _three(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    low, middle, high = values
+    return float(low), float(middle), float(high)
+
+
+def _scalar(arrays: Mapping[str, NDArray[Any]], name: str) -> float | None:
+    return float(arrays[name]) if name in arrays else None
