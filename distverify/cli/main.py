@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from distverify._version import __version__
+from distverify.cli.audit import audit
 from distverify.cli.certify import certify
 from distverify.cli.demo import demo
 from distverify.cli.export import export
@@ -70,3 +71,4 @@ main.add_command(certify)
 main.add_command(show)
 main.add_command(report)
 main.add_command(export)
+main.add_command(audit)

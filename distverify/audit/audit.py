@@ -1,0 +1,269 @@
+"""An audit of a result: attacks on all its claims, by the same executors as the run itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from distverify.analysis.warm_up import warm_up
+from distverify.api import choose_executor, open_dataset, open_network
+from distverify.audit.attack import ATTAINED, Attack
+from distverify.audit.claims import CLAIMS, Claim, Verdict, judge
+from distverify.errors import ExecutorError, ResultError, SettingsError
+from distverify.network.graph import Network
+from distverify.results.reader import Result
+from distverify.runtime.plan import plan_units
+from distverify.runtime.work import Executor, Job, UnitDone
+from distverify.status import MISCLASSIFIED, OK
+
+Floats = NDArray[np.float64]
+
+_RADII = ("radius", "radius_crown", "radius_jacobian")
+_LISTED = 20  # violations of one claim that are kept to show
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A claim that an attack broke.
+
+    Attributes
+    ----------
+    variable : str
+    sample : int
+        Index in the data set.
+    place : dict dimension -> index
+        Which of the variable's values, beside the sample.
+    bound, attained : float
+        What the file says, and what was found.
+    """
+
+    variable: str
+    sample: int
+    place: dict[str, int]
+    bound: float
+    attained: float
+
+
+@dataclass(eq=False)
+class Finding:
+    """What became of one variable's claims.
+
+    Attributes
+    ----------
+    variable : str
+    checked, broken : int
+        Values that claim something; those of them that an attack broke.
+    worst : list of Violation
+        The first that were found.
+    closest : float
+        The largest closeness: 1 touches the bound. NaN where that has no meaning.
+    median : float
+        Median over the samples of their median closeness.
+    """
+
+    variable: str
+    checked: int = 0
+    broken: int = 0
+    worst: list[Violation] = field(default_factory=list)
+    closest: float = float("nan")
+    medians: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.medians)) if self.medians else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The outcome of an audit.
+
+    Attributes
+    ----------
+    samples : int
+        That were attacked.
+    findings : list of Finding
+        A variable of the file each.
+    failures : dict int -> str
+        Samples whose attack failed, and why.
+    """
+
+    samples: int
+    findings: list[Finding]
+    failures: dict[int, str]
+
+    @property
+    def violations(self) -> int:
+        """Number of values that an attack broke."""
+        return sum(f.broken for f in self.findings)
+
+
+def audit(
+    result: Result,
+    model: Network | str | os.PathLike[str],
+    x: ArrayLike | str | os.PathLike[str],
+    y: ArrayLike | None = None,
+    *,
+    points: int = 64,
+    seed: int = 0,
+    executor: str = "ray",
+    address: str | None = None,
+    cpus_per_actor: float = 1,
+    max_actors: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Audit:
+    """Attack what a result claims: no sampled or adversarial point may break a bound, a constant or a radius.
+
+    Points are drawn at random, at corners and along gradients; Lipschitz constants are also attacked by difference quotients,
+    radii by projected gradient descent up to the radius (and beyond it, to see how far away the nearest adversarial example
+    may be). A claim counts as broken only where the excess is clear of the attack's own rounding.
+
+    Parameters
+    ----------
+    result : Result
+        Finished, or of a run that goes on: what is there is attacked.
+    model, x, y
+        The same that the result was computed from.
+    points : int
+        Points per ball, and four times the restarts of every search for another class.
+    seed : int
+        Of everything random.
+    executor, address, cpus_per_actor, max_actors
+        As for :func:`distverify.certify`.
+    progress : callable (done, total), optional
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    ResultError
+        Model or data are not those of the result; the result has nothing to attack.
+    ModelError, DataError, SettingsError, ExecutorError
+        As for :func:`distverify.certify`.
+    """
+    if points < 8:
+        raise SettingsError(f"points: got {points}; give at least 8")
+    runner = choose_executor(executor, address, cpus_per_actor, max_actors, None)
+    job, positions = _job(result, model, x, y, points, seed)
+    units = plan_units(len(positions), None, _payload_bytes(job), max_actors or os.cpu_count() or 1)
+    claims = [c for c in CLAIMS if c.variable in result]
+    findings = {c.variable: Finding(c.variable) for c in claims}
+    failures: dict[int, str] = {}
+    done = 0
+    for unit, payload in _payloads(runner, job, units):
+        rows = positions[unit.start : unit.stop]
+        fine = payload["status"] == OK
+        for k in np.flatnonzero(~fine):
+            failures[int(job.indices[unit.start + k])] = str(payload["message"][k])
+        attained = {name: payload[name][fine] for name in job.variables if name in ATTAINED}
+        for claim in claims:
+            stored = _stored(result, claim, rows[fine])
+            if fine.any():
+                _count(findings[claim.variable], claim, judge(claim, stored, attained, job.settings), job.indices[unit.start : unit.stop][fine], result.dims[claim.variable])
+        done += unit.size
+        if progress is not None:
+            progress(done, len(positions))
+    return Audit(len(positions) - len(failures), list(findings.values()), failures)
+
+
+def _job(
+    result: Result, model: Network | str | os.PathLike[str], x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None,
+    points: int, seed: int,
+) -> tuple[Job, NDArray[np.int64]]:  # fmt: skip
+    """The attacks as a job, and the position in the result of each of its samples."""
+    settings, given = result.settings, result.provenance
+    if settings.compute == ("property",):
+        raise ResultError(f"{result.path}: holds verdicts on property files, which have no samples to attack; audit a run on a data set")
+    told = given["environment"].get("inputs", {})
+    network, _ = open_network(model, told.get("mean"), told.get("std"))
+    _refuse("model", given["model"], network.digest)
+    indices = result["sample"]
+    files = isinstance(x, str | os.PathLike)
+    selection = ",".join(map(str, indices.tolist())) if files else None
+    data = open_dataset(x, y, told.get("scale") if files else None, selection, network, **_layout(told))
+    _refuse("data", given["data"], data.digest)
+    status = result["status"]
+    positions = np.flatnonzero((status == OK) | (status == MISCLASSIFIED))
+    if not positions.size:
+        raise ResultError(f"{result.path}: no sample is computed yet, so there is nothing to attack; finish the run first")
+    wanted = frozenset(c.attained for c in CLAIMS if c.variable in result)
+    partners = {"jacobian_min", "jacobian_max"} if wanted & {"jacobian_min", "jacobian_max"} else set()
+    partners |= {"domain_min", "domain_max"} if wanted & {"domain_min", "domain_max"} else set()
+    attack = Attack(
+        wanted | partners, {int(i): k for k, i in enumerate(indices[positions])}, _levels(result)[positions],
+        _array(result, "stationary_free_radius", 2)[positions], points, seed,
+    )  # fmt: skip
+    sizes = {"eps": len(settings.eps), "output": network.output_size, "input": network.input_size}
+    variables = {n: (tuple(sizes[d] for d in ATTAINED[n]), "int64" if n == "predicted" else "float64") for n in ATTAINED if n in attack.wanted}
+    inputs = np.ascontiguousarray(data.inputs[positions])
+    return Job(network, inputs, data.labels[positions], data.indices[positions], settings, attack, warm_up, variables), positions
+
+
+def _layout(told: dict[str, Any]) -> dict[str, Any]:
+    return {"layout": told["layout"]} if told.get("layout") is not None else {}
+
+
+def _refuse(what: str, given: dict[str, Any], digest: str) -> None:
+    if given["digest"] != digest:
+        raise ResultError(
+            f"{what}: has digest {digest[:12]}, but the result was computed from {given['name']} with digest "
+            f"{given['digest'][:12]}; give the same {what}, with the same normalisation, scale and layout"
+        )
+
+
+def _array(result: Result, name: str, dimensions: int) -> Floats:
+    """The array, or NaN for every sample where the result has none."""
+    if name in result:
+        return np.asarray(result[name], dtype=np.float64)
+    return np.full((result.sizes["sample"], *[1] * (dimensions - 1)), np.nan)
+
+
+def _levels(result: Result) -> Floats:
+    """Claimed radii of each sample at which adversarial points are sought, float64 [samples, levels]."""
+    columns = [_array(result, name, 1)[:, None] for name in _RADII]
+    columns.append(_array(result, "radius_target", 2))
+    if "verified" in result and result.dims["verified"] == ("sample", "eps"):
+        columns.append(np.where(result["verified"] > 0, np.asarray(result.settings.eps), np.nan))
+    return np.concatenate(columns, axis=1)
+
+
+def _payloads(runner: Executor, job: Job, units: Sequence[Any]) -> Any:
+    done = 0
+    with closing(runner.run(job, list(units), lambda: False)) as events:
+        for event in events:
+            if isinstance(event, UnitDone):
+                done += event.unit.size
+                yield event.unit, event.payload
+    if done < job.labels.size:
+        raise ExecutorError(f"the workers ended after {done} of {job.labels.size} samples; run the audit again")
+
+
+def _stored(result: Result, claim: Claim, rows: NDArray[np.int64]) -> NDArray[Any]:
+    """The claim's values for samples at ``rows`` (ascending), or for the whole run."""
+    return result.read(claim.variable, rows if result.dims[claim.variable][:1] == ("sample",) else ())
+
+
+def _count(finding: Finding, claim: Claim, verdict: Verdict, indices: NDArray[np.int64], dims: tuple[str, ...]) -> None:
+    finding.checked += verdict.checked
+    finding.broken += int(verdict.broken.sum())
+    own = [d for d in dims if d != "sample"]
+    for place in np.argwhere(verdict.broken)[: max(0, _LISTED - len(finding.worst))]:
+        at = tuple(int(p) for p in place)
+        finding.worst.append(
+            Violation(claim.variable, int(indices[at[0]]), dict(zip(own, at[1:], strict=False)), float(verdict.bound[at]), float(verdict.attained[at]))
+        )
+    if not np.isnan(verdict.closeness).all():
+        finding.closest = float(np.fmax(finding.closest, np.nanmax(verdict.closeness)))
+        per_sample = verdict.closeness.reshape(verdict.closeness.shape[0], -1)
+        finding.medians += [float(np.nanmedian(row)) for row in per_sample if not np.isnan(row).all()]
+
+
+def _payload_bytes(job: Job) -> int:
+    return sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in job.variables.values())
