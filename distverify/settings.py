@@ -121,7 +121,7 @@ class Settings:
         rules: list[tuple[str, bool, Sequence[str]]] = [
             ("targets", self.targets != "untargeted", attacked),
             ("march_evaluations", self.march_evaluations != MARCH_EVALUATIONS, marched),
-            ("march_tolerance", self.march_tolerance != MARCH_TOLERANCE, marched),
+            ("march_tolerance", self.march_tolerance != MARCH_TOLERANCE, ("radius",)),
             ("landscape_outputs", self.landscape_outputs != "all", ("landscape",)),
             ("domain", self.domain is not None, _OVER_DOMAIN),
             ("clip", self.clip is not None, around_samples),

@@ -35,6 +35,7 @@ def march_radii(
     slopes: Floats | None = None,
     evaluations: int = MARCH_EVALUATIONS,
     tolerance: float = MARCH_TOLERANCE,
+    goal: float = 0.0,
 ) -> tuple[Floats, int]:
     """Certified radii of K margins, and the number of evaluations that they took.
 
@@ -54,6 +55,8 @@ def march_radii(
         The most to spend, at least 1.
     tolerance : float
         Relative: the march ends when no further evaluation can raise the smallest radius by more.
+    goal : float
+        The march ends when the smallest radius can no longer reach it, or has.
 
     Returns
     -------
@@ -66,11 +69,11 @@ def march_radii(
     radius = min(guess, limit)
     for used in range(1, evaluations + 1):
         steps.add(radius, constants(radius))
-        following = steps.next(limit, tolerance)
+        following = steps.next(limit, tolerance, goal)
         if following is None:
-            break
+            return steps.certified(), used
         radius = following
-    return steps.certified(), used
+    return steps.certified(), evaluations
 
 
 class _Staircase:
@@ -106,13 +109,15 @@ class _Staircase:
             left = np.where(passed, (left - spent) * shrink, left)
         return radii
 
-    def next(self, limit: float, tolerance: float) -> float | None:
+    def next(self, limit: float, tolerance: float, goal: float) -> float | None:
         """The radius that promises most for the smallest certified radius; None where nothing is to be gained."""
         certified = self.certified()
         worst = int(np.argmin(certified))
         radii, heights = np.array(self.radii), self._heights()[:, worst]
         end, last = float(certified[worst]), self.radii[-1]
         budget = float(self.at_zero[worst])
+        if 0.0 < goal <= end:
+            return None
         if end >= last:
             return self._beyond(worst, budget - float(heights @ np.diff(radii)), limit)
         # The step in which the margin runs out, and where it would if constants jumped at the evaluated radii only.
@@ -121,6 +126,8 @@ class _Staircase:
         below = np.minimum(np.minimum(floors, heights), _LARGEST)
         spent = np.concatenate([[0.0], np.cumsum(below * np.diff(radii))])
         best_end = float(np.interp(budget, spent, radii))
+        if best_end < min(goal, last):
+            return None
         if best_end - end <= tolerance * best_end:
             return None if best_end < last else self._beyond(worst, budget - float(spent[-1]), limit)
         points, gains = self._gains(radii, heights, below, final, end, best_end)

@@ -136,7 +136,7 @@ def find_radius(problem: MarginProblem, method: str, evaluations: int, tolerance
 
 
 def verify_at(
-    problem: MarginProblem, eps: float, method: str, evaluations: int, tolerance: float,
+    problem: MarginProblem, eps: float, method: str, evaluations: int,
     enclosure: Enclosure | None = None, found: CertifiedRadius | None = None,
 ) -> int:  # fmt: skip
     """Whether no point of the ball of radius ``eps`` is classified as a target: BY_CROWN, BY_JACOBIAN or NOT_VERIFIED.
@@ -146,7 +146,7 @@ def verify_at(
     Parameters
     ----------
     problem : MarginProblem
-    method, evaluations, tolerance : see :func:`certified_radius`
+    method, evaluations : see :func:`certified_radius`
     enclosure : Enclosure, optional
         Of that ball, if it is known already.
     found : CertifiedRadius, optional
@@ -172,7 +172,7 @@ def verify_at(
     constants = margin_constants(problem, method, open_)
     by_jacobian, _ = march_radii(
         lambda radius: constants(problem.enclose(radius)), problem.at_centre[open_], eps, eps,
-        slopes=_centre_slopes(problem)[open_], evaluations=evaluations, tolerance=tolerance,
+        slopes=_centre_slopes(problem)[open_], evaluations=evaluations, tolerance=0.0, goal=eps,
     )  # fmt: skip
     return BY_JACOBIAN if bool((by_jacobian >= eps).all()) else NOT_VERIFIED
 

@@ -98,9 +98,7 @@ def _over_radii(
             enclosure = enclose(network, balls.at(eps), settings.layer_bounds)
             values.update(from_slopes(enclosure))
         if problem is not None and _VERIFIED & set(settings.compute):
-            way = verify_at(
-                problem, eps, settings.method, settings.march_evaluations, settings.march_tolerance, enclosure, found
-            )
+            way = verify_at(problem, eps, settings.method, settings.march_evaluations, enclosure, found)
             values["verified"] = np.array(way, dtype=np.int8)
         at[eps] = values
     stacked = {name: np.stack([at[eps][name] for eps in settings.eps]) for name in at[settings.eps[0]]}
