@@ -21,6 +21,7 @@ from distverify.kernels.interval import push_dense_vectors
 from distverify.kernels.sums import abs_sums, column_norms
 from distverify.network.graph import ActivationNode, LinearNode
 from distverify.network.operators import Dense, Identity, LinearOperator
+from distverify.network.sparse import dense_or_mostly_zero
 
 Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
@@ -250,7 +251,7 @@ class Reduction:
 
     def _affine(self, value: _Map) -> Affine:
         blocks = self._by_group(value.matrix, value.start)
-        edges = {group: Dense(np.ascontiguousarray(block)) for group, block in blocks.items()}
+        edges = {group: dense_or_mostly_zero(np.ascontiguousarray(block)) for group, block in blocks.items()}
         return Affine(edges, value.constant, value.error, value.size)
 
 
