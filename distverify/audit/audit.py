@@ -153,7 +153,8 @@ def audit(
     runner = choose_executor(executor, address, cpus_per_actor, max_actors, None)
     job, positions = _job(result, model, x, y, points, seed)
     units = plan_units(len(positions), None, _payload_bytes(job), max_actors or os.cpu_count() or 1)
-    claims = [c for c in CLAIMS if c.variable in result]
+    dims = result.dims
+    claims = [c for c in CLAIMS if c.variable in dims]
     findings = {c.variable: Finding(c.variable) for c in claims}
     failures: dict[int, str] = {}
     done = 0
@@ -163,10 +164,11 @@ def audit(
         for k in np.flatnonzero(~fine):
             failures[int(job.indices[unit.start + k])] = str(payload["message"][k])
         attained = {name: payload[name][fine] for name in job.variables if name in ATTAINED}
-        for claim in claims:
-            stored = _stored(result, claim, rows[fine])
-            if fine.any():
-                _count(findings[claim.variable], claim, judge(claim, stored, attained, job.settings), job.indices[unit.start : unit.stop][fine], result.dims[claim.variable])
+        indices = job.indices[unit.start : unit.stop][fine]
+        for claim in claims if fine.any() else ():
+            axes = dims[claim.variable]
+            stored = result.read(claim.variable, rows[fine] if axes[:1] == ("sample",) else ())
+            _count(findings[claim.variable], claim, judge(claim, stored, attained, job.settings), indices, axes)
         done += unit.size
         if progress is not None:
             progress(done, len(positions))
@@ -193,7 +195,8 @@ def _job(
     positions = np.flatnonzero((status == OK) | (status == MISCLASSIFIED))
     if not positions.size:
         raise ResultError(f"{result.path}: no sample is computed yet, so there is nothing to attack; finish the run first")
-    wanted = frozenset(c.attained for c in CLAIMS if c.variable in result)
+    held = set(result)
+    wanted = frozenset(c.attained for c in CLAIMS if c.variable in held)
     partners = {"jacobian_min", "jacobian_max"} if wanted & {"jacobian_min", "jacobian_max"} else set()
     partners |= {"domain_min", "domain_max"} if wanted & {"domain_min", "domain_max"} else set()
     attack = Attack(
@@ -243,11 +246,6 @@ def _payloads(runner: Executor, job: Job, units: Sequence[Any]) -> Any:
                 yield event.unit, event.payload
     if done < job.labels.size:
         raise ExecutorError(f"the workers ended after {done} of {job.labels.size} samples; run the audit again")
-
-
-def _stored(result: Result, claim: Claim, rows: NDArray[np.int64]) -> NDArray[Any]:
-    """The claim's values for samples at ``rows`` (ascending), or for the whole run."""
-    return result.read(claim.variable, rows if result.dims[claim.variable][:1] == ("sample",) else ())
 
 
 def _count(finding: Finding, claim: Claim, verdict: Verdict, indices: NDArray[np.int64], dims: tuple[str, ...]) -> None:

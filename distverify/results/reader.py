@@ -99,7 +99,8 @@ class Result(Mapping[str, NDArray[Any]]):
         return len(self.dims)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.dims
+        with self._open() as file:
+            return isinstance(name, str) and name in file
 
     def __repr__(self) -> str:
         return f"Result({str(self.path)!r}, complete={self.complete}, arrays={list(self)})"
