@@ -105,7 +105,8 @@ class Convolution:
         return out
 
     def push_abs(self, columns: Array) -> Array:
-        return self._absolute.push(columns)
+        # Rounding terms are in float64, whatever the precision that they are for.
+        return self._absolute.push(columns.astype(np.float64, copy=False))
 
     def pull_abs(self, rows: Array) -> Array:
-        return self._absolute.pull(rows)
+        return self._absolute.pull(rows.astype(np.float64, copy=False))

@@ -20,7 +20,7 @@ _DENSITY = 1 / 64
 
 @dataclass(frozen=True, eq=False)
 class Sparse:
-    """``matrix`` scipy CSR, float64 [out_size, in_size]."""
+    """``matrix`` scipy CSR, float64 or float32 [out_size, in_size]; products as :class:`Dense` does them."""
 
     matrix: Any
 
@@ -29,8 +29,14 @@ class Sparse:
         return Sparse(abs(self.matrix))
 
     @cached_property
-    def _single(self) -> Sparse:
-        return Sparse(self.matrix.astype(np.float32))
+    def _single(self) -> Any:
+        return self.matrix.astype(np.float32)
+
+    def _of(self, factor: Array) -> Any:
+        """The matrix in the precision of what it is multiplied with."""
+        if factor.dtype == self.matrix.dtype:
+            return self.matrix
+        return self._single if factor.dtype == np.float32 else self.matrix.astype(factor.dtype)
 
     @property
     def in_size(self) -> int:
@@ -73,7 +79,7 @@ class Sparse:
         return np.ascontiguousarray(self.matrix[:, which].toarray())
 
     def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
-        matrix = self._single.matrix if columns.dtype == np.float32 else self.matrix
+        matrix = self._of(columns)
         if inputs is not None and inputs.size < self.in_size:
             matrix = matrix[:, inputs]
         product: Array = matrix @ columns
@@ -85,16 +91,17 @@ class Sparse:
     def pull(self, rows: Array, out: Array | None = None) -> Array:
         if out is None:
             out = np.zeros((rows.shape[0], self.in_size), dtype=rows.dtype)
-        matrix = self._single.matrix if rows.dtype == np.float32 else self.matrix
+        matrix = self._of(rows)
         indices = (a.astype(np.int32, copy=False) for a in (matrix.indptr, matrix.indices))
         add_sparse_product(np.ascontiguousarray(rows), *indices, matrix.data, out)
         return out
 
     def push_abs(self, columns: Array) -> Array:
-        return self._absolute.push(columns)
+        # Rounding terms are in float64, whatever the precision that they are for.
+        return self._absolute.push(columns.astype(np.float64, copy=False))
 
     def pull_abs(self, rows: Array) -> Array:
-        return self._absolute.pull(rows)
+        return self._absolute.pull(rows.astype(np.float64, copy=False))
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.jacobian import jacobian_bounds
 from distverify.bounds.lipschitz import lipschitz_constant
 from distverify.bounds.methods import bound_rows
+from distverify.kernels.rounding import SINGLE
 from distverify.network.graph import ActivationNode, LinearNode, Network, NetworkBuilder
 from distverify.network.onnx_import import load_onnx
 from distverify.network.operators import Dense
@@ -181,3 +182,33 @@ def test_a_matrix_that_is_mostly_zero_multiplies_the_same() -> None:
     assert thin.push_abs(columns) == pytest.approx(dense.push_abs(columns), abs=1e-12)
     assert type(dense_or_mostly_zero(rng.normal(size=(1100, 1000)))) is Dense
     assert type(dense_or_mostly_zero(np.zeros((3, 3)))) is Dense
+
+
+def test_mixed_precisions() -> None:
+    """A matrix in single precision, with rounding terms in double."""
+    rng = np.random.default_rng(7)
+    weight = np.zeros((1100, 1000), np.float32)
+    weight[rng.integers(0, 1100, 4000), rng.integers(0, 1000, 4000)] = rng.normal(size=4000)
+    thin = dense_or_mostly_zero(weight)
+    columns, rows = rng.normal(size=(1000, 5)), rng.normal(size=(5, 1100))
+    for found, expected in (
+        (thin.pull_abs(rows), rows @ np.abs(weight).astype(float)),
+        (thin.push_abs(columns), np.abs(weight).astype(float) @ columns),
+        (thin.pull(rows), rows @ weight.astype(float)),
+    ):
+        assert found.dtype == np.float64
+        assert found == pytest.approx(expected, abs=1e-12)
+    assert thin.push(columns.astype(np.float32)).dtype == np.float32
+    assert thin.pull(rows.astype(np.float32)).dtype == np.float32
+
+
+def test_exact_derivatives_lie_inside_in_single_precision(network: Network) -> None:
+    region = Ball(centre(5), 1e-6)
+    exact, rows = ExactNetwork(network), np.eye(network.output_size)
+    enclosure = enclose(network, region, "crown", SINGLE)
+    lower, upper = crown_rows(enclosure, rows)
+    bounds = [bound_rows(enclosure, rows, method) for method in METHODS]
+    for x in points_in(region, 2, np.random.default_rng(2)):
+        assert not violations(lower, exact(x), upper)
+        for found in bounds:
+            assert not violations(found.lower, exact.jacobian(x), found.upper)
