@@ -16,6 +16,7 @@ from distverify.bounds.reduced import Group, Reduced
 from distverify.bounds.reduction import Reduction
 from distverify.kernels.rounding import SOUND, Rounding
 from distverify.network.graph import LinearNode, Network
+from distverify.network.normalisation import apply_normalisation
 from distverify.network.onnx_import import load_onnx
 from distverify.region import Ball
 
@@ -35,6 +36,19 @@ def digits(name: str) -> tuple[Network, np.ndarray]:
     """A network of 784 inputs and the first image of the test set."""
     row = np.loadtxt(DATA / "mnist_test.csv", delimiter=",", max_rows=1)
     return load_onnx(DATA / f"{name}.onnx"), row[1:] / 255.0
+
+
+CIFAR_NORMALISATION = {
+    "cifar_base_kw": ((0.485, 0.456, 0.406), 0.225),
+    "resnet_2b": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
+}
+
+
+def colours(name: str) -> tuple[Network, np.ndarray]:
+    """A network of 3 x 32 x 32 inputs in [0, 1] and the first image of the test set."""
+    row = np.loadtxt(DATA / "cifar10_test.csv", delimiter=",", max_rows=1)
+    image = row[1:].reshape(32, 32, 3).transpose(2, 0, 1).reshape(-1) / 255.0
+    return apply_normalisation(load_onnx(DATA / f"{name}.onnx"), *CIFAR_NORMALISATION[name]), image
 
 
 def ball_case(title: str, network: Network, x: np.ndarray, eps: float, method: str = "linear") -> Case:
@@ -122,6 +136,10 @@ def all_cases(quick: bool = False) -> Iterator[Case]:
             yield radius_case(name, network, x)
         acas = load_onnx(DATA / "acasxu_1_1.onnx")
         yield ball_case("acasxu_1_1", acas, np.zeros(acas.input_size), 0.01)
+        for name in () if quick else CIFAR_NORMALISATION:
+            yield ball_case(name, *colours(name), 0.002)
+        if not quick:
+            yield ball_case("Convnet_avgpool", *digits("Convnet_avgpool"), 0.004)
     network = random_network([784, 64, 64, 64, 10] if quick else [784, *[1024] * 6, 10])
     for share in (0.1,) if quick else (0.02, 0.1, 0.3):
         yield random_case(network, share)
