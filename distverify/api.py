@@ -119,6 +119,8 @@ def certify(
     march_tolerance: float = MARCH_TOLERANCE,
     landscape_outputs: str = "all",
     eps_units: str = "raw",
+    direction: str = "auto",
+    precision: str = "float64",
     mean: float | Sequence[float] | None = None,
     std: float | Sequence[float] | None = None,
     scale: float | None = None,
@@ -172,6 +174,10 @@ def certify(
         Which outputs' stationary points are looked for.
     eps_units : "raw" or "normalised"
         Whether ``eps``, ``clip`` and ``domain`` are in units of the data before or after ``mean`` and ``std``.
+    direction : "auto", "backward", "forward" or "both"
+        Order in which the outputs' Jacobian is bounded; see :func:`jacobian_bounds`.
+    precision : "float64" or "float32"
+        Of matrix products: single is faster and a little wider; sound either way.
     mean, std : float or sequence, optional
         The model takes (x - mean) / std: one value, one per channel or one per feature.
     layout : "flat", "chw" or "hwc"
@@ -222,9 +228,10 @@ def certify(
         norm=norm, eps=(eps,) if isinstance(eps, int | float) else tuple(eps), compute=_computed(compute, paths),
         method=method, layer_bounds=layer_bounds, targets=targets, clip=clip, domain=domain,
         march_evaluations=march_evaluations, march_tolerance=march_tolerance, landscape_outputs=landscape_outputs,
-        eps_units=eps_units,
+        eps_units=eps_units, direction=direction, precision=precision,
     )  # fmt: skip
     network, model_name = open_network(model, *((mean, std) if fold else (None, None)))
+    network = network.in_precision(precision)
     settings = replace(settings, feature_eps=_factors(network, feature_eps, features))
     names: tuple[str, ...] = ()
     analyse: Analyse = analyse_sample
@@ -239,11 +246,7 @@ def certify(
     else:
         data = open_dataset(x, y, scale, samples, network, layout)  # type: ignore[arg-type]  # no paths: one of the others
         if not fold:
-            means, deviations = mean_and_std(
-                network, 0.0 if mean is None else mean, 1.0 if std is None else std,
-                layout=channel_layout(network.input_shape),
-            )  # fmt: skip
-            data = replace(data, inputs=np.ascontiguousarray((data.inputs - means) / deviations))
+            data = normalise_data(data, network, mean, std)
         data_digest = data.digest
         _check_fit(network, data, settings)
     variables = payload_variables(settings, outputs=network.output_size, inputs=network.input_size)
@@ -434,6 +437,16 @@ def _factors(network: Network, feature_eps: ArrayLike | None, features: str | No
         free[select_samples(features, size, "feature")] = True
         factors = np.where(free, factors, 0.0)
     return tuple(factors.tolist())
+
+
+def normalise_data(
+    data: Dataset, network: Network, mean: float | Sequence[float] | None, std: float | Sequence[float] | None
+) -> Dataset:
+    """The samples in normalised units, for a network without folded normalisation."""
+    means, deviations = mean_and_std(
+        network, 0.0 if mean is None else mean, 1.0 if std is None else std, layout=channel_layout(network.input_shape)
+    )
+    return replace(data, inputs=np.ascontiguousarray((data.inputs - means) / deviations))
 
 
 def _check_fit(network: Network, data: Dataset, settings: Settings) -> None:

@@ -20,6 +20,8 @@ TARGETS = ("untargeted", "runner-up", "least-likely", "random")
 NORMS = (math.inf, 2.0, 1.0)
 LANDSCAPE_OUTPUTS = ("all", "label")
 EPS_UNITS = ("raw", "normalised")
+DIRECTIONS = ("auto", "backward", "forward", "both")
+PRECISIONS = ("float64", "float32")
 MARCH_EVALUATIONS = 16
 MARCH_TOLERANCE = 1e-3
 # What every radius of a run is needed for, and what may be asked of a whole domain.
@@ -59,6 +61,10 @@ class Settings:
         Which outputs' stationary points are looked for.
     eps_units : "raw" or "normalised"
         Whether radii (and ``clip``, ``domain``) are in units of the data before or after mean and std.
+    direction : "auto", "backward", "forward" or "both"
+        Order in which the outputs' Jacobian is bounded: a chain per output, or per input, or the intersection of both.
+    precision : "float64" or "float32"
+        Of matrix products; bounds are sound either way.
     """
 
     norm: float = math.inf
@@ -75,6 +81,8 @@ class Settings:
     march_tolerance: float = MARCH_TOLERANCE
     landscape_outputs: str = "all"
     eps_units: str = "raw"
+    direction: str = "auto"
+    precision: str = "float64"
 
     def __post_init__(self) -> None:
         _set(self, "compute", _compute(self.compute))
@@ -95,6 +103,8 @@ class Settings:
             raise SettingsError(f"targets: got {self.targets}; a class index starts at 0")
         _choice("landscape_outputs", self.landscape_outputs, LANDSCAPE_OUTPUTS)
         _choice("eps_units", self.eps_units, EPS_UNITS)
+        _choice("direction", self.direction, DIRECTIONS)
+        _choice("precision", self.precision, PRECISIONS)
         for name in ("clip", "domain"):
             if (box := getattr(self, name)) is not None:
                 _set(self, name, _box(name, box))
@@ -104,6 +114,10 @@ class Settings:
             raise SettingsError(f"march_evaluations: got {self.march_evaluations}; give a whole number of at least 1")
         if not 0.0 <= self.march_tolerance < 1.0:
             raise SettingsError(f"march_tolerance: got {self.march_tolerance}; give a number of at least 0 and below 1")
+        if self.direction != "auto" and self.method in ("fastlip", "interval"):
+            raise SettingsError(
+                f"direction: got {self.direction!r} for {self.method}, which has none; leave direction out, or choose linear or recurjac"
+            )
         self._check_needs()
         self._check_ignored()
 
@@ -124,6 +138,7 @@ class Settings:
             ("march_tolerance", self.march_tolerance != MARCH_TOLERANCE, ("radius",)),
             ("landscape_outputs", self.landscape_outputs != "all", ("landscape",)),
             ("domain", self.domain is not None, _OVER_DOMAIN),
+            ("direction", self.direction != "auto", ("global", "jacobian", "lipschitz", "monotone")),
             ("clip", self.clip is not None, around_samples),
             ("feature_eps", self.feature_eps is not None, around_samples),
         ]
@@ -134,7 +149,7 @@ class Settings:
                     f"{name}: {got}only for {', '.join(used_by)}; add one of them to compute, or leave {name} out"
                 )
         if self.compute == (PROPERTY,):
-            used = ("compute", "layer_bounds", "seed")
+            used = ("compute", "layer_bounds", "precision", "seed")
             ignored = [n for n, f in self.__dataclass_fields__.items() if n not in used and getattr(self, n) != f.default]
             if ignored:
                 raise SettingsError(f"{', '.join(ignored)}: a property file says what is verified; leave {', '.join(ignored)} out")

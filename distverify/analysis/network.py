@@ -34,7 +34,7 @@ def analyse_network(network: Network, settings: Settings) -> dict[str, NDArray[n
     weights = None if settings.feature_eps is None else np.asarray(settings.feature_eps, dtype=np.float64)
     if "global" in settings.compute:
         enclosure = enclose(network, Ball(np.zeros(network.input_size), math.inf, norm), settings.layer_bounds)
-        bounds = bound_rows(enclosure, rows, settings.method)
+        bounds = bound_rows(enclosure, rows, settings.method, settings.direction)
         constants = row_constants(bounds, norm, weights=weights)
         facts["global_lipschitz"] = constants
         facts["global_lipschitz_vector"] = np.array(vector_constant(bounds, constants, norm, enclosure, weights=weights))
@@ -42,7 +42,7 @@ def analyse_network(network: Network, settings: Settings) -> dict[str, NDArray[n
     if settings.domain is not None:
         corners = (np.full(network.input_size, side) for side in settings.domain)
         enclosure = enclose(network, Box(*corners), settings.layer_bounds)
-        bounds = bound_rows(enclosure, rows, settings.method)
+        bounds = bound_rows(enclosure, rows, settings.method, settings.direction)
         found = jacobian_facts(bounds, enclosure, settings, norm, weights)
         facts |= {f"domain_{name}": values for name, values in found.items()}
     return facts

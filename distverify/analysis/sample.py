@@ -112,7 +112,7 @@ def _from_slopes(
     network, wanted = enclosure.network, settings.compute
     values: dict[str, NDArray[np.generic]] = {}
     if _OF_OUTPUTS & set(wanted):
-        bounds = bound_rows(enclosure, output_rows(network, None, None), settings.method)
+        bounds = bound_rows(enclosure, output_rows(network, None, None), settings.method, settings.direction)
         values.update(jacobian_facts(bounds, enclosure, settings, settings.norm, balls.weights))
     if "margins" in wanted:
         assert problem is not None

@@ -11,7 +11,7 @@ from distverify.bounds.reduced import Floats, Group, Lines, Reduced
 from distverify.bounds.reduction import Reduction
 from distverify.errors import ModelError
 from distverify.kernels import activations
-from distverify.kernels.rounding import SOUND, Rounding
+from distverify.kernels.rounding import BY_PRECISION, Rounding
 from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network
 from distverify.region import Ball
 
@@ -46,7 +46,7 @@ class Enclosure:
 # Overflow gives infinities and NaN, which every bound takes as "nothing known".
 @np.errstate(over="ignore", invalid="ignore")
 def enclose(
-    network: Network, region: Ball, layer_bounds: str = "crown", rounding: Rounding = SOUND, *, fold: bool = True
+    network: Network, region: Ball, layer_bounds: str = "crown", rounding: Rounding | None = None, *, fold: bool = True
 ) -> Enclosure:
     """Bound every node of ``network`` over ``region``.
 
@@ -54,12 +54,14 @@ def enclose(
     ----------
     layer_bounds : "crown" or "interval"
         CROWN intersects its bounds with interval arithmetic's; on an unbounded region both give infinite bounds.
-    rounding : Rounding
+    rounding : Rounding, optional
+        By default that of the network's precision.
     fold : bool
         False never multiplies out stable neurons: slower, the same bounds up to rounding.
     """
     if region.size != network.input_size:
         raise ModelError(f"region: x0 has {region.size} values, but the network takes {network.input_size}")
+    rounding = BY_PRECISION[network.precision] if rounding is None else rounding
     unbounded = region.unbounded
     last_use = [max(c, default=network.output) for c in network.consumers()]
     read_by_activation = {n.source for n in network.nodes if isinstance(n, ActivationNode)}

@@ -13,7 +13,7 @@ from distverify.bounds.methods import bound_rows
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.region import Ball
-from distverify.settings import LAYER_BOUNDS, METHODS
+from distverify.settings import DIRECTIONS, LAYER_BOUNDS, METHODS
 
 Floats = NDArray[np.float64]
 
@@ -38,6 +38,8 @@ def jacobian_bounds(
     *,
     method: str = "linear",
     layer_bounds: str = "crown",
+    direction: str = "auto",
+    precision: str | None = None,
     rows: Sequence[int] | None = None,
     C: ArrayLike | None = None,
 ) -> JacobianBounds:
@@ -51,6 +53,10 @@ def jacobian_bounds(
         Sources: Shi et al., NeurIPS 2022; Zhang et al., AAAI 2019; Weng et al., ICML 2018.
     layer_bounds : "crown" or "interval"
         How pre-activations are bounded.
+    direction : "auto", "backward", "forward" or "both"
+        One chain per output row, one per input, whichever is cheaper, or the intersection of both (tighter than either).
+    precision : "float64" or "float32", optional
+        Of matrix products, by default the network's; sound either way.
     rows : sequence of int, optional
         Output rows to bound; all by default.
     C : array_like [K, outputs], optional
@@ -66,15 +72,20 @@ def jacobian_bounds(
     SettingsError
         Unknown method, rows out of range, ``C`` of the wrong shape, both ``rows`` and ``C``.
     """
-    check_methods(method, layer_bounds)
+    check_methods(method, layer_bounds, direction)
+    network = network if precision is None else network.in_precision(precision)
     combined = output_rows(network, rows, C)
-    bounds = bound_rows(enclose(network, region, layer_bounds), combined, method)
+    bounds = bound_rows(enclose(network, region, layer_bounds), combined, method, direction)
     return JacobianBounds(bounds.lower, bounds.upper)
 
 
-def check_methods(method: str, layer_bounds: str) -> None:
+def check_methods(method: str, layer_bounds: str, direction: str = "auto") -> None:
     """Refuse unknown names."""
-    for name, value, choices in (("method", method, METHODS), ("layer_bounds", layer_bounds, LAYER_BOUNDS)):
+    for name, value, choices in (
+        ("method", method, METHODS),
+        ("layer_bounds", layer_bounds, LAYER_BOUNDS),
+        ("direction", direction, DIRECTIONS),
+    ):
         if value not in choices:
             raise SettingsError(f"{name}: got {value!r}; choose {', '.join(choices)}")
 

@@ -44,6 +44,8 @@ def lipschitz_constant(
     norm: float | None = None,
     method: str = "linear",
     layer_bounds: str = "crown",
+    direction: str = "auto",
+    precision: str | None = None,
 ) -> LipschitzConstants:
     """Local Lipschitz constants over ``region``, or global ones without a region.
 
@@ -54,7 +56,7 @@ def lipschitz_constant(
         A ball's norm (with its ``feature_eps``) is the norm of the constants.
     norm : inf, 2 or 1, optional
         For global constants and for those over a box (default inf); with a ball, leave it out.
-    method, layer_bounds
+    method, layer_bounds, direction, precision
         As for :func:`jacobian_bounds`.
 
     Returns
@@ -67,7 +69,8 @@ def lipschitz_constant(
     SettingsError
         ``norm`` given beside a region, or not one of inf, 2, 1; unknown methods.
     """
-    check_methods(method, layer_bounds)
+    check_methods(method, layer_bounds, direction)
+    network = network if precision is None else network.in_precision(precision)
     if norm is not None and float(norm) not in NORMS:
         raise SettingsError(f"norm: got {norm}; choose inf, 2 or 1")
     if region is None:
@@ -76,7 +79,7 @@ def lipschitz_constant(
         raise SettingsError(f"norm: got {norm:g} beside a region of norm {region.norm:g}; leave norm out")
     measured = region.norm if norm is None else float(norm)
     enclosure = enclose(network, region, layer_bounds)
-    bounds = bound_rows(enclosure, output_rows(network, None, None), method)
+    bounds = bound_rows(enclosure, output_rows(network, None, None), method, direction)
     rows = row_constants(bounds, measured, weights=region.feature_eps)
     return LipschitzConstants(rows, vector_constant(bounds, rows, measured, enclosure, weights=region.feature_eps))
 

@@ -12,12 +12,14 @@ from distverify.cli import parameters
 from distverify.cli.parameters import command_line, option_value
 from distverify.settings import (
     COMPUTE,
+    DIRECTIONS,
     EPS_UNITS,
     LANDSCAPE_OUTPUTS,
     LAYER_BOUNDS,
     MARCH_EVALUATIONS,
     MARCH_TOLERANCE,
     METHODS,
+    PRECISIONS,
     TARGETS,
 )
 
@@ -128,6 +130,20 @@ _RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
     default="raw",
     show_default=True,
     help="Whether --eps, --clip and --domain are in units before or after --mean/--std.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice(DIRECTIONS),
+    default="auto",
+    show_default=True,
+    help="Order in which the outputs' Jacobian is bounded: a chain per output, per input, the cheaper, or both intersected.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float64",
+    show_default=True,
+    help="Of matrix products: float32 is faster and gives a little wider bounds, just as sound.",
 )
 @click.option(
     "--scale",

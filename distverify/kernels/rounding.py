@@ -53,5 +53,6 @@ class Rounding:
 SOUND = Rounding(unit=2.0**-53, eta=2.0**-1074, tiny=1e-300)
 # Products in single precision: twice the speed and half the memory, wider bounds, just as sound.
 SINGLE = Rounding(unit=2.0**-24, eta=2.0**-149, tiny=1e-300, dtype=np.float32)
+BY_PRECISION = {"float64": SOUND, "float32": SINGLE}
 # Rounding ignored: only to measure what the terms cost and to show in tests what they are for.
 IGNORED = Rounding(unit=0.0, eta=0.0, tiny=0.0)

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from distverify.errors import ModelError
 from distverify.kernels.activations import ACTIVATIONS, PARAMETER_ROWS, activate
 from distverify.network.operator_spec import BufferSlice, OperatorSpec, parts
+from distverify.settings import PRECISIONS
 from distverify.network.operators import Array, LinearOperator
 
 _ALIGN = 8  # float64 values: 64 bytes
@@ -129,12 +130,31 @@ class Network(Graph):
         Index of the output node.
     input_shape : tuple of int
         Shape of one sample, without the batch dimension.
+    precision : "float64" or "float32"
+        Of the matrix products in its bounds; see :meth:`in_precision`.
     buffer : float64 [parameters]
         Every weight, bias and slope, in one contiguous array; read-only.
     """
 
-    def __init__(self, specs: Sequence[_Spec], output: int, input_shape: tuple[int, ...], buffer: Array) -> None:
+    def __init__(
+        self,
+        specs: Sequence[_Spec],
+        output: int,
+        input_shape: tuple[int, ...],
+        buffer: Array,
+        precision: str = "float64",
+    ) -> None:
+        self.precision = precision
         self._bind(tuple(specs), output, input_shape, buffer)
+
+    def in_precision(self, precision: str) -> Network:
+        """The same network, whose bounds are computed by matrix products in "float64" or "float32".
+
+        Bounds are sound either way: single precision is faster, and its larger rounding terms make them a little wider.
+        """
+        if precision not in PRECISIONS:
+            raise ModelError(f"precision: got {precision!r}; choose {', '.join(PRECISIONS)}")
+        return Network(self._specs, self.output, self.input_shape, self.buffer, precision)
 
     def _bind(self, specs: tuple[_Spec, ...], output: int, input_shape: tuple[int, ...], buffer: Array) -> None:
         if buffer.flags.writeable:
@@ -154,14 +174,8 @@ class Network(Graph):
                 nodes.append(ActivationNode(spec.name, spec.size, spec.source, spec.kind, spec.parameters.view(buffer)))
         self.nodes: tuple[Node, ...] = tuple(nodes)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"specs": self._specs, "output": self.output, "input_shape": self.input_shape, "buffer": self.buffer}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self._bind(**state)
-
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return (_rebuild, (self._specs, self.output, self.input_shape, self.buffer))
+        return (Network, (self._specs, self.output, self.input_shape, self.buffer, self.precision))
 
     @property
     def input_size(self) -> int:
@@ -274,9 +288,6 @@ class Network(Graph):
                 node = builder.activation(f"{kinds[i]}{i}", node, kinds[i], parameters)
         return builder.build(node)
 
-
-def _rebuild(specs: tuple[_Spec, ...], output: int, input_shape: tuple[int, ...], buffer: Array) -> Network:
-    return Network(specs, output, input_shape, buffer)
 
 
 class NetworkBuilder:
