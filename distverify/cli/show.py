@@ -32,4 +32,5 @@ def show(file: Path) -> None:
 
     result = open_result(file)
     tables.print_result(result)
+    tables.print_classes(result)
     tables.print_contents(result)

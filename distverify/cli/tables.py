@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from distverify.cli.text import count, duration, printable, significant
+from distverify.settings import PROPERTY
 
 if TYPE_CHECKING:
     from distverify.network.graph import Network
@@ -26,12 +27,31 @@ if TYPE_CHECKING:
     from distverify.settings import Settings
 
 FAILURES_SHOWN = 5
+_CONSTANTS_SHOWN = 2
 _PIPE_WIDTH = 110
 
 
 def print_result(result: Result) -> None:
     """The summary of ``result`` on stdout, as far as its run has come."""
     print_tables(summary_tables(result.summary(), result.settings, result.provenance, result.path))
+
+
+def print_classes(result: Result) -> None:
+    """A row per true class on stdout, where the data have labels."""
+    classes = result.per_class()
+    if not classes:
+        return
+    radii = [c for c in classes if c.radius_median is not None]
+    eps = list(classes[0].lipschitz_median)[:_CONSTANTS_SHOWN]
+    headers = ["Class", "Samples", "Correct"] + (["Radius median", "min"] if radii else [])
+    headers += [f"Lipschitz median, max at {significant(e)}" for e in eps]
+    table = _columns(*headers, right=headers)
+    for c in classes:
+        row = [str(c.label), str(c.samples), str(c.correct)]
+        row += [significant(c.radius_median), significant(c.radius_min)] if radii else []
+        row += [f"{significant(c.lipschitz_median.get(e))}, {significant(c.lipschitz_max.get(e))}" for e in eps]
+        _row(table, *row)
+    print_tables([table])
 
 
 def print_contents(result: Result) -> None:
@@ -141,6 +161,8 @@ def norm_name(norm: float) -> str:
 
 def describe_settings(settings: Settings) -> str:
     """The settings in one line, without the radii (they have a table of their own)."""
+    if settings.compute == (PROPERTY,):
+        return f"properties; layer bounds {settings.layer_bounds}"
     parts = [
         f"norm {norm_name(settings.norm)}",
         f"compute {', '.join(settings.compute)}",
@@ -152,6 +174,13 @@ def describe_settings(settings: Settings) -> str:
         parts.append(f"target class {targets}" if isinstance(targets, int) else f"{targets} radius")
     if settings.clip is not None:
         parts.append(f"inputs in [{settings.clip[0]:g}, {settings.clip[1]:g}]")
+    if settings.domain is not None:
+        parts.append(f"domain [{settings.domain[0]:g}, {settings.domain[1]:g}]")
+    if settings.feature_eps is not None:
+        fixed = sum(factor == 0.0 for factor in settings.feature_eps)
+        parts.append(f"eps scaled by feature, {fixed} of {len(settings.feature_eps)} features fixed")
+    if settings.eps_units != "raw":
+        parts.append(f"eps in {settings.eps_units} units")
     return "; ".join(parts)
 
 
@@ -177,7 +206,7 @@ def _eps_table(summary: Summary, settings: Settings) -> Table:
     if summary.certified:
         headers.append("Certified")
     if summary.lipschitz:
-        headers += ["Lipschitz 5 %", "median", "95 %"]
+        headers += ["Lipschitz 5 %", "median", "95 %", "mean", "max"]
     table = _columns(*headers, right=headers)
     if summary.lipschitz:
         table.caption = (
@@ -191,6 +220,7 @@ def _eps_table(summary: Summary, settings: Settings) -> Table:
             row.append(f"{certified} of {summary.computed} ({certified / summary.computed:.1%})")
         if summary.lipschitz:
             row += [significant(value) for value in summary.lipschitz.get(eps, (None, None, None))]
+            row += [significant(summary.lipschitz_mean.get(eps)), significant(summary.lipschitz_max.get(eps))]
         _row(table, *row)
     return table
 

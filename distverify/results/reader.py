@@ -13,10 +13,11 @@ from typing import Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from distverify.errors import ResultError
 from distverify.results.columns import sample_columns
+from distverify.results.facts import ClassFacts, certified_accuracy, per_class
 from distverify.results.hulls import hull_blocks
 from distverify.results.identify import open_checked, reading, shards_missing
 from distverify.results.layout import read_feature_eps
@@ -173,12 +174,33 @@ class Result(Mapping[str, NDArray[Any]]):
                     lower[eps, rows], upper[eps, rows] = lo, hi
         return lower, upper
 
-    def summary(self) -> Summary:
-        """The numbers of the table at the end of a run."""
+    def certified_accuracy(self, eps: ArrayLike) -> NDArray[np.float64]:
+        """Share of the computed samples whose certified radius is at least ``eps`` [n]: float64 [n], any radii.
+
+        Raises
+        ------
+        ResultError
+            If the run does not compute radii.
+        """
+        arrays, _ = self._small_arrays()
+        if "radius" not in arrays:
+            raise ResultError(f"{self.path}: {self._no_array('radius')}; compute it (--compute radius)")
+        return certified_accuracy(arrays, eps)
+
+    def per_class(self) -> tuple[ClassFacts, ...]:
+        """Accuracy, radii and Lipschitz constants by true class; empty for data without labels."""
+        return per_class(self._small_arrays()[0])
+
+    def _small_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """What summaries are made of, read at one moment; and the provenance."""
         with self._open() as file:
             # Status first: what is committed by then has its values in all that is read later.
             arrays = {name: self._array(file, name) for name in _SUMMARY if name in file}
-            provenance = json.loads(file.attrs["provenance"])
+            return arrays, json.loads(file.attrs["provenance"])
+
+    def summary(self) -> Summary:
+        """The numbers of the table at the end of a run."""
+        arrays, provenance = self._small_arrays()
         end = provenance["end"]
         wall = None
         if end is not None:

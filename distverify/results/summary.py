@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.results.facts import computed as computed_samples
+from distverify.results.facts import constants_of, radii_of
 from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, STATUS_MEANINGS, TIMED_OUT
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -88,10 +90,10 @@ class Summary:
 def summarise(arrays: Mapping[str, NDArray[Any]], wall_seconds: float | None) -> Summary:
     """Summarise the arrays of a result (``sample``, ``status``, ... by name, ``message`` as text)."""
     status = arrays["status"]
-    computed = (status == OK) | (status == MISCLASSIFIED)
+    computed = computed_samples(arrays)
     labelled = computed & (arrays["label"] >= 0)
-    radius = _radii(arrays, computed)
-    constants = _constants(arrays)
+    radius = radii_of(arrays) if "radius" in arrays and computed.any() else None
+    constants = constants_of(arrays)
     return Summary(
         samples=len(status),
         counts={name: int((status == code).sum()) for code, name in enumerate(STATUS_MEANINGS)},
@@ -116,14 +118,6 @@ def summarise(arrays: Mapping[str, NDArray[Any]], wall_seconds: float | None) ->
     )
 
 
-def _radii(arrays: Mapping[str, NDArray[Any]], computed: NDArray[np.bool_]) -> NDArray[np.float64] | None:
-    """Radius of each computed sample, None if there is none."""
-    if "radius" not in arrays or not computed.any():
-        return None
-    radius = np.where(arrays["status"] == MISCLASSIFIED, 0.0, arrays["radius"])[computed]
-    return np.nan_to_num(radius, nan=0.0)  # no certificate is radius 0
-
-
 def _certified(arrays: Mapping[str, NDArray[Any]], radius: NDArray[np.float64] | None) -> dict[float, int]:
     eps = arrays.get("eps", np.empty(0))
     if "verified" in arrays and arrays["verified"].ndim == 2:
@@ -135,15 +129,6 @@ def _properties_verified(arrays: Mapping[str, NDArray[Any]]) -> int | None:
     if "verified" not in arrays or arrays["verified"].ndim != 1:
         return None
     return int((arrays["verified"] > 0).sum())
-
-
-def _constants(arrays: Mapping[str, NDArray[Any]]) -> dict[float, NDArray[np.float64]]:
-    """For each eps, the vector output's constants of the samples that have one; without such, no entry."""
-    if "lipschitz_vector" not in arrays:
-        return {}
-    columns = zip(arrays["eps"], arrays["lipschitz_vector"].T, strict=True)
-    found = {float(eps): values[~np.isnan(values)] for eps, values in columns}
-    return {eps: values for eps, values in found.items() if values.size}
 
 
 def _three(values: NDArray[np.float64]) -> tuple[float, float, float]:
