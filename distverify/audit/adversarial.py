@@ -39,7 +39,13 @@ def nearest_adversarial(
     rows = np.zeros((1, network.output_size))
     rows[0, label], rows[0, target] = 1.0, -1.0
     for eps in levels:
-        u = np.concatenate([np.zeros((1, around.balls.x0.size)), around.inside(restarts // 2, eps), around.corners(restarts - restarts // 2, eps)])
+        u = np.concatenate(
+            [
+                np.zeros((1, around.balls.x0.size)),
+                around.inside(restarts // 2, eps),
+                around.corners(restarts - restarts // 2, eps),
+            ]
+        )
         x = around.place(u, eps)
         for step in range(_STEPS + 1):
             wrong = _wrong(network, x, label, target)

@@ -86,7 +86,9 @@ class Attack:
             others = [k for k in range(network.output_size) if k != label]
             slopes = np.full((len(settings.eps), network.output_size), np.nan)
             for k, eps in enumerate(settings.eps):
-                slopes[k, others] = search_extremes(network, around, eps, self.points, margin_rows(network.output_size, label)).slope
+                slopes[k, others] = search_extremes(
+                    network, around, eps, self.points, margin_rows(network.output_size, label)
+                ).slope
             result["slope_margin"] = slopes
         if "domain_min" in self.wanted and settings.domain is not None:
             # A ball that holds the whole box, cut off at the box: its points are those of the box, in the norm of the run.

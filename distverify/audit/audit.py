@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.analysis.warm_up import warm_up
-from distverify.api import choose_executor, open_dataset, open_network
+from distverify.api import choose_executor, normalise_data, open_dataset, open_network
 from distverify.audit.attack import ATTAINED, Attack
 from distverify.audit.claims import CLAIMS, Claim, Verdict, judge
 from distverify.errors import ExecutorError, ResultError, SettingsError
@@ -182,19 +182,27 @@ def _job(
     """The attacks as a job, and the position in the result of each of its samples."""
     settings, given = result.settings, result.provenance
     if settings.compute == ("property",):
-        raise ResultError(f"{result.path}: holds verdicts on property files, which have no samples to attack; audit a run on a data set")
+        raise ResultError(
+            f"{result.path}: holds verdicts on property files, which have no samples to attack; audit a run on a data set"
+        )
     told = given["environment"].get("inputs", {})
-    network, _ = open_network(model, told.get("mean"), told.get("std"))
+    mean, std = told.get("mean"), told.get("std")
+    fold = settings.eps_units == "raw"
+    network, _ = open_network(model, *((mean, std) if fold else (None, None)))
     _refuse("model", given["model"], network.digest)
     indices = result["sample"]
     files = isinstance(x, str | os.PathLike)
     selection = ",".join(map(str, indices.tolist())) if files else None
-    data = open_dataset(x, y, told.get("scale") if files else None, selection, network, **_layout(told))
+    data = open_dataset(x, y, told.get("scale") if files else None, selection, network, told.get("layout", "flat"))
+    if not fold:
+        data = normalise_data(data, network, mean, std)
     _refuse("data", given["data"], data.digest)
     status = result["status"]
     positions = np.flatnonzero((status == OK) | (status == MISCLASSIFIED))
     if not positions.size:
-        raise ResultError(f"{result.path}: no sample is computed yet, so there is nothing to attack; finish the run first")
+        raise ResultError(
+            f"{result.path}: no sample is computed yet, so there is nothing to attack; finish the run first"
+        )
     held = set(result)
     wanted = frozenset(c.attained for c in CLAIMS if c.variable in held)
     partners = {"jacobian_min", "jacobian_max"} if wanted & {"jacobian_min", "jacobian_max"} else set()
@@ -204,13 +212,15 @@ def _job(
         _array(result, "stationary_free_radius", 2)[positions], points, seed,
     )  # fmt: skip
     sizes = {"eps": len(settings.eps), "output": network.output_size, "input": network.input_size}
-    variables = {n: (tuple(sizes[d] for d in ATTAINED[n]), "int64" if n == "predicted" else "float64") for n in ATTAINED if n in attack.wanted}
+    variables = {
+        n: (tuple(sizes[d] for d in ATTAINED[n]), "int64" if n == "predicted" else "float64")
+        for n in ATTAINED
+        if n in attack.wanted
+    }
     inputs = np.ascontiguousarray(data.inputs[positions])
-    return Job(network, inputs, data.labels[positions], data.indices[positions], settings, attack, warm_up, variables), positions
-
-
-def _layout(told: dict[str, Any]) -> dict[str, Any]:
-    return {"layout": told["layout"]} if told.get("layout") is not None else {}
+    return Job(
+        network, inputs, data.labels[positions], data.indices[positions], settings, attack, warm_up, variables
+    ), positions
 
 
 def _refuse(what: str, given: dict[str, Any], digest: str) -> None:
@@ -255,7 +265,13 @@ def _count(finding: Finding, claim: Claim, verdict: Verdict, indices: NDArray[np
     for place in np.argwhere(verdict.broken)[: max(0, _LISTED - len(finding.worst))]:
         at = tuple(int(p) for p in place)
         finding.worst.append(
-            Violation(claim.variable, int(indices[at[0]]), dict(zip(own, at[1:], strict=False)), float(verdict.bound[at]), float(verdict.attained[at]))
+            Violation(
+                claim.variable,
+                int(indices[at[0]]),
+                dict(zip(own, at[1:], strict=False)),
+                float(verdict.bound[at]),
+                float(verdict.attained[at]),
+            )
         )
     if not np.isnan(verdict.closeness).all():
         finding.closest = float(np.fmax(finding.closest, np.nanmax(verdict.closeness)))
@@ -264,4 +280,6 @@ def _count(finding: Finding, claim: Claim, verdict: Verdict, indices: NDArray[np
 
 
 def _payload_bytes(job: Job) -> int:
-    return sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in job.variables.values())
+    return sum(
+        int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in job.variables.values()
+    )

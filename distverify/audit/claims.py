@@ -105,7 +105,12 @@ CLAIMS = (
     Claim("domain_monotone", "domain_max", AT_MOST, _where(-1, 0.0)),
 )
 # Claims whose radius is compared with a distance: the closeness is their quotient, the other way round.
-_PAIRS = {"jacobian_min": "jacobian_max", "jacobian_max": "jacobian_min", "domain_min": "domain_max", "domain_max": "domain_min"}
+_PAIRS = {
+    "jacobian_min": "jacobian_max",
+    "jacobian_max": "jacobian_min",
+    "domain_min": "domain_max",
+    "domain_max": "domain_min",
+}
 
 
 def judge(claim: Claim, stored: NDArray[np.generic], attained: dict[str, Floats], settings: Settings) -> Verdict:

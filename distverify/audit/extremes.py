@@ -54,7 +54,10 @@ def search_extremes(network: Network, around: Surroundings, eps: float, points: 
     """
     x0, each = around.balls.x0, max(2, points // 4)
     found = Extremes(
-        np.full((rows.shape[0], x0.size), np.inf), np.full((rows.shape[0], x0.size), -np.inf), np.zeros(rows.shape[0]), 0.0
+        np.full((rows.shape[0], x0.size), np.inf),
+        np.full((rows.shape[0], x0.size), -np.inf),
+        np.zeros(rows.shape[0]),
+        0.0,
     )
     start = np.concatenate([np.zeros((1, x0.size)), around.inside(each, eps), around.corners(each, eps)])
     first = around.place(start, eps)

@@ -84,7 +84,10 @@ class Surroundings:
     def inside(self, count: int, eps: float) -> Floats:
         """Random directions at random distances: u float64 [count, D]."""
         u = self._directions(count)
-        return u * (eps * self.generator.random((count, 1)) ** (1.0 / self.balls.x0.size if self.balls.norm != math.inf else 1.0))
+        return u * (
+            eps
+            * self.generator.random((count, 1)) ** (1.0 / self.balls.x0.size if self.balls.norm != math.inf else 1.0)
+        )
 
     def corners(self, count: int, eps: float) -> Floats:
         """Random extreme points of the ball: u float64 [count, D]."""
@@ -102,7 +105,11 @@ class Surroundings:
         size = self.balls.x0.size
         if self.balls.norm == math.inf:
             return self.generator.uniform(-1.0, 1.0, (count, size))
-        u = self.generator.standard_normal((count, size)) if self.balls.norm == 2.0 else self.generator.laplace(size=(count, size))
+        u = (
+            self.generator.standard_normal((count, size))
+            if self.balls.norm == 2.0
+            else self.generator.laplace(size=(count, size))
+        )
         return np.asarray(u / np.linalg.norm(u, ord=_ORDER[self.balls.norm], axis=1, keepdims=True))
 
 

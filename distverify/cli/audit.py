@@ -23,7 +23,9 @@ _SHOWN = 3
 @click.argument("data", type=click.Path(path_type=Path))
 @click.option("--points", type=click.IntRange(min=8), default=64, show_default=True, help="Points per ball.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
-@click.option("--executor", type=click.Choice(["ray", "serial"]), default="ray", show_default=True, help="As for certify.")
+@click.option(
+    "--executor", type=click.Choice(["ray", "serial"]), default="ray", show_default=True, help="As for certify."
+)
 @click.option("--address", metavar="HOST:PORT", help="Existing Ray cluster. Default: a local Ray.")
 @click.option("--max-actors", type=click.IntRange(min=1), help="Most workers at a time.")
 @click.option("-q", "--quiet", is_flag=True, help="Only violations and errors.")
@@ -78,7 +80,9 @@ def _print(found: Audit, quiet: bool) -> None:
     for f in found.findings:
         for v in f.worst[:_SHOWN]:
             place = "".join(f", {axis} {k}" for axis, k in v.place.items())
-            click.echo(f"BROKEN: {v.variable} of sample {v.sample}{place}: the file says {v.bound:.6g}, attained {v.attained:.6g}")
+            click.echo(
+                f"BROKEN: {v.variable} of sample {v.sample}{place}: the file says {v.bound:.6g}, attained {v.attained:.6g}"
+            )
         if f.broken > _SHOWN:
             click.echo(f"BROKEN: {f.variable}: and {f.broken - _SHOWN:,} more")
     for index, message in list(found.failures.items())[:_SHOWN]:

@@ -15,6 +15,7 @@ from distverify._version import __version__
 from distverify.cli.audit import audit
 from distverify.cli.certify import certify
 from distverify.cli.demo import demo
+from distverify.cli.estimate import estimate
 from distverify.cli.export import export
 from distverify.cli.parameters import COMMAND_LINE
 from distverify.cli.report import report
@@ -72,3 +73,4 @@ main.add_command(show)
 main.add_command(report)
 main.add_command(export)
 main.add_command(audit)
+main.add_command(estimate)

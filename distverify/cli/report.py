@@ -11,10 +11,16 @@ import click
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.html",
               help="Page to write; replaced when it exists. Default: the (first) result's name with .html.")  # fmt: skip
-@click.option("--figures", type=click.Path(path_type=Path), metavar="DIR", help="Also write every figure there, as PNG and SVG.")
-@click.option("--samples", metavar="LIST", help="Samples whose Jacobians are drawn, such as 3,7. Default: hardest and easiest.")
+@click.option(
+    "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Also write every figure there, as PNG and SVG."
+)
+@click.option(
+    "--samples", metavar="LIST", help="Samples whose Jacobians are drawn, such as 3,7. Default: hardest and easiest."
+)
 @click.option("--shape", metavar="H,W", help="Shape of an input as an image: H,W or C,H,W or H,W,C. Default: guessed.")
-def report(results: tuple[Path, ...], output: Path | None, figures: Path | None, samples: str | None, shape: str | None) -> None:
+def report(
+    results: tuple[Path, ...], output: Path | None, figures: Path | None, samples: str | None, shape: str | None
+) -> None:
     """Make one HTML page of RESULTS: a page about one file, or a comparison of two to four.
 
     The page needs no network and no other file. Also works while the run goes on.
@@ -30,7 +36,9 @@ def report(results: tuple[Path, ...], output: Path | None, figures: Path | None,
 
     opened = [open_result(path) for path in results]
     page = output or results[0].with_suffix(".html")
-    write_report(opened, page, figures=figures, samples=_integers("--samples", samples), shape=_integers("--shape", shape))
+    write_report(
+        opened, page, figures=figures, samples=_integers("--samples", samples), shape=_integers("--shape", shape)
+    )
     click.echo(f"{page}: {page.stat().st_size / 1e6:.2f} MB; open it in any browser")
 
 
@@ -40,4 +48,6 @@ def _integers(option: str, text: str | None) -> tuple[int, ...] | None:
     try:
         return tuple(int(piece) for piece in text.split(","))
     except ValueError:
-        raise click.UsageError(f"{option}: got {text!r}; write whole numbers with commas between, such as 3,7") from None
+        raise click.UsageError(
+            f"{option}: got {text!r}; write whole numbers with commas between, such as 3,7"
+        ) from None

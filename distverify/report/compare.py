@@ -19,7 +19,13 @@ def compare(contents: Sequence[Content]) -> Html:
     parts: list[object] = [tag("h2", "Side by side"), _headlines(contents)]
     digests = {c.provenance["data"]["digest"] for c in contents}
     if len(digests) > 1:
-        parts.append(tag("p", "The results hold different selections or data: samples are matched by their index in the data set.", class_="bad"))
+        parts.append(
+            tag(
+                "p",
+                "The results hold different selections or data: samples are matched by their index in the data set.",
+                class_="bad",
+            )
+        )
     return join([*parts, *(d for other in contents[1:] for d in _differences(contents[0], other))])
 
 
@@ -40,18 +46,30 @@ def _headlines(contents: Sequence[Content]) -> Html:
     rows["clean accuracy"] = ["-" if s.accuracy is None else f"{s.accuracy:.1%}" for s in summaries]
     rows["median radius"] = [number(s.radius_median) for s in summaries]
     for eps in sorted({e for s in summaries for e in (*s.certified, *s.lipschitz)}):
-        rows[f"certified at {eps:g}"] = [f"{s.certified[eps] / s.computed:.1%}" if eps in s.certified else "-" for s in summaries]
-        rows[f"median Lipschitz at {eps:g}"] = [number(s.lipschitz[eps][1]) if eps in s.lipschitz else "-" for s in summaries]
+        rows[f"certified at {eps:g}"] = [
+            f"{s.certified[eps] / s.computed:.1%}" if eps in s.certified else "-" for s in summaries
+        ]
+        rows[f"median Lipschitz at {eps:g}"] = [
+            number(s.lipschitz[eps][1]) if eps in s.lipschitz else "-" for s in summaries
+        ]
     rows["kernel time"] = [duration(s.kernel_seconds) for s in summaries]
     names = [c.name for c in contents]
-    return table(["", *names], ([name, *cells] for name, cells in rows.items() if set(cells) != {"-"}), words=["", *names])
+    return table(
+        ["", *names], ([name, *cells] for name, cells in rows.items() if set(cells) != {"-"}), words=["", *names]
+    )
 
 
 def _differences(one: Content, other: Content) -> list[object]:
     """The samples that both have, those with the largest difference first."""
     what, first, second = _comparable(one, other)
     if not what:
-        return [tag("p", f"{one.name} and {other.name} have no quantity in common to compare sample by sample.", class_="note")]
+        return [
+            tag(
+                "p",
+                f"{one.name} and {other.name} have no quantity in common to compare sample by sample.",
+                class_="note",
+            )
+        ]
     common, i, j = np.intersect1d(one.arrays["sample"], other.arrays["sample"], return_indices=True)
     a, b = first[i], second[j]
     known = ~(np.isnan(a) | np.isnan(b))

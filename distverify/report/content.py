@@ -22,7 +22,17 @@ WAYS = {"radius": "best of both", "radius_crown": "CROWN margins", "radius_jacob
 LISTED = 8  # samples of a table of extremes
 MAPPED = 6
 MAPPED_RADII = 2
-_PER_SAMPLE = ("sample", "status", "label", "predicted", "seconds", "radius", "radius_crown", "radius_jacobian", "lipschitz_vector")
+_PER_SAMPLE = (
+    "sample",
+    "status",
+    "label",
+    "predicted",
+    "seconds",
+    "radius",
+    "radius_crown",
+    "radius_jacobian",
+    "lipschitz_vector",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,8 +164,14 @@ def image_shape(size: int, told: Sequence[int], shape: Sequence[int] | None = No
     """
     if shape is not None:
         found = tuple(int(n) for n in shape)
-        if math.prod(found) != size or len(found) not in (2, 3) or (len(found) == 3 and not {found[0], found[2]} & {1, 3}):
-            raise SettingsError(f"shape: got {','.join(map(str, found))} for {size} values; give H,W or C,H,W or H,W,C with C 1 or 3")
+        if (
+            math.prod(found) != size
+            or len(found) not in (2, 3)
+            or (len(found) == 3 and not {found[0], found[2]} & {1, 3})
+        ):
+            raise SettingsError(
+                f"shape: got {','.join(map(str, found))} for {size} values; give H,W or C,H,W or H,W,C with C 1 or 3"
+            )
         return found
     given = tuple(int(n) for n in told)
     if math.prod(given) == size and min(given[-2:]) >= 4 and len(given) == 2:
@@ -176,7 +192,9 @@ def _chosen(content: Content, samples: Sequence[int] | None) -> list[int]:
     if samples is not None:
         missing = [s for s in samples if s not in index]
         if missing:
-            raise ResultError(f"samples: the result has no sample {missing[0]}; `distverify export` lists those that there are")
+            raise ResultError(
+                f"samples: the result has no sample {missing[0]}; `distverify export` lists those that there are"
+            )
         return [int(np.flatnonzero(index == s)[0]) for s in samples]
     hardest, easiest = content.extremes()
     each = MAPPED // 2

@@ -23,7 +23,7 @@ UNKNOWN = "#e3e6ea"
 _DASHES: tuple[object, ...] = ("-", (0, (5, 2)), (0, (2, 1.5)), (0, (6, 2, 1, 2)))
 _STYLE = {
     "font.family": "sans-serif",
-    "font.size": 10.0,
+    "font.size": 10.8,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.titlesize": 10.0,
@@ -57,25 +57,34 @@ def draw_all(contents: Sequence[Content]) -> dict[str, tuple[Figure, str]]:
     if any(c.radii() is not None for c in contents):
         found["certified-accuracy"] = certified_accuracy(contents), "Certified accuracy falls as the radius grows"
         found["radii"] = radius_distribution(contents), "Empirical distribution of the certified radii"
-    if len(contents) == 1 and first.radii() is not None and len(np.unique(first.classes())) > 1:
-        found["radii-by-class"] = radii_by_class(first), "Distribution of certified radii of each class against all"
     if any(c.summary.lipschitz for c in contents):
         found["lipschitz"] = lipschitz(contents), "Quantiles of the local Lipschitz constants over the radius"
     found["seconds"] = kernel_time(contents), "Distribution of the kernel time per sample"
+    if len(contents) == 1 and first.radii() is not None and len(np.unique(first.classes())) > 1:
+        found["radii-by-class"] = radii_by_class(first), "Distribution of certified radii of each class against all"
     for m in first.maps if len(contents) == 1 else []:
-        found[f"jacobian-{m.sample}"] = jacobian_map(m), f"Sample {m.sample}, derivative bounds and certain signs of its pixels"
+        found[f"jacobian-{m.sample}"] = jacobian_map(m), _map_label(m)
     return found
 
 
 def certified_accuracy(contents: Sequence[Content]) -> Figure:
     """Share of samples with a certified radius of at least eps: one result by each way, or several by their best."""
     figure, axes = _axes(3.1)
-    series = [(c, "radius", c.name) for c in contents] if len(contents) > 1 else [(contents[0], w, WAYS[w]) for w in WAYS]
+    series = (
+        [(c, "radius", c.name) for c in contents] if len(contents) > 1 else [(contents[0], w, WAYS[w]) for w in WAYS]
+    )
     shown = [(c.radii(way), label) for c, way, label in series]
     for k, (radii, label) in enumerate(shown):
         if radii is not None and radii.size:
             x, share = share_at_least(radii)
-            axes.step(np.append(x, x[-1]), np.append(share, 0.0), where="pre", color=_colour(k), linestyle=_dash(k), label=label)
+            axes.step(
+                np.append(x, x[-1]),
+                np.append(share, 0.0),
+                where="pre",
+                color=_colour(k),
+                linestyle=_dash(k),
+                label=label,
+            )
     for k, content in enumerate(contents):
         if content.summary.accuracy is not None:
             colour = MUTED if len(contents) == 1 else _colour(k)
@@ -96,7 +105,13 @@ def radius_distribution(contents: Sequence[Content]) -> Figure:
     radii = [r for c in contents if (r := c.radii()) is not None]
     for k, values in enumerate(radii):
         x, share = distribution(values)
-        axes.step(np.concatenate([x[:1], x]), np.concatenate([[0.0], share]), where="post", color=_colour(k), linestyle=_dash(k))
+        axes.step(
+            np.concatenate([x[:1], x]),
+            np.concatenate([[0.0], share]),
+            where="post",
+            color=_colour(k),
+            linestyle=_dash(k),
+        )
         axes.axvline(float(np.median(values)), color=_colour(k), linewidth=1.0, linestyle=(0, (1, 2)),
                      label=f"{contents[k].name}: median {np.median(values):.3g}" if len(radii) > 1 else f"median {np.median(values):.3g}")  # fmt: skip
     _share_axis(axes)
@@ -144,9 +159,18 @@ def lipschitz(contents: Sequence[Content]) -> Figure:
         prefix = f"{content.name}: " if len(contents) > 1 else ""
         axes.plot(eps, middle, color=_colour(k), linestyle=_dash(k), marker="o", markersize=4, label=f"{prefix}median")
         if len(eps) > 1:
-            axes.fill_between(eps, low, high, color=_colour(k), alpha=0.2, linewidth=0, label=f"{prefix}5 to 95 % of samples")
+            axes.fill_between(
+                eps, low, high, color=_colour(k), alpha=0.2, linewidth=0, label=f"{prefix}5 to 95 % of samples"
+            )
         else:
-            axes.errorbar(eps, middle, [middle - low, high - middle], color=_colour(k), capsize=4, label=f"{prefix}5 to 95 % of samples")
+            axes.errorbar(
+                eps,
+                middle,
+                [middle - low, high - middle],
+                color=_colour(k),
+                capsize=4,
+                label=f"{prefix}5 to 95 % of samples",
+            )
         top += [*low, *high]
     values = np.array(top)
     if values.size and values.min() > 0 and values.max() > 10 * values.min():
@@ -214,6 +238,11 @@ def jacobian_map(m: JacobianMap) -> Figure:
     return figure
 
 
+def _map_label(m: JacobianMap) -> str:
+    label = f"label {m.label}, " if m.label >= 0 else ""
+    return f"Sample {m.sample} ({label}predicted class {m.predicted}): bounds and certain signs of the derivatives"
+
+
 def _axes(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, figure.subplots()
@@ -223,7 +252,9 @@ def _legend(figure: Figure, axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if handles:  # above the axes: it never covers a curve
         longest = max(map(len, labels))
-        figure.legend(handles, labels, loc="outside upper center", ncols=1 if longest > 26 else 2, fontsize=9, handlelength=2.4)
+        figure.legend(
+            handles, labels, loc="outside upper center", ncols=1 if longest > 26 else 2, fontsize=9, handlelength=2.4
+        )
 
 
 def _share_axis(axes: Axes) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from distverify.report.figures import INK, GRID, MUTED, SERIES, UNKNOWN, drawing
+from distverify.report.figures import GRID, INK, MUTED, SERIES, UNKNOWN, drawing
 
 # The page's own colours, which follow the reader's light or dark setting, in place of those of the files.
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line", UNKNOWN: "--unknown"} | {
@@ -44,15 +44,23 @@ def join(parts: Iterable[object]) -> Html:
 
 def facts(rows: Mapping[str, object]) -> Html:
     """A table of names and values; what is None or empty is left out."""
-    body = [tag("tr", tag("th", name, scope="row"), tag("td", value)) for name, value in rows.items() if value not in (None, "")]
+    body = [
+        tag("tr", tag("th", name, scope="row"), tag("td", value))
+        for name, value in rows.items()
+        if value not in (None, "")
+    ]
     return tag("div", tag("table", *body, class_="facts"), class_="scroll")
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[object]], *, words: Sequence[str] = (), caption: str = "") -> Html:
+def table(
+    headers: Sequence[str], rows: Iterable[Sequence[object]], *, words: Sequence[str] = (), caption: str = ""
+) -> Html:
     """A table; columns named in ``words`` hold text, all others numbers."""
     kinds = ["t" if header in words else "n" for header in headers]
     head = tag("thead", tag("tr", *(tag("th", h, scope="col", class_=k) for h, k in zip(headers, kinds, strict=True))))
-    body = tag("tbody", *(tag("tr", *(tag("td", c, class_=k) for c, k in zip(row, kinds, strict=True))) for row in rows))
+    body = tag(
+        "tbody", *(tag("tr", *(tag("td", c, class_=k) for c, k in zip(row, kinds, strict=True))) for row in rows)
+    )
     below = [tag("caption", caption)] if caption else []
     return tag("div", tag("table", *below, head, body), class_="scroll")
 
@@ -67,7 +75,12 @@ def picture(figure: Figure, name: str, label: str, caption: object) -> Html:
     """A Matplotlib figure as inline SVG in the page's colours."""
     buffer = io.StringIO()
     with drawing(name):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        figure.savefig(
+            buffer,
+            format="svg",
+            transparent=True,
+            metadata={"Date": None, "Creator": None, "Format": None, "Type": None},
+        )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)

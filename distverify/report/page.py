@@ -22,7 +22,11 @@ _TILE_RADII = 2
 def render(contents: Sequence[Content], figures: Mapping[str, tuple[Figure, str]]) -> str:
     """The whole page as text; ``figures`` are those of :func:`distverify.report.figures.draw_all`."""
     names = [c.name for c in contents]
-    title = f"{contents[0].provenance['model']['name']} on {contents[0].provenance['data']['name']}" if len(contents) == 1 else " / ".join(names)
+    title = (
+        f"{contents[0].provenance['model']['name']} on {contents[0].provenance['data']['name']}"
+        if len(contents) == 1
+        else " / ".join(names)
+    )
     body: list[object] = [tag("p", "distverify: certification report", class_="note"), tag("h1", title)]
     if len(contents) == 1:
         body += _one(contents[0], figures)
@@ -47,7 +51,12 @@ def render(contents: Sequence[Content], figures: Mapping[str, tuple[Figure, str]
 def _one(content: Content, figures: Mapping[str, tuple[Figure, str]]) -> list[object]:
     plots = {name: f for name, f in figures.items() if not name.startswith("jacobian-")}
     maps = {name: f for name, f in figures.items() if name.startswith("jacobian-")}
-    body: list[object] = [tag("p", in_words(content)), _headline(content), tag("h2", "Figures"), _figures(plots, [content])]
+    body: list[object] = [
+        tag("p", in_words(content)),
+        _headline(content),
+        tag("h2", "Figures"),
+        _figures(plots, [content]),
+    ]
     if maps:
         assert content.shape is not None
         said = (
@@ -55,7 +64,12 @@ def _one(content: Content, figures: Mapping[str, tuple[Figure, str]]) -> list[ob
             "Middle: the largest magnitude that the derivative by each pixel can have anywhere in the ball. Right: pixels whose derivative "
             "certainly keeps one sign all over the ball: brightening them always "
         )
-        legend = [tag("b", "raises", style="color:var(--c1)"), " or always ", tag("b", "lowers", style="color:var(--c2)"), " the output; grey: not known."]
+        legend = [
+            tag("b", "raises", style="color:var(--c1)"),
+            " or always ",
+            tag("b", "lowers", style="color:var(--c2)"),
+            " the output; grey: not known.",
+        ]
         body += [tag("h2", "Jacobian maps"), tag("p", said, *legend, class_="note"), _figures(maps, [content])]
     return body + _extremes(content) + _failures(content) + _time(content) + _provenance(content)
 
@@ -63,14 +77,20 @@ def _one(content: Content, figures: Mapping[str, tuple[Figure, str]]) -> list[ob
 def _headline(content: Content) -> Html:
     summary = content.summary
     shown: dict[str, tuple[str, str]] = {}
-    shown["Samples"] = (f"{summary.computed:,} of {summary.samples:,}", "computed")
+    shown["Samples"] = (f"{summary.computed:,}", f"computed of {summary.samples:,}")
     if summary.accuracy is not None:
         shown["Clean accuracy"] = (f"{summary.accuracy:.1%}", f"{summary.correct:,} of {summary.labelled:,} right")
     radii = list(summary.certified.items())
     for eps, certified in [radii[i] for i in sorted({0, len(radii) - 1})][:_TILE_RADII] if radii else []:
-        shown[f"Certified at {number(eps)}"] = (f"{certified / summary.computed:.1%}", f"{certified:,} of {summary.computed:,} certified")
+        shown[f"Certified at {number(eps)}"] = (
+            f"{certified / summary.computed:.1%}",
+            f"{certified:,} of {summary.computed:,} certified",
+        )
     if summary.radius_median is not None:
-        shown["Median radius"] = (number(summary.radius_median), f"mean {number(summary.radius_mean)}, least {number(summary.radius_min)}")
+        shown["Median radius"] = (
+            number(summary.radius_median),
+            f"mean {number(summary.radius_mean)}, least {number(summary.radius_min)}",
+        )
     for eps, (_, middle, high) in list(summary.lipschitz.items())[:1]:
         shown[f"Lipschitz at {number(eps)}"] = (number(middle), f"median; 95 % below {number(high)}")
     failed = len(summary.failures)
@@ -80,7 +100,11 @@ def _headline(content: Content) -> Html:
 
 def _figures(figures: Mapping[str, tuple[Figure, str]], contents: Sequence[Content]) -> Html:
     said = captions(contents)
-    return tag("div", *(picture(f, name, label, said.get(name, label)) for name, (f, label) in figures.items()), class_="figures")
+    return tag(
+        "div",
+        *(picture(f, name, label, said.get(name, label)) for name, (f, label) in figures.items()),
+        class_="figures",
+    )
 
 
 def _extremes(content: Content) -> list[object]:
@@ -95,12 +119,21 @@ def _extremes(content: Content) -> list[object]:
 
     def row(i: int) -> list[object]:
         label = int(arrays["label"][i])
-        cells = [int(arrays["sample"][i]), label if label >= 0 else "-", int(arrays["predicted"][i]), *(number(arrays[n][i]) for n in columns)]
+        cells = [
+            int(arrays["sample"][i]),
+            label if label >= 0 else "-",
+            int(arrays["predicted"][i]),
+            *(number(arrays[n][i]) for n in columns),
+        ]
         return cells + ([number(arrays["lipschitz_vector"][i, 0])] if "lipschitz_vector" in arrays else [])
 
     parts = [tag("h2", "Hardest and easiest samples"), tag("p", "Of the samples that are classified right, by certified radius "
              "(by Lipschitz constant where no radius was computed). Samples are numbered as in the data set.", class_="note")]  # fmt: skip
-    tables = [tag("div", tag("h3", name), table(headers, map(row, rows))) for name, rows in (("Hardest", hardest), ("Easiest", easiest)) if rows]
+    tables = [
+        tag("div", tag("h3", name), table(headers, map(row, rows)))
+        for name, rows in (("Hardest", hardest), ("Easiest", easiest))
+        if rows
+    ]
     return [*parts, tag("div", *tables, class_="pair")]
 
 
@@ -115,8 +148,17 @@ def _failures(content: Content) -> list[object]:
         return parts
     rows = [[f.sample, f.status.replace("_", " "), f.message] for f in failures[:_FAILURES_LISTED]]
     more = len(failures) - len(rows)
-    parts.append(tag("p", f"{of(len(failures), 'sample')} of {content.summary.samples:,} without a result.", class_="bad"))
-    parts.append(table(["sample", "status", "message"], rows, words=["status", "message"], caption=f"and {more:,} more" if more else ""))
+    parts.append(
+        tag("p", f"{of(len(failures), 'sample')} of {content.summary.samples:,} without a result.", class_="bad")
+    )
+    parts.append(
+        table(
+            ["sample", "status", "message"],
+            rows,
+            words=["status", "message"],
+            caption=f"and {more:,} more" if more else "",
+        )
+    )
     return parts
 
 
@@ -130,7 +172,9 @@ def _time(content: Content) -> list[object]:
     if summary.wall_seconds:
         busy = summary.kernel_seconds / summary.wall_seconds
         rows["From start to end"] = duration(summary.wall_seconds)
-        rows["Busy workers"] = f"{busy:.2f} on average" + (f" of {workers}: efficiency {busy / workers:.0%}" if workers else "")
+        rows["Busy workers"] = f"{busy:.2f} on average" + (
+            f" of {workers}: efficiency {busy / workers:.0%}" if workers else ""
+        )
     note = "From start to end counts everything: starting Ray, compiling, writing, and pauses of an interrupted run."
     return [tag("h2", "Time"), facts(rows), tag("p", note, class_="note")]
 
@@ -147,14 +191,17 @@ def _provenance(content: Content) -> list[object]:
         "Data": f"{given['data']['name']} ({given['data']['samples']:,} samples)",
         "Data SHA-256": given["data"]["digest"],
         "Values divided by": inputs.get("scale"),
-        "Mean, std": None if inputs.get("mean") is None and inputs.get("std") is None else f"{inputs.get('mean')}, {inputs.get('std')}",
+        "Mean, std": None
+        if inputs.get("mean") is None and inputs.get("std") is None
+        else f"{inputs.get('mean')}, {inputs.get('std')}",
         "Settings": describe_settings(content.settings),
         "Start": _time_of(given["start"]),
         "End": _time_of(given["end"]) if given["end"] else "not finished when this page was made",
         "Host": environment.get("host"),
         "Platform": environment.get("platform"),
         "distverify": given["distverify_version"],
-        "Packages": ", ".join(f"{n} {packages[n]}" for n in packages if n != "distverify") + f"; Python {environment.get('python')}",
+        "Packages": ", ".join(f"{n} {packages[n]}" for n in packages if n != "distverify")
+        + f"; Python {environment.get('python')}",
     }
     parts: list[object] = [tag("h2", "Provenance"), facts(rows)]
     if environment.get("command"):

@@ -49,7 +49,9 @@ def write_report(
     if not 1 <= len(results) <= MOST_RESULTS:
         raise SettingsError(f"results: got {len(results)}; give 1 to {MOST_RESULTS}")
     if len(results) > 1 and (samples is not None or shape is not None):
-        raise SettingsError("samples, shape: are for the maps of one result, and a comparison draws none; leave them out")
+        raise SettingsError(
+            "samples, shape: are for the maps of one result, and a comparison draws none; leave them out"
+        )
     path = Path(output)
     if any(path.resolve() == r.path.resolve() for r in results):
         raise SettingsError(f"output: {path} is the result itself; name another file (-o)")
@@ -68,7 +70,9 @@ def _write_figures(drawn: dict[str, object], folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ResultError(f"{folder}: cannot be made a folder ({error.strerror}); choose another one (--figures)") from error
+        raise ResultError(
+            f"{folder}: cannot be made a folder ({error.strerror}); choose another one (--figures)"
+        ) from error
     for name, figure in drawn.items():
         for suffix in ("png", "svg"):
             with replacing(folder / f"{name}.{suffix}") as temporary, drawing(name):

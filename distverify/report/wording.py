@@ -55,14 +55,18 @@ def in_words(content: Content) -> str:
     if settings.clip is not None:
         parts.append(f"Only points with all values between {settings.clip[0]:g} and {settings.clip[1]:g} count.")
     if "radius" in settings.compute:
-        parts.append("Within its certified radius, no change whatever makes a sample change its class: this is proven, not tested.")
+        parts.append(
+            "Within its certified radius, no change whatever makes a sample change its class: this is proven, not tested."
+        )
     if {"jacobian", "lipschitz"} & set(settings.compute):
         parts.append(
             f"For eps {', '.join(f'{e:g}' for e in settings.eps[:8])}{', ...' if len(settings.eps) > 8 else ''}, bounds of the derivatives "
             "hold at every point of the ball; Lipschitz constants say how much the outputs can change per unit of change of the input."
         )
     if given["end"] is None:
-        parts.append(f"The run was not finished when this page was made: {summary.samples - summary.counts['pending']:,} of {summary.samples:,} samples were done.")
+        parts.append(
+            f"The run was not finished when this page was made: {summary.samples - summary.counts['pending']:,} of {summary.samples:,} samples were done."
+        )
     return " ".join(parts)
 
 
@@ -71,7 +75,11 @@ def captions(contents: Sequence[Content]) -> dict[str, str]:
     several = len(contents) > 1
     return {
         "certified-accuracy": "Share of the computed samples that are certainly classified right in the whole ball of radius eps"
-        + (": best of all methods of each result." if several else ", by each way of proving it. A misclassified sample counts as not certified."),
+        + (
+            ": best of all methods of each result."
+            if several
+            else ", by each way of proving it. A misclassified sample counts as not certified."
+        ),
         "radii": "Distribution of certified radii: share of samples with at most this radius (0: misclassified or nothing proven).",
         "radii-by-class": "The same for each class (blue; number of samples in brackets) against all samples (grey).",
         "lipschitz": "Local Lipschitz constant of the vector output in the ball of radius eps: bounds over samples.",

@@ -30,7 +30,10 @@ Falsify = Callable[[Any], None]
 def network() -> Network:
     generator = np.random.default_rng(5)
     sizes = (4, 12, 10, 3)
-    layers = [(generator.normal(size=(b, a)) / np.sqrt(a), 0.3 * generator.normal(size=b)) for a, b in zip(sizes, sizes[1:], strict=False)]
+    layers = [
+        (generator.normal(size=(b, a)) / np.sqrt(a), 0.3 * generator.normal(size=b))
+        for a, b in zip(sizes, sizes[1:], strict=False)
+    ]
     # Every class somewhere in the unit box: elsewhere there would be nothing to attack.
     mean = Network.from_layers(layers, "relu")(generator.uniform(size=(500, 4))).mean(axis=0)
     return Network.from_layers([*layers[:-1], (layers[-1][0], layers[-1][1] - mean)], "relu")
@@ -155,9 +158,13 @@ def test_claims_about_the_network_and_a_domain(tmp_path: Path, data: tuple[np.nd
 def test_other_models_and_data_are_refused(honest: Path, data: tuple[np.ndarray, np.ndarray]) -> None:
     x, y = data
     other = Network.from_layers([(np.eye(3, 4), np.zeros(3))])
-    with pytest.raises(ResultError, match=r"model: has digest \w{12}, but the result was computed from network with digest"):
+    with pytest.raises(
+        ResultError, match=r"model: has digest \w{12}, but the result was computed from network with digest"
+    ):
         audit(open_result(honest), other, x, y, executor="serial")
-    with pytest.raises(ResultError, match=r"data: has digest \w{12}, but the result was computed from arrays.*give the same data"):
+    with pytest.raises(
+        ResultError, match=r"data: has digest \w{12}, but the result was computed from arrays.*give the same data"
+    ):
         attack(honest, (x + 1e-9, y))
     with pytest.raises(ResultError, match="data: has digest"):
         attack(honest, (x, (y + 1) % 3))
@@ -220,4 +227,6 @@ def test_command_line(files: tuple[str, str, str]) -> None:
 def test_ray_and_serial_attack_alike(files: tuple[str, str, str]) -> None:
     result, model, samples = files
     serial, ray = (audit(open_result(result), model, samples, executor=e, points=8) for e in ("serial", "ray"))
-    assert [(f.variable, f.checked, f.closest) for f in serial.findings] == [(f.variable, f.checked, f.closest) for f in ray.findings]
+    assert [(f.variable, f.checked, f.closest) for f in serial.findings] == [
+        (f.variable, f.checked, f.closest) for f in ray.findings
+    ]

@@ -1,0 +1,183 @@
+"""Time a handful of samples and predict the whole run."""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from distverify.api import certify, normalise_data, open_dataset, open_network
+from distverify.errors import SettingsError
+from distverify.network.graph import Network
+from distverify.results.reader import Result
+from distverify.runtime.plan import LARGEST_BYTES, SHORTEST_SECONDS
+
+Floats = NDArray[np.float64]
+
+TIMED = 8
+# Two standard errors, but never closer than machines vary from run to run.
+_ERRORS = 2.0
+_LEAST_SPREAD = 0.15
+# Work units of the shortest length that a worker should have, to balance and to be worth its start.
+_UNITS_EACH = 2
+_PREPARED = ("mean", "std", "scale", "layout", "samples")
+_PROPERTIES = (".vnnlib", ".vnnlib.gz")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The prediction for a run.
+
+    Attributes
+    ----------
+    samples : int
+        Of the whole run.
+    timed : int
+        Samples that were computed for the prediction.
+    core_hours, core_hours_low, core_hours_high : float
+        Kernel time on one core like this one: expected, and the range that it should lie in.
+    slowest : float
+        Seconds of the slowest sample that was timed.
+    memory : int
+        Bytes that one worker takes at its peak, about.
+    file_size : int
+        Bytes of the finished result.
+    actors : int
+        With more workers than this, starting and sending would cost more than they save.
+    failures : tuple of str
+        Messages of samples that failed.
+    """
+
+    samples: int
+    timed: int
+    core_hours: float
+    core_hours_low: float
+    core_hours_high: float
+    slowest: float
+    memory: int
+    file_size: int
+    actors: int
+    failures: tuple[str, ...]
+
+
+def estimate(
+    model: Network | str | os.PathLike[str],
+    x: ArrayLike | str | os.PathLike[str],
+    y: ArrayLike | None = None,
+    *,
+    timed: int = TIMED,
+    seed: int = 0,
+    **options: Any,
+) -> Estimate:
+    """Predict what :func:`distverify.certify` with the same arguments takes.
+
+    Parameters
+    ----------
+    model, x, y : see :func:`distverify.certify`
+    timed : int
+        Samples to compute: one out of each of as many equally large groups, from the least to the most clearly classified.
+    seed : int
+        Of the choice within groups.
+    options
+        Those of :func:`distverify.certify` that say what is computed (not output, executor and the like).
+
+    Raises
+    ------
+    SettingsError
+        Fewer than two samples to time; property files.
+    ModelError, DataError
+        As for :func:`distverify.certify`.
+    """
+    if timed < 2:
+        raise SettingsError(f"timed: got {timed}; time at least 2 samples")
+    if isinstance(x, str | os.PathLike) and str(x).lower().endswith(_PROPERTIES):
+        raise SettingsError(
+            f"data: {x} states a property; samples of data sets can be timed, properties are verified at once"
+        )
+    told = {name: options.pop(name, None) for name in _PREPARED}
+    fold = options.get("eps_units", "raw") == "raw"
+    network, _ = open_network(model, *((told["mean"], told["std"]) if fold else (None, None)))
+    data = open_dataset(x, y, told["scale"], told["samples"], network, told["layout"] or "flat")
+    shown = data if fold else normalise_data(data, network, told["mean"], told["std"])
+    chosen = choose_samples(network(shown.inputs), timed, seed)
+    labels = data.labels[chosen] if (data.labels >= 0).all() else None
+    normalisation = {} if fold else {"mean": told["mean"], "std": told["std"]}
+    with tempfile.TemporaryDirectory() as folder:
+        result = certify(
+            network,
+            data.inputs[chosen],
+            labels,
+            output=Path(folder) / "estimate.h5",
+            executor="serial",
+            **options,
+            **normalisation,
+        )
+        return _predict(result, data.size)
+
+
+def choose_samples(logits: Floats, count: int, seed: int = 0) -> NDArray[np.int64]:
+    """One sample out of each of ``count`` equally large groups, sorted by how clearly the network classifies.
+
+    Samples near a decision boundary need more evaluations and have more unstable neurons around them than clear ones.
+
+    Parameters
+    ----------
+    logits : float64 [N, outputs]
+
+    Returns
+    -------
+    int64 [min(count, N)]
+    """
+    top = np.sort(logits, axis=1)
+    clear = top[:, -1] - top[:, -2] if logits.shape[1] > 1 else np.abs(top[:, 0])
+    groups = np.array_split(np.argsort(clear, kind="stable"), min(count, len(logits)))
+    generator = np.random.default_rng(seed)
+    return np.sort(np.array([generator.choice(group) for group in groups], dtype=np.int64))
+
+
+def _predict(result: Result, samples: int) -> Estimate:
+    seconds = result["seconds"]
+    count = len(seconds)
+    mean = float(seconds.mean())
+    # Of a finite population: with every sample timed nothing is left to chance but the machine.
+    error = (
+        float(seconds.std(ddof=1)) / math.sqrt(count) * math.sqrt(max(0.0, 1.0 - count / samples))
+        if count > 1
+        else mean
+    )
+    spread = max(_ERRORS * error, _LEAST_SPREAD * mean)
+    total = mean * samples
+    per_sample = _bytes_per_sample(result)
+    file_size = result.path.stat().st_size + (samples - count) * per_sample
+    unit = min(LARGEST_BYTES, max(1, math.ceil(SHORTEST_SECONDS / max(mean, 1e-9))) * per_sample)
+    return Estimate(
+        samples=samples, timed=count, core_hours=total / 3600, core_hours_low=max(mean - spread, float(seconds.min())) * samples / 3600,
+        core_hours_high=(mean + spread) * samples / 3600, slowest=float(seconds.max()), memory=_peak_memory() + 2 * unit,
+        file_size=file_size, actors=max(1, min(samples, int(total / (_UNITS_EACH * SHORTEST_SECONDS)))),
+        failures=tuple(f.message for f in result.summary().failures),
+    )  # fmt: skip
+
+
+def _bytes_per_sample(result: Result) -> int:
+    """Stored size of one more sample; messages are compressed to nearly nothing."""
+    dims, sizes = result.dims, result.sizes
+    shapes = {
+        n: math.prod(sizes[d] for d in axes[1:])
+        for n, axes in dims.items()
+        if axes[:1] == ("sample",) and n != "message"
+    }
+    return sum(count * result.read(n, np.s_[:1]).dtype.itemsize for n, count in shapes.items())
+
+
+def _peak_memory() -> int:
+    """Peak resident size of this process, bytes: it has done what a worker does."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
