@@ -352,9 +352,8 @@ class NetworkBuilder:
             raise ModelError(
                 f"{name}: its terms give {sizes} values; they must be equal, and at least one term is needed"
             )
-        size = sizes[0]
-        stored = self._store(f"{name}: b", np.zeros(size) if bias is None else bias, (size,))
-        self._specs.append(_LinearSpec(name, size, tuple(specs), stored))
+        stored = self._store(f"{name}: b", np.zeros(sizes[0]) if bias is None else bias, (sizes[0],))
+        self._specs.append(_LinearSpec(name, sizes[0], tuple(specs), stored))
         return len(self._specs) - 1
 
     def _operator(self, name: str, kind: str, value: Any, width: int) -> tuple[int, OperatorSpec]:
