@@ -32,6 +32,7 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
     from distverify.cli.progress import reporting
     from distverify.cli.tables import print_result
     from distverify.demo import DATA, MODEL
+    from distverify.report.report import write_report
 
     # A file that the user named may be anything: only the demo's own is replaced unasked, and an interrupted
     # demo is continued, as every run is.
@@ -49,11 +50,14 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
             progress=progress,
             command=command_line(ctx),
         )
+    page = write_report([result], output.with_suffix(".html"))
     if quiet:
         return
     print_result(result)
     click.echo(
+        f"Report            {page}\n\n"
         "Next steps:\n"
+        f"  open {page} in a browser\n"
         f"  distverify show {output}\n"
         f"""  python -c "import distverify as dv; print(dv.open_result('{output}')['radius'][:5])"\n"""
         "  distverify certify MODEL.onnx DATA.npz --eps 0.01 -o OUT.h5"

@@ -25,7 +25,7 @@ _OF_A_RUN = {
 @click.option("--timed", type=click.IntRange(min=2), default=8, show_default=True, help="Samples to time.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the choice of samples.")
 @click.pass_context
-def estimate(ctx: click.Context, model: Path, data: Path, timed: int, seed: int, **options: Any) -> None:
+def estimate(ctx: click.Context, /, model: Path, data: Path, timed: int, seed: int, **options: Any) -> None:
     """Time a handful of samples of DATA on one core and predict what certify with the same options takes.
 
     The samples are spread from the least to the most clearly classified ones.

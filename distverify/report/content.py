@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,9 @@ WAYS = {"radius": "best of both", "radius_crown": "CROWN margins", "radius_jacob
 LISTED = 8  # samples of a table of extremes
 MAPPED = 6
 MAPPED_RADII = 2
+_OF_THE_NETWORK = (
+    "global_lipschitz_vector", "global_lipschitz", "product_of_norms", "domain_lipschitz_vector", "domain_lipschitz",
+)  # fmt: skip
 _PER_SAMPLE = (
     "sample",
     "status",
@@ -32,6 +35,7 @@ _PER_SAMPLE = (
     "radius_crown",
     "radius_jacobian",
     "lipschitz_vector",
+    "verified",
 )
 
 
@@ -73,6 +77,8 @@ class Content:
     computed : bool [sample]
         Ok or misclassified.
     maps : list of JacobianMap
+    constants : dict name -> float
+        Lipschitz constants of the network alone: of the vector output, and the largest of its rows.
     shape : tuple of int or None
         [H, W] or [C, H, W] or [H, W, C] if the inputs are taken for images.
     """
@@ -84,6 +90,7 @@ class Content:
     arrays: dict[str, NDArray[Any]]
     computed: NDArray[np.bool_]
     maps: list[JacobianMap]
+    constants: dict[str, float]
     shape: tuple[int, ...] | None
 
     def radii(self, way: str = "radius") -> Floats | None:
@@ -136,13 +143,17 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
     computed = np.isin(arrays["status"], (OK, MISCLASSIFIED))
     told = provenance.get("environment", {}).get("inputs", {}).get("shape") or [provenance["model"]["inputs"]]
     image = image_shape(provenance["model"]["inputs"], told, shape)
-    content = Content(result.path.name, summary, result.settings, provenance, arrays, computed, [], image)
+    content = Content(result.path.name, summary, result.settings, provenance, arrays, computed, [], _constants(result, dims), image)
     if "jacobian_lower" in dims and image is not None:
         positions = _chosen(content, samples)
         content.maps.extend(m for p in positions if (m := _map(result, content, p, image)) is not None)
     elif samples is not None:
         raise ResultError(f"{result.path}: has no Jacobians of images to draw for --samples; leave it out")
     return content
+
+
+def _constants(result: Result, dims: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
+    return {name: float(result[name].max()) for name in _OF_THE_NETWORK if name in dims}
 
 
 def image_shape(size: int, told: Sequence[int], shape: Sequence[int] | None = None) -> tuple[int, ...] | None:

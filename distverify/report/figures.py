@@ -103,6 +103,7 @@ def radius_distribution(contents: Sequence[Content]) -> Figure:
     """Empirical distribution of the radii of all computed samples."""
     figure, axes = _axes(2.9)
     radii = [r for c in contents if (r := c.radii()) is not None]
+    names = [c.name for c in contents if c.radii() is not None]
     for k, values in enumerate(radii):
         x, share = distribution(values)
         axes.step(
@@ -112,8 +113,8 @@ def radius_distribution(contents: Sequence[Content]) -> Figure:
             color=_colour(k),
             linestyle=_dash(k),
         )
-        axes.axvline(float(np.median(values)), color=_colour(k), linewidth=1.0, linestyle=(0, (1, 2)),
-                     label=f"{contents[k].name}: median {np.median(values):.3g}" if len(radii) > 1 else f"median {np.median(values):.3g}")  # fmt: skip
+        label = f"median {np.median(values):.3g}" if len(radii) == 1 else f"{names[k]}: median {np.median(values):.3g}"
+        axes.axvline(float(np.median(values)), color=_colour(k), linewidth=1.0, linestyle=(0, (1, 2)), label=label)
     _share_axis(axes)
     axes.set_xlabel(_radius_label(contents, "certified radius"))
     _legend(figure, axes)
@@ -198,8 +199,9 @@ def kernel_time(contents: Sequence[Content]) -> Figure:
         seconds = seconds[~np.isnan(seconds)]
         if seconds.size:
             x, share = distribution(seconds)
-            axes.step(np.concatenate([x[:1], x]), np.concatenate([[0.0], share]), where="post", color=_colour(k),
-                      linestyle=_dash(k), label=f"{content.name}: " * (len(contents) > 1) + f"median {np.median(seconds):.2g} s")  # fmt: skip
+            x, share = np.concatenate([x[:1], x]), np.concatenate([[0.0], share])
+            label = f"{content.name}: " * (len(contents) > 1) + f"median {np.median(seconds):.2g} s"
+            axes.step(x, share, where="post", color=_colour(k), linestyle=_dash(k), label=label)
             if wide(seconds):
                 axes.set_xscale("log")
     _share_axis(axes)
@@ -214,7 +216,7 @@ def jacobian_map(m: JacobianMap) -> Figure:
     has_image = not np.isnan(m.image).any()
     mosaic = [[*(["x"] if has_image else []), f"m{k}", f"s{k}"] for k in range(rows)]
     figure = Figure(figsize=(_WIDTH, 0.35 + 1.75 * rows), layout="constrained")
-    panels = figure.subplot_mosaic(mosaic)
+    panels: dict[str, Axes] = figure.subplot_mosaic(mosaic)
     for axes in panels.values():
         axes.set_xticks([])
         axes.set_yticks([])

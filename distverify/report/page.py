@@ -56,13 +56,15 @@ def _one(content: Content, figures: Mapping[str, tuple[Figure, str]]) -> list[ob
         _headline(content),
         tag("h2", "Figures"),
         _figures(plots, [content]),
+        *_numbers(content),
+        *_network(content),
     ]
     if maps:
         assert content.shape is not None
         said = (
-            f"Inputs drawn as images of {' x '.join(map(str, content.shape))}; derivatives are those of the predicted class. Left: the input. "
-            "Middle: the largest magnitude that the derivative by each pixel can have anywhere in the ball. Right: pixels whose derivative "
-            "certainly keeps one sign all over the ball: brightening them always "
+            f"Inputs drawn as images of {' x '.join(map(str, content.shape))}; derivatives are those of the predicted class. "
+            "Left: the input. Middle: the largest magnitude that the derivative by each pixel can have anywhere in the ball. "
+            "Right: pixels whose derivative certainly keeps one sign all over the ball: brightening them always "
         )
         legend = [
             tag("b", "raises", style="color:var(--c1)"),
@@ -107,6 +109,33 @@ def _figures(figures: Mapping[str, tuple[Figure, str]], contents: Sequence[Conte
     )
 
 
+def _numbers(content: Content) -> list[object]:
+    """The figures' numbers at every radius that was asked for."""
+    summary, arrays, radii = content.summary, content.arrays, content.settings.eps
+    columns: dict[str, dict[float, str]] = {}
+    if summary.certified:
+        columns["certified (radius at least eps)"] = {e: f"{n:,} ({n / summary.computed:.1%})" for e, n in summary.certified.items()}
+    if "verified" in arrays and arrays["verified"].ndim == 2:
+        proven = (arrays["verified"] > 0)[content.computed].sum(axis=0)
+        columns["verified at eps"] = {e: f"{n:,}" for e, n in zip(radii, proven.tolist(), strict=True)}
+    for k, name in enumerate(("Lipschitz 5 %", "Lipschitz median", "Lipschitz 95 %")):
+        if summary.lipschitz:
+            columns[name] = {e: number(quantiles[k]) for e, quantiles in summary.lipschitz.items()}
+    if not columns:
+        return []
+    rows = [[number(e), *(column.get(e, "-") for column in columns.values())] for e in radii]
+    return [tag("h3", "In numbers"), table(["eps", *columns], rows)]
+
+
+def _network(content: Content) -> list[object]:
+    """Constants of the network alone, where they were computed."""
+    if not content.constants:
+        return []
+    rows = {name.replace("_", " "): number(value) for name, value in content.constants.items()}
+    note = "Upper bounds that hold for all inputs (global) or for all inputs in the domain."
+    return [tag("h3", "The network as a whole"), facts(rows), tag("p", note, class_="note")]
+
+
 def _extremes(content: Content) -> list[object]:
     hardest, easiest = content.extremes()
     if not hardest:
@@ -119,13 +148,15 @@ def _extremes(content: Content) -> list[object]:
 
     def row(i: int) -> list[object]:
         label = int(arrays["label"][i])
-        cells = [
+        cells: list[object] = [
             int(arrays["sample"][i]),
             label if label >= 0 else "-",
             int(arrays["predicted"][i]),
             *(number(arrays[n][i]) for n in columns),
         ]
-        return cells + ([number(arrays["lipschitz_vector"][i, 0])] if "lipschitz_vector" in arrays else [])
+        if "lipschitz_vector" in arrays:
+            cells.append(number(arrays["lipschitz_vector"][i, 0]))
+        return cells
 
     parts = [tag("h2", "Hardest and easiest samples"), tag("p", "Of the samples that are classified right, by certified radius "
              "(by Lipschitz constant where no radius was computed). Samples are numbered as in the data set.", class_="note")]  # fmt: skip
@@ -217,5 +248,9 @@ def _time_of(iso: str) -> str:
 def _citations(contents: Sequence[Content]) -> list[object]:
     papers = list(dict.fromkeys(paper for c in contents for paper in references(c.settings)))
     versions = sorted({c.provenance["distverify_version"] for c in contents})
-    return [tag("h2", "How to cite"), tag("p", "These numbers come from the methods of:", class_="note"),
-            tag("ul", *(tag("li", paper) for paper in papers)), tag("p", f"Computed with distverify {', '.join(versions)}.", class_="note")]  # fmt: skip
+    return [
+        tag("h2", "How to cite"),
+        tag("p", "These numbers come from the methods of:", class_="note"),
+        tag("ul", *(tag("li", paper) for paper in papers)),
+        tag("p", f"Computed with distverify {', '.join(versions)}.", class_="note"),
+    ]

@@ -47,26 +47,35 @@ def in_words(content: Content) -> str:
     """The paragraph that a page begins with: what was certified, for which model and data, and what came out."""
     summary, settings, given = content.summary, content.settings, content.provenance
     model, data = given["model"], given["data"]
-    parts = [
-        f"The network {model['name']} ({model['inputs']} inputs, {model['outputs']} outputs) was examined on {data['samples']:,} "
-        f"samples of {data['name']}, in balls of the {'inf' if math.isinf(settings.norm) else f'{settings.norm:g}'} norm around each sample: "
-        f"{_NORMS[settings.norm]}."
-    ]
+    network = f"The network {model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)"
+    if "property" in settings.compute:
+        parts = [
+            f"{network} was examined for {data['samples']:,} properties of {data['name']}. A property that is verified has no "
+            "counterexample: this is proven, not tested. Of one that is not verified, nothing is known."
+        ]
+    else:
+        norm = "inf" if math.isinf(settings.norm) else f"{settings.norm:g}"
+        parts = [
+            f"{network} was examined on {data['samples']:,} samples of {data['name']}, in balls of the {norm} norm around each "
+            f"sample: {_NORMS[settings.norm]}."
+        ]
+    if settings.feature_eps is not None:
+        parts.append("Each feature has a factor of its own for eps; features of factor 0 are fixed.")
     if settings.clip is not None:
         parts.append(f"Only points with all values between {settings.clip[0]:g} and {settings.clip[1]:g} count.")
-    if "radius" in settings.compute:
+    if {"radius", "verified"} & set(settings.compute):
+        change = "change its class" if settings.targets == "untargeted" else f"be classified as its target ({settings.targets})"
+        where = "Within its certified radius" if "radius" in settings.compute else "Where it is verified"
+        parts.append(f"{where}, no change whatever makes a sample {change}: this is proven, not tested.")
+    if settings.eps and {"jacobian", "lipschitz"} & set(settings.compute):
+        radii = ", ".join(f"{e:g}" for e in settings.eps[:8]) + (", ..." if len(settings.eps) > 8 else "")
         parts.append(
-            "Within its certified radius, no change whatever makes a sample change its class: this is proven, not tested."
-        )
-    if {"jacobian", "lipschitz"} & set(settings.compute):
-        parts.append(
-            f"For eps {', '.join(f'{e:g}' for e in settings.eps[:8])}{', ...' if len(settings.eps) > 8 else ''}, bounds of the derivatives "
-            "hold at every point of the ball; Lipschitz constants say how much the outputs can change per unit of change of the input."
+            f"For eps {radii}, bounds of the derivatives hold at every point of the ball; Lipschitz constants say how much the "
+            "outputs can change per unit of change of the input."
         )
     if given["end"] is None:
-        parts.append(
-            f"The run was not finished when this page was made: {summary.samples - summary.counts['pending']:,} of {summary.samples:,} samples were done."
-        )
+        done = summary.samples - summary.counts["pending"]
+        parts.append(f"The run was not finished when this page was made: {done:,} of {summary.samples:,} samples were done.")
     return " ".join(parts)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ def network() -> Network:
     sizes = (4, 12, 10, 3)
     layers = [
         (generator.normal(size=(b, a)) / np.sqrt(a), 0.3 * generator.normal(size=b))
-        for a, b in zip(sizes, sizes[1:], strict=False)
+        for a, b in pairwise(sizes)
     ]
     # Every class somewhere in the unit box: elsewhere there would be nothing to attack.
     mean = Network.from_layers(layers, "relu")(generator.uniform(size=(500, 4))).mean(axis=0)

@@ -49,7 +49,8 @@ def test_demo_certifies_the_shipped_digits_within_a_minute(tmp_path: Path) -> No
     seconds = time.perf_counter() - start
     assert done.returncode == 0, done.stderr
     assert seconds < 60
-    assert [path.name for path in tmp_path.iterdir()] == ["distverify-demo.h5"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["distverify-demo.h5", "distverify-demo.html"]
+    assert "Jacobian maps" in (tmp_path / "distverify-demo.html").read_text(encoding="utf-8")
     assert "200/200 samples" in done.stderr
     for expected in ("Clean accuracy", "Certified", "Next steps:", "distverify show distverify-demo.h5"):
         assert expected in done.stdout
