@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 from distverify._version import __version__
 
 if TYPE_CHECKING:
-    from distverify.analysis.landscape import stationary_free_radius
+    from distverify.analysis.landscape import monotone_features, stationary_free_radius
     from distverify.analysis.radius import CertifiedRadius, certified_radius
-    from distverify.api import Progress, certify, load_network
+    from distverify.api import Progress, certify
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
     from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
     from distverify.network.graph import Network
-    from distverify.region import Ball
+    from distverify.prepare import load_network
+    from distverify.region import Ball, Box
     from distverify.results.reader import Result, open_result
 
 # Names load on first use: the kernels, ONNX and HDF5 cost a second that `distverify --help` need not pay.
 _PLACES = {
     "Ball": "distverify.region",
+    "Box": "distverify.region",
     "CertifiedRadius": "distverify.analysis.radius",
     "JacobianBounds": "distverify.bounds.jacobian",
     "LipschitzConstants": "distverify.bounds.lipschitz",
@@ -33,13 +35,15 @@ _PLACES = {
     "certify": "distverify.api",
     "jacobian_bounds": "distverify.bounds.jacobian",
     "lipschitz_constant": "distverify.bounds.lipschitz",
-    "load_network": "distverify.api",
+    "monotone_features": "distverify.analysis.landscape",
+    "load_network": "distverify.prepare",
     "open_result": "distverify.results.reader",
     "stationary_free_radius": "distverify.analysis.landscape",
 }
 
 __all__ = [
     "Ball",
+    "Box",
     "CertifiedRadius",
     "JacobianBounds",
     "LipschitzConstants",
@@ -52,6 +56,7 @@ __all__ = [
     "jacobian_bounds",
     "lipschitz_constant",
     "load_network",
+    "monotone_features",
     "open_result",
     "stationary_free_radius",
 ]

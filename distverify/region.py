@@ -111,7 +111,9 @@ class Ball:
             return np.full(self.size, -np.inf), np.full(self.size, np.inf)
         lo, hi = (np.asarray(side, dtype=np.float64) for side in self.clip)
         if lo.size not in (1, self.size) or hi.size not in (1, self.size):
-            raise SettingsError(f"clip: got {lo.size} and {hi.size} values for {self.size} features; give one each, or one per feature")
+            raise SettingsError(
+                f"clip: got {lo.size} and {hi.size} values for {self.size} features; give one each, or one per feature"
+            )
         return (
             np.ascontiguousarray(np.broadcast_to(lo.reshape(-1), (self.size,))),
             np.ascontiguousarray(np.broadcast_to(hi.reshape(-1), (self.size,))),

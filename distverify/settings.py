@@ -125,7 +125,9 @@ class Settings:
         over_domain = _OVER_DOMAIN if self.domain is not None else ()
         needs_eps = [c for c in self.compute if c in _OVER_EPS and c not in over_domain]
         if needs_eps and not self.eps:
-            raise SettingsError(f"eps: none given, but {' and '.join(needs_eps)} need at least one radius; add eps=... (--eps)")
+            raise SettingsError(
+                f"eps: none given, but {' and '.join(needs_eps)} need at least one radius; add eps=... (--eps)"
+            )
 
     def _check_ignored(self) -> None:
         """Refuse what nothing that is computed would use."""
@@ -150,9 +152,13 @@ class Settings:
                 )
         if self.compute == (PROPERTY,):
             used = ("compute", "layer_bounds", "precision", "seed")
-            ignored = [n for n, f in self.__dataclass_fields__.items() if n not in used and getattr(self, n) != f.default]
+            ignored = [
+                n for n, f in self.__dataclass_fields__.items() if n not in used and getattr(self, n) != f.default
+            ]
             if ignored:
-                raise SettingsError(f"{', '.join(ignored)}: a property file says what is verified; leave {', '.join(ignored)} out")
+                raise SettingsError(
+                    f"{', '.join(ignored)}: a property file says what is verified; leave {', '.join(ignored)} out"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that JSON can hold (inf as the string "inf")."""
@@ -193,7 +199,9 @@ def feature_factors(values: Iterable[float], norm: float) -> tuple[float, ...]:
         raise SettingsError(f"feature_eps: got {got}; give one finite factor >= 0 per feature, some of them above 0")
     if norm != math.inf and not set(factors) <= {0.0, 1.0}:
         other = next(v for v in factors if v not in (0.0, 1.0))
-        raise SettingsError(f"feature_eps: got {other} for norm {norm:g}; only norm inf takes other factors than 0 and 1")
+        raise SettingsError(
+            f"feature_eps: got {other} for norm {norm:g}; only norm inf takes other factors than 0 and 1"
+        )
     return factors
 
 

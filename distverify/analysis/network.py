@@ -37,7 +37,9 @@ def analyse_network(network: Network, settings: Settings) -> dict[str, NDArray[n
         bounds = bound_rows(enclosure, rows, settings.method, settings.direction)
         constants = row_constants(bounds, norm, weights=weights)
         facts["global_lipschitz"] = constants
-        facts["global_lipschitz_vector"] = np.array(vector_constant(bounds, constants, norm, enclosure, weights=weights))
+        facts["global_lipschitz_vector"] = np.array(
+            vector_constant(bounds, constants, norm, enclosure, weights=weights)
+        )
         facts["product_of_norms"] = np.array(product_of_norms(enclosure, norm, weights=weights))
     if settings.domain is not None:
         corners = (np.full(network.input_size, side) for side in settings.domain)

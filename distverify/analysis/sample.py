@@ -43,9 +43,8 @@ def analyse_sample(network: Network, x: Floats, label: int, index: int, settings
     Returns
     -------
     dict
-        By variable name: "status" (OK or MISCLASSIFIED), "message", "predicted", "logits" [outputs], and what was asked for:
-        "x0" [inputs], "jacobian_lower", "jacobian_upper" [eps, outputs, inputs]; "lipschitz" [eps, outputs], "lipschitz_vector" [eps]; and the other variables of
-        :mod:`distverify.results.schema` that the settings ask for, without their sample axis.
+        By variable name, without the sample axis: "status" (OK or MISCLASSIFIED), "message", "predicted", "logits" [outputs],
+        and what was asked for; names and dimensions are those of :mod:`distverify.results.schema`.
     """
     logits = network(x)[0]
     predicted = int(np.argmax(logits))

@@ -115,7 +115,9 @@ def search_each(
         undecided = [b for b in brackets if b.seen[0][1] > 0 and b.open(limit, tolerance)]
         if not undecided:
             break
-        radius = max(undecided, key=lambda b: (b.above - b.below) / b.above if b.below > 0 else 2.0).next(limit, tolerance)
+        radius = max(undecided, key=lambda b: (b.above - b.below) / b.above if b.below > 0 else 2.0).next(
+            limit, tolerance
+        )
     return np.array([b.below if b.seen[0][1] > 0 else 0.0 for b in brackets])
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.analysis.warm_up import warm_up
-from distverify.api import choose_executor, normalise_data, open_dataset, open_network
 from distverify.audit.attack import ATTAINED, Attack
 from distverify.audit.claims import CLAIMS, Claim, Verdict, judge
 from distverify.errors import ExecutorError, ResultError, SettingsError
 from distverify.network.graph import Network
+from distverify.prepare import choose_executor, normalise_data, open_dataset, open_network
 from distverify.results.reader import Result
 from distverify.runtime.plan import plan_units
 from distverify.runtime.work import Executor, Job, UnitDone

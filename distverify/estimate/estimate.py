@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distverify.api import certify, normalise_data, open_dataset, open_network
+from distverify.api import certify
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
+from distverify.prepare import normalise_data, open_dataset, open_network
 from distverify.results.reader import Result
 from distverify.runtime.plan import LARGEST_BYTES, SHORTEST_SECONDS
 

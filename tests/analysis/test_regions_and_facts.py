@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -161,7 +162,7 @@ def test_local_constants_reach_the_global_one(norm: float) -> None:
     curve = [lipschitz_constant(net, Ball(X, eps, norm)) for eps in (1e-3, 0.1, 1.0, 10.0, 1e4)]
     assert curve[-1].vector == pytest.approx(everywhere.vector, rel=1e-9)
     np.testing.assert_allclose(curve[-1].rows, everywhere.rows, rtol=1e-9)
-    for smaller, larger in zip(curve, curve[1:], strict=False):
+    for smaller, larger in pairwise(curve):
         assert smaller.vector <= larger.vector * (1 + 1e-9)
 
 

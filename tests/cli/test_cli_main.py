@@ -141,6 +141,8 @@ def test_certify_hands_its_options_to_the_api(api: Recorder) -> None:
         "clip": (-1.0, 1.0),
         "scale": 255.0,
         "layout": "hwc",
+        "direction": "auto",
+        "precision": "float64",
         "features": "0:3",
         "feature_eps": (1.0, 0.0, 1.0),
         "domain": (0.0, 1.0),

@@ -254,7 +254,7 @@ def test_instance_lists(tmp_path: Path, files: list[Path]) -> None:
     with pytest.raises(DataError, match=r"line 1 names \.\./secret.vnnlib, which lies outside"):
         load_properties([listed], model="net.onnx", input_size=2, output_size=2)
     listed.write_text("net.onnx,open.vnnlib,10\nrubbish\n")
-    with pytest.raises(DataError, match="line 2 is not NETWORK.onnx"):
+    with pytest.raises(DataError, match=r"line 2 is not NETWORK\.onnx"):
         load_properties([listed], model="net.onnx", input_size=2, output_size=2)
     with pytest.raises(DataError, match="is no property file"):
         load_properties([files[0], tmp_path / "data.csv"], model="net.onnx", input_size=2, output_size=2)
