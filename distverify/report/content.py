@@ -143,7 +143,9 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
     computed = np.isin(arrays["status"], (OK, MISCLASSIFIED))
     told = provenance.get("environment", {}).get("inputs", {}).get("shape") or [provenance["model"]["inputs"]]
     image = image_shape(provenance["model"]["inputs"], told, shape)
-    content = Content(result.path.name, summary, result.settings, provenance, arrays, computed, [], _constants(result, dims), image)
+    content = Content(
+        result.path.name, summary, result.settings, provenance, arrays, computed, [], _constants(result, dims), image
+    )
     if "jacobian_lower" in dims and image is not None:
         positions = _chosen(content, samples)
         content.maps.extend(m for p in positions if (m := _map(result, content, p, image)) is not None)

@@ -92,6 +92,7 @@ def certified_accuracy(contents: Sequence[Content]) -> Figure:
                          label="clean accuracy" if k == 0 else None)  # fmt: skip
     axes.set_ylim(0, 1.03)
     axes.set_xlim(left=0)
+    axes.locator_params(axis="x", nbins=6)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
     axes.set_xlabel(_radius_label(contents, "radius eps"))
     axes.set_ylabel("samples certified")
@@ -116,6 +117,7 @@ def radius_distribution(contents: Sequence[Content]) -> Figure:
         label = f"median {np.median(values):.3g}" if len(radii) == 1 else f"{names[k]}: median {np.median(values):.3g}"
         axes.axvline(float(np.median(values)), color=_colour(k), linewidth=1.0, linestyle=(0, (1, 2)), label=label)
     _share_axis(axes)
+    axes.locator_params(axis="x", nbins=6)
     axes.set_xlabel(_radius_label(contents, "certified radius"))
     _legend(figure, axes)
     return figure

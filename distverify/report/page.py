@@ -17,6 +17,7 @@ from distverify.report.wording import captions, describe_settings, duration, in_
 
 _FAILURES_LISTED = 50
 _TILE_RADII = 2
+_RADII = {"radius": "radius", "radius_crown": "by CROWN", "radius_jacobian": "by Jacobian"}
 
 
 def render(contents: Sequence[Content], figures: Mapping[str, tuple[Figure, str]]) -> str:
@@ -114,7 +115,9 @@ def _numbers(content: Content) -> list[object]:
     summary, arrays, radii = content.summary, content.arrays, content.settings.eps
     columns: dict[str, dict[float, str]] = {}
     if summary.certified:
-        columns["certified (radius at least eps)"] = {e: f"{n:,} ({n / summary.computed:.1%})" for e, n in summary.certified.items()}
+        columns["certified (radius at least eps)"] = {
+            e: f"{n:,} ({n / summary.computed:.1%})" for e, n in summary.certified.items()
+        }
     if "verified" in arrays and arrays["verified"].ndim == 2:
         proven = (arrays["verified"] > 0)[content.computed].sum(axis=0)
         columns["verified at eps"] = {e: f"{n:,}" for e, n in zip(radii, proven.tolist(), strict=True)}
@@ -141,19 +144,14 @@ def _extremes(content: Content) -> list[object]:
     if not hardest:
         return []
     arrays = content.arrays
-    columns = [n for n in ("radius", "radius_crown", "radius_jacobian") if n in arrays]
-    headers = ["sample", "label", "predicted", *(n.replace("_", " ") for n in columns)]
+    columns = {n: head for n, head in _RADII.items() if n in arrays}
+    headers = ["sample", "class", *columns.values()]
     if "lipschitz_vector" in arrays:
         headers.append(f"Lipschitz at {number(content.settings.eps[0])}")
 
     def row(i: int) -> list[object]:
-        label = int(arrays["label"][i])
-        cells: list[object] = [
-            int(arrays["sample"][i]),
-            label if label >= 0 else "-",
-            int(arrays["predicted"][i]),
-            *(number(arrays[n][i]) for n in columns),
-        ]
+        cells: list[object] = [int(arrays["sample"][i]), int(arrays["predicted"][i])]
+        cells += [number(arrays[n][i]) for n in columns]
         if "lipschitz_vector" in arrays:
             cells.append(number(arrays["lipschitz_vector"][i, 0]))
         return cells
@@ -179,9 +177,7 @@ def _failures(content: Content) -> list[object]:
         return parts
     rows = [[f.sample, f.status.replace("_", " "), f.message] for f in failures[:_FAILURES_LISTED]]
     more = len(failures) - len(rows)
-    parts.append(
-        tag("p", f"{of(len(failures), 'sample')} of {content.summary.samples:,} without a result.", class_="bad")
-    )
+    parts.append(tag("p", f"{len(failures):,} of {content.summary.samples:,} samples without a result.", class_="bad"))
     parts.append(
         table(
             ["sample", "status", "message"],

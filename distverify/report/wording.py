@@ -64,7 +64,11 @@ def in_words(content: Content) -> str:
     if settings.clip is not None:
         parts.append(f"Only points with all values between {settings.clip[0]:g} and {settings.clip[1]:g} count.")
     if {"radius", "verified"} & set(settings.compute):
-        change = "change its class" if settings.targets == "untargeted" else f"be classified as its target ({settings.targets})"
+        change = (
+            "change its class"
+            if settings.targets == "untargeted"
+            else f"be classified as its target ({settings.targets})"
+        )
         where = "Within its certified radius" if "radius" in settings.compute else "Where it is verified"
         parts.append(f"{where}, no change whatever makes a sample {change}: this is proven, not tested.")
     if settings.eps and {"jacobian", "lipschitz"} & set(settings.compute):
@@ -75,7 +79,9 @@ def in_words(content: Content) -> str:
         )
     if given["end"] is None:
         done = summary.samples - summary.counts["pending"]
-        parts.append(f"The run was not finished when this page was made: {done:,} of {summary.samples:,} samples were done.")
+        parts.append(
+            f"The run was not finished when this page was made: {done:,} of {summary.samples:,} samples were done."
+        )
     return " ".join(parts)
 
 

@@ -31,10 +31,7 @@ Falsify = Callable[[Any], None]
 def network() -> Network:
     generator = np.random.default_rng(5)
     sizes = (4, 12, 10, 3)
-    layers = [
-        (generator.normal(size=(b, a)) / np.sqrt(a), 0.3 * generator.normal(size=b))
-        for a, b in pairwise(sizes)
-    ]
+    layers = [(generator.normal(size=(b, a)) / np.sqrt(a), 0.3 * generator.normal(size=b)) for a, b in pairwise(sizes)]
     # Every class somewhere in the unit box: elsewhere there would be nothing to attack.
     mean = Network.from_layers(layers, "relu")(generator.uniform(size=(500, 4))).mean(axis=0)
     return Network.from_layers([*layers[:-1], (layers[-1][0], layers[-1][1] - mean)], "relu")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -160,3 +161,16 @@ def test_a_file_cut_off_at_any_place_is_one_clear_line(output: Path, tmp_path: P
             open_result(path)
         assert "\n" not in str(caught.value)
     assert os.path.getsize(output) == len(whole)
+
+
+def test_settings_of_a_later_version_are_refused_with_the_remedy(output: Path) -> None:
+    with h5py.File(output, "r+") as file:
+        provenance = json.loads(file.attrs["provenance"])
+        provenance["settings"]["unheard_of"] = 1
+        file.attrs["provenance"] = json.dumps(provenance)
+    result = open_result(output)
+    assert result["radius"].size == 10, "arrays can be read all the same"
+    with pytest.raises(
+        ResultError, match=r"its settings cannot be read .*unheard_of.*another version of distverify \(0\.1\.0\)"
+    ):
+        _ = result.settings
