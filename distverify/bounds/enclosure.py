@@ -46,7 +46,7 @@ class Enclosure:
 # Overflow gives infinities and NaN, which every bound takes as "nothing known".
 @np.errstate(over="ignore", invalid="ignore")
 def enclose(
-    network: Network, region: Ball, layer_bounds: str = "crown", rounding: Rounding | None = None, *, fold: bool = True
+    network: Network, region: Ball, layer_bounds: str = "crown", rounding: Rounding | None = None, *, fold: bool | None = None
 ) -> Enclosure:
     """Bound every node of ``network`` over ``region``.
 
@@ -56,8 +56,8 @@ def enclose(
         CROWN intersects its bounds with interval arithmetic's; on an unbounded region both give infinite bounds.
     rounding : Rounding, optional
         By default that of the network's precision.
-    fold : bool
-        False never multiplies out stable neurons: slower, the same bounds up to rounding.
+    fold : bool, optional
+        Whether to multiply out stable neurons: by default wherever it saves time; the same bounds up to rounding.
     """
     if region.size != network.input_size:
         raise ModelError(f"region: x0 has {region.size} values, but the network takes {network.input_size}")

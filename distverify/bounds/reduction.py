@@ -27,6 +27,8 @@ Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
 # Shared products are given up when their rounding could matter: relative to the sizes of what they sum, in unit roundoffs.
 _LARGEST_ERROR = 2.0**26
+# Multiplications that take as long as the extra steps of folding one node, about 30 microseconds.
+_OVERHEAD = 5e5
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +67,11 @@ class Reduction:
     ----------
     reduced : Reduced
         Holds the input group already; is added to.
-    fold : bool
-        False keeps every neuron that is not constant: the plain propagation, to compare with.
+    fold : bool, optional
+        By default, wherever it saves time. False keeps every neuron that is not constant: the plain propagation.
     """
 
-    def __init__(self, reduced: Reduced, fold: bool = True) -> None:
+    def __init__(self, reduced: Reduced, fold: bool | None = None) -> None:
         self.reduced = reduced
         self.fold = fold
         self._tolerated = _LARGEST_ERROR * reduced.rounding.unit
@@ -214,14 +216,19 @@ class Reduction:
         """Whether chains that pass this node are cheaper with its stable neurons multiplied out.
 
         Counted multiplications per chain: into the node's group and on to the next one, whose size is guessed to be a
-        quarter more than this one's; folded, the next group also reads everything that this one reads.
+        quarter more than this one's; folded, the next group also reads everything that this one reads. What folding saves
+        must outweigh its own steps, so that small networks are not folded.
         """
-        if not self.fold or float(below.error.max(initial=0.0)) > self._tolerated * float(below.size.max(initial=0.0)):
+        if self.fold is False or float(below.error.max(initial=0.0)) > self._tolerated * float(below.size.max(initial=0.0)):
             return False
         width = int(below.matrix.shape[1])
         following = min(1.25 * unstable, live)
         folded = following * (width + unstable) + unstable * width
-        return folded <= following * live + live * width
+        saved = following * live + live * width - folded
+        if self.fold:
+            return saved >= 0
+        # CROWN alone runs two chains for every neuron that reads this node's.
+        return saved * 2 * below.constant.size > _OVERHEAD
 
     def _groups(self, start: int, stop: int) -> list[tuple[int, tuple[int, int]]]:
         """The groups whose columns lie in start:stop, with those columns."""

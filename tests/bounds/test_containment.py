@@ -36,8 +36,13 @@ GRADIENT_ERROR = 1e-10
 
 
 def check(network: Network, region: Ball, layer_bounds: str = "crown", count: int = 3) -> None:
+    for fold in (True, False):
+        check_one(network, region, layer_bounds, count, fold)
+
+
+def check_one(network: Network, region: Ball, layer_bounds: str, count: int, fold: bool) -> None:
     rng = np.random.default_rng(1)
-    enclosure = enclose(network, region, layer_bounds)
+    enclosure = enclose(network, region, layer_bounds, fold=fold)
     rows = np.concatenate([np.eye(network.output_size), rng.standard_normal((1, network.output_size))])
     margins = crown_rows(enclosure, rows) if not region.unbounded else None
     orders = ("backward", "forward", "both")
