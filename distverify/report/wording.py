@@ -49,16 +49,17 @@ def in_words(content: Content) -> str:
     model, data = given["model"], given["data"]
     network = f"The network {model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)"
     if "property" in settings.compute:
-        parts = [
+        first = (
             f"{network} was examined for {data['samples']:,} properties of {data['name']}. A property that is verified has no "
             "counterexample: this is proven, not tested. Of one that is not verified, nothing is known."
-        ]
+        )
     else:
         norm = "inf" if math.isinf(settings.norm) else f"{settings.norm:g}"
-        parts = [
+        first = (
             f"{network} was examined on {data['samples']:,} samples of {data['name']}, in balls of the {norm} norm around each "
             f"sample: {_NORMS[settings.norm]}."
-        ]
+        )
+    parts = [first]
     if settings.feature_eps is not None:
         parts.append("Each feature has a factor of its own for eps; features of factor 0 are fixed.")
     if settings.clip is not None:

@@ -145,7 +145,13 @@ class Result(Mapping[str, NDArray[Any]]):
     def settings(self) -> Settings:
         """What was computed."""
         with self._open() as file:
-            return Settings.from_json(json.loads(file.attrs["provenance"])["settings"], read_feature_eps(file))
+            try:
+                return Settings.from_json(json.loads(file.attrs["provenance"])["settings"], read_feature_eps(file))
+            except (KeyError, TypeError, ValueError) as error:
+                raise ResultError(
+                    f"{self.path}: its settings cannot be read ({error}); it was written by another version of distverify "
+                    f"({file.attrs.get('distverify_version')}): use that one, or upgrade"
+                ) from error
 
     @property
     def complete(self) -> bool:
