@@ -264,10 +264,11 @@ class Diagonal:
         return np.ascontiguousarray(self.rows()[:, which])
 
     def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
-        return _add(self.scale[:, None] * scatter_rows(columns, inputs, self.scale.size), out)
+        scaled = self.scale[:, None] * scatter_rows(columns, inputs, self.scale.size)
+        return _add(scaled.astype(columns.dtype, copy=False), out)
 
     def pull(self, rows: Array, out: Array | None = None) -> Array:
-        return _add(rows * self.scale, out)
+        return _add((rows * self.scale).astype(rows.dtype, copy=False), out)
 
     def push_abs(self, columns: Array) -> Array:
         return np.abs(self.scale)[:, None] * columns
