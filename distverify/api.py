@@ -28,8 +28,8 @@ from distverify.prepare import (
     check_fit,
     choose_executor,
     chosen_compute,
-    describe_inputs,
     chosen_factors,
+    describe_inputs,
     normalise_data,
     open_dataset,
     open_network,
@@ -311,5 +311,3 @@ class _Signals:
 
 def _bytes_per_sample(variables: dict[str, tuple[tuple[int, ...], str]]) -> int:
     return sum(int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in variables.values())
-
-

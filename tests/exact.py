@@ -155,9 +155,7 @@ class ExactNetwork:
                 values.append(z)
             else:
                 p = node.parameters
-                values.append(
-                    [value(node.kind, z, p[0, k], p[1, k]) for k, z in enumerate(values[node.source])]
-                )
+                values.append([value(node.kind, z, p[0, k], p[1, k]) for k, z in enumerate(values[node.source])])
         return values
 
     def __call__(self, x: Sequence[Fraction]) -> list[Number]:
@@ -170,9 +168,7 @@ class ExactNetwork:
         combined = np.eye(self.network.output_size) if rows is None else rows
         return [self._row([self.convert(float(c)) for c in row], values, nodes, output) for row in combined]
 
-    def _row(
-        self, row: list[Number], values: list[list[Number]], nodes: Sequence[Any], output: int
-    ) -> list[Number]:
+    def _row(self, row: list[Number], values: list[list[Number]], nodes: Sequence[Any], output: int) -> list[Number]:
         zero = self.convert(0.0)
         y = [[zero] * n.size for n in nodes]
         y[output] = row

@@ -125,9 +125,7 @@ class NaiveBounds:
                 lo, hi = lo + min(ends), hi + max(ends)
         consumers = self.network.consumers()[index]
         # Only what an activation reads, and the output, is worth a CROWN pass; others keep their intervals.
-        read = index == self.network.output or any(
-            isinstance(self.network.nodes[c], ActivationNode) for c in consumers
-        )
+        read = index == self.network.output or any(isinstance(self.network.nodes[c], ActivationNode) for c in consumers)
         if read and (layer_bounds == "crown" or all(t.source == 0 for t in node.terms)):
             unit = [1.0 if i == r else 0.0 for i in range(node.size)]
             lo, hi = (
@@ -182,9 +180,7 @@ class NaiveBounds:
                 known[index] = lower, upper
         return known[0]
 
-    def _push(
-        self, row: list[float], known: dict[int, Any], start: int, column: int, sign: int, method: str
-    ) -> float:
+    def _push(self, row: list[float], known: dict[int, Any], start: int, column: int, sign: int, method: str) -> float:
         """Upper bound of sign times the derivative of the row with respect to entry ``column`` of node ``start``."""
         nodes, output = self.network.nodes, self.network.output
         moving = [[0.0] * n.size for n in nodes]

@@ -42,9 +42,7 @@ def random_parameters(kind: str, size: int, rng: np.random.Generator) -> dict[st
     return {}
 
 
-def build_chain(
-    widths: Sequence[int], kinds: Sequence[str], rng: np.random.Generator, scale: float = 1.3
-) -> Network:
+def build_chain(widths: Sequence[int], kinds: Sequence[str], rng: np.random.Generator, scale: float = 1.3) -> Network:
     """A fully connected network with per-neuron parameters: ``widths`` input first; one kind per activation."""
     builder = NetworkBuilder((widths[0],))
     node = 0
@@ -56,9 +54,7 @@ def build_chain(
     return builder.build(node)
 
 
-def build_residual(
-    size: int, kinds: Sequence[str], rng: np.random.Generator, *, final_activation: bool
-) -> Network:
+def build_residual(size: int, kinds: Sequence[str], rng: np.random.Generator, *, final_activation: bool) -> Network:
     """An activation on the input (through an identity, as importers write it), then residual blocks.
 
     Each block has two branches, linear nodes that read linear nodes, a diagonal and identities.
@@ -71,22 +67,16 @@ def build_residual(
     def activation(node: int, kind: str) -> int:
         if node == 0:
             node = builder.linear("pass", [(0, "identity", None)])
-        return builder.activation(
-            f"{kind}{node}", node, kind, random_parameters(kind, builder.size(node), rng)
-        )
+        return builder.activation(f"{kind}{node}", node, kind, random_parameters(kind, builder.size(node), rng))
 
     node = activation(0, kinds[0])
     for i, kind in enumerate(kinds):
         inner = activation(
-            builder.linear(
-                f"in{i}", [(node, "dense", weight(size + 1, size))], rng.standard_normal(size + 1)
-            ),
+            builder.linear(f"in{i}", [(node, "dense", weight(size + 1, size))], rng.standard_normal(size + 1)),
             kind,
         )
         side = builder.linear(f"side{i}", [(node, "diagonal", rng.standard_normal(size))])
-        branch = builder.linear(
-            f"branch{i}", [(inner, "dense", weight(size, size + 1))], rng.standard_normal(size)
-        )
+        branch = builder.linear(f"branch{i}", [(inner, "dense", weight(size, size + 1))], rng.standard_normal(size))
         terms: list[tuple[int, str, Any]] = [
             (branch, "identity", None),
             (side, "identity", None),
@@ -102,9 +92,7 @@ def build_residual(
 
 
 @st.composite
-def chains(
-    draw: st.DrawFn, kinds: Sequence[str] = ALL_ACTIVATIONS, max_hidden: int = 4, max_width: int = 8
-) -> Network:
+def chains(draw: st.DrawFn, kinds: Sequence[str] = ALL_ACTIVATIONS, max_hidden: int = 4, max_width: int = 8) -> Network:
     """Fully connected networks: 1 to ``max_hidden`` hidden layers, mixed activations, sometimes one at the end."""
     hidden = draw(st.integers(1, max_hidden))
     widths = draw(st.lists(st.integers(1, max_width), min_size=hidden + 2, max_size=hidden + 2))
@@ -128,11 +116,7 @@ def balls(draw: st.DrawFn, size: int, eps: Sequence[float] = (1e-12, 1e-6, 1e-3,
     x0 = rng.uniform(0.0, 1.0, size)
     radius = draw(st.sampled_from(list(eps)))
     norm = draw(st.sampled_from(NORMS))
-    clip = (
-        (np.maximum(x0 - 0.4 * radius, 0.0), np.minimum(x0 + 0.7 * radius, 1.0))
-        if draw(st.booleans())
-        else None
-    )
+    clip = (np.maximum(x0 - 0.4 * radius, 0.0), np.minimum(x0 + 0.7 * radius, 1.0)) if draw(st.booleans()) else None
     if norm == math.inf and draw(st.booleans()):
         return Ball(x0, radius * rng.uniform(0.2, 1.0, size), norm, clip)
     return Ball(x0, radius, norm, clip)
@@ -153,9 +137,7 @@ def points_in(region: Ball, count: int, rng: np.random.Generator) -> list[list[F
             direction = rng.choice([-1.0, 1.0], n) if i % 2 == 0 else rng.uniform(-1.0, 1.0, n)
         elif region.norm == 1.0:
             direction = (
-                np.eye(n)[rng.integers(n)] * rng.choice([-1.0, 1.0])
-                if i % 2 == 0
-                else rng.dirichlet(np.ones(n))
+                np.eye(n)[rng.integers(n)] * rng.choice([-1.0, 1.0]) if i % 2 == 0 else rng.dirichlet(np.ones(n))
             )
             direction = direction * rng.choice([-1.0, 1.0], n)
         else:
@@ -177,9 +159,7 @@ def _inside(region: Ball, offset: Floats, lo: Floats, hi: Floats) -> list[Fracti
             d = [v * (1 - Fraction(1, 2**48)) for v in d]
     x = [Fraction(float(c)) + v for c, v in zip(region.x0, d, strict=True)]
     return [
-        max(min(v, Fraction(float(h))) if math.isfinite(h) else v, Fraction(float(low)))
-        if math.isfinite(low)
-        else v
+        max(min(v, Fraction(float(h))) if math.isfinite(h) else v, Fraction(float(low))) if math.isfinite(low) else v
         for v, low, h in zip(x, lo, hi, strict=True)
     ]
 

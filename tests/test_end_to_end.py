@@ -85,16 +85,29 @@ def test_a_public_benchmark(tmp_path: Path) -> None:
     """The figures that MATH.md and the reference give for the first images of mnist-net_256x4."""
     data = SHARED / "data"
     output = tmp_path / "out.h5"
-    arguments = [str(data / "mnist-net_256x4.onnx"), str(data / "mnist_test.csv"), "--scale", "255", "--eps", "0.005,0.01"]
+    arguments = [
+        str(data / "mnist-net_256x4.onnx"),
+        str(data / "mnist_test.csv"),
+        "--scale",
+        "255",
+        "--eps",
+        "0.005,0.01",
+    ]
     arguments += ["--compute", "jacobian,lipschitz,radius", "--samples", "0:4", "-o", str(output)]
     done = subprocess.run(
-        [sys.executable, "-m", "distverify", "certify", *arguments], capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, "-m", "distverify", "certify", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "Clean accuracy    100.0%" in done.stdout
     with dv.open_result(output) as result:
         width = (result["jacobian_upper"] - result["jacobian_lower"])[0].mean(axis=(1, 2))
-        magnitude = np.maximum(np.abs(result["jacobian_upper"]), np.abs(result["jacobian_lower"]))[0].sum(axis=2).max(axis=1)
+        magnitude = (
+            np.maximum(np.abs(result["jacobian_upper"]), np.abs(result["jacobian_lower"]))[0].sum(axis=2).max(axis=1)
+        )
         radii = result["radius_crown"]
     np.testing.assert_allclose(width, [0.0047165, 0.024221], rtol=1e-4)
     np.testing.assert_allclose(magnitude, [5.2216, 19.229], rtol=1e-4)

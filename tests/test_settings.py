@@ -38,7 +38,10 @@ from distverify.settings import COMPUTE, Settings
         ),
         ({"targets": -1}, "targets: got -1; a class index starts at 0"),
         ({"targets": True}, "targets: got True"),
-        ({"compute": ("lipschitz",), "targets": "random"}, "targets: got 'random', which is only for margins, radius, verified; add one of them"),
+        (
+            {"compute": ("lipschitz",), "targets": "random"},
+            "targets: got 'random', which is only for margins, radius, verified; add one of them",
+        ),
         ({"clip": (1.0, 0.0)}, "clip: got 1.0,0.0; give finite LO,HI with LO < HI"),
         ({"clip": (0.0, 0.0)}, "clip: got 0.0,0.0"),
         ({"clip": (0.0, math.inf)}, "clip: got 0.0,inf"),

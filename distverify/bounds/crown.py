@@ -75,7 +75,8 @@ class _Pull:
     def _through_group(self, index: int, rows: Floats) -> None:
         group = self.reduced.groups[index]
         affine = group.affine
-        assert affine is not None and group.lines is not None
+        assert affine is not None
+        assert group.lines is not None
         out = np.empty((2 * self.half, group.size), rows.dtype)
         offset = self.half if rows.shape[0] == self.half else 0
         relax_rows(

@@ -46,7 +46,12 @@ class Enclosure:
 # Overflow gives infinities and NaN, which every bound takes as "nothing known".
 @np.errstate(over="ignore", invalid="ignore")
 def enclose(
-    network: Network, region: Ball, layer_bounds: str = "crown", rounding: Rounding | None = None, *, fold: bool | None = None
+    network: Network,
+    region: Ball,
+    layer_bounds: str = "crown",
+    rounding: Rounding | None = None,
+    *,
+    fold: bool | None = None,
 ) -> Enclosure:
     """Bound every node of ``network`` over ``region``.
 

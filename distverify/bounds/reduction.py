@@ -219,7 +219,9 @@ class Reduction:
         quarter more than this one's; folded, the next group also reads everything that this one reads. What folding saves
         must outweigh its own steps, so that small networks are not folded.
         """
-        if self.fold is False or float(below.error.max(initial=0.0)) > self._tolerated * float(below.size.max(initial=0.0)):
+        if self.fold is False or float(below.error.max(initial=0.0)) > self._tolerated * float(
+            below.size.max(initial=0.0)
+        ):
             return False
         width = int(below.matrix.shape[1])
         following = min(1.25 * unstable, live)

@@ -230,7 +230,14 @@ def certify(
 
     options |= {"norm": float(options["norm"]), "eps": options["eps"] or ()}
     with reporting(quiet) as progress:
-        result = run(model, data[0] if len(data) == 1 else data, output=output, progress=progress, command=command_line(ctx), **options)
+        result = run(
+            model,
+            data[0] if len(data) == 1 else data,
+            output=output,
+            progress=progress,
+            command=command_line(ctx),
+            **options,
+        )
     if not quiet:
         print_result(result)
     if result.summary().failures:

@@ -48,9 +48,7 @@ class CommandLine(click.Group):
             ctx.exit(INTERRUPTED)
 
 
-@click.group(
-    cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
+@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="distverify", message="%(prog)s %(version)s")
 def main() -> None:
     """Certify neural networks over whole data sets: Jacobian bounds, Lipschitz constants and certified radii.

@@ -30,9 +30,7 @@ def numbers(text: str) -> tuple[float, ...]:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise ValueError(
-                f"{piece.strip()!r} in {text!r} is not a finite number; write numbers such as 0.005,0.01"
-            )
+            raise ValueError(f"{piece.strip()!r} in {text!r} is not a finite number; write numbers such as 0.005,0.01")
         values.append(value)
     return tuple(values)
 
@@ -59,9 +57,7 @@ def radii(text: str) -> tuple[float, ...]:
     except ValueError:
         raise ValueError(f"{rest!r} is not two exponents and a whole number; {remedy}") from None
     if count < 1 or not all(abs(e) <= 300 for e in (start, stop)):
-        raise ValueError(
-            f"{rest!r} is out of range: COUNT starts at 1, exponents lie within -300 and 300; {remedy}"
-        )
+        raise ValueError(f"{rest!r} is out of range: COUNT starts at 1, exponents lie within -300 and 300; {remedy}")
     import numpy as np  # not at the top: `--help` and `--version` must not wait for it
 
     return tuple(float(v) for v in np.logspace(start, stop, count))

@@ -48,9 +48,7 @@ def resumed(progress: Progress) -> str | None:
 class PlainReporter:
     """Writes a line at the start, at the end and every few seconds between."""
 
-    def __init__(
-        self, stream: TextIO, every: float = LINE_EVERY, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, stream: TextIO, every: float = LINE_EVERY, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._every = every
         self._clock = clock

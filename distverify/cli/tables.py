@@ -83,9 +83,7 @@ def print_network(network: Network, path: Path) -> None:
     print_tables([facts, layers])
 
 
-def summary_tables(
-    summary: Summary, settings: Settings, provenance: Mapping[str, Any], path: Path
-) -> list[Table]:
+def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str, Any], path: Path) -> list[Table]:
     """The tables of a summary: facts; a row per eps where there is something to tell; failures."""
     facts = _facts()
     model, data = provenance["model"], provenance["data"]

@@ -108,9 +108,7 @@ def load_dataset(
     return Dataset(inputs, _labels(labels, indices, output_size), indices, Path(path).name, x.shape[1:])
 
 
-def dataset_from_arrays(
-    x: ArrayLike, y: ArrayLike | None = None, *, input_size: int, output_size: int
-) -> Dataset:
+def dataset_from_arrays(x: ArrayLike, y: ArrayLike | None = None, *, input_size: int, output_size: int) -> Dataset:
     """A data set from arrays in memory, with the same checks as :func:`load_dataset`.
 
     Parameters
@@ -179,9 +177,7 @@ def _inputs(rows: NDArray[Any], indices: NDArray[np.int64]) -> NDArray[np.float6
     if rows.dtype.kind in "iu" and rows.dtype.itemsize == 8:
         large = (rows > _EXACT_INTEGERS) | (rows < -_EXACT_INTEGERS)
         if large.any():
-            raise DataError(
-                f"x: {int(large.sum())} whole numbers beyond 2**53 are no exact float64; rescale them"
-            )
+            raise DataError(f"x: {int(large.sum())} whole numbers beyond 2**53 are no exact float64; rescale them")
     inputs = np.ascontiguousarray(rows.reshape(rows.shape[0], -1), dtype=np.float64)
     finite = np.isfinite(inputs)
     if not finite.all():

@@ -93,18 +93,14 @@ def open_arrays(path: str | os.PathLike[str]) -> Iterator[Sources]:
         zlib.error,
     ) as error:
         reason = str(error).strip("'\"") or type(error).__name__
-        raise DataError(
-            f"{path}: cannot be read ({reason}); the file is damaged, or no {file.suffix} file"
-        ) from None
+        raise DataError(f"{path}: cannot be read ({reason}); the file is damaged, or no {file.suffix} file") from None
 
 
 def _require_x(path: Path, names: list[str]) -> list[str]:
     """Those of "x" and "y" that are there."""
     if "x" not in names:
         found = ", ".join(sorted(names)[:20]) or "none"
-        raise DataError(
-            f"{path}: has no array x (found: {found}); store inputs as x [N, ...], labels as y [N]"
-        )
+        raise DataError(f"{path}: has no array x (found: {found}); store inputs as x [N, ...], labels as y [N]")
     return [name for name in ("x", "y") if name in names]
 
 
@@ -115,9 +111,7 @@ def _require_x(path: Path, names: list[str]) -> list[str]:
 def _open_npz(path: Path) -> Iterator[Sources]:
     with zipfile.ZipFile(path) as archive:
         names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
-        yield {
-            name: _npz_source(archive, f"{path}: {name}", f"{name}.npy") for name in _require_x(path, names)
-        }
+        yield {name: _npz_source(archive, f"{path}: {name}", f"{name}.npy") for name in _require_x(path, names)}
 
 
 def _npz_source(archive: zipfile.ZipFile, what: str, member: str) -> ArraySource:
@@ -149,9 +143,7 @@ def _npy_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.d
     try:
         version = np.lib.format.read_magic(file)
         if version not in readers:
-            raise DataError(
-                f"{what}: .npy format {version[0]}.{version[1]} is not supported; store plain numbers"
-            )
+            raise DataError(f"{what}: .npy format {version[0]}.{version[1]} is not supported; store plain numbers")
         shape, fortran, dtype = readers[version](file)
     except ValueError as error:
         raise DataError(f"{what}: is no NumPy array ({error}); the file is damaged") from None
@@ -219,9 +211,7 @@ def _open_csv(path: Path) -> Iterator[Sources]:
     except ValueError as error:
         raise DataError(f"{path}: is no table of numbers ({error}); give lines such as 7,0.1,0.2") from None
     if table.shape[1] < 2:
-        raise DataError(
-            f"{path}: has one column; give the label first, then the features, separated by commas"
-        )
+        raise DataError(f"{path}: has one column; give the label first, then the features, separated by commas")
     yield {"x": _in_memory(table[:, 1:]), "y": _in_memory(table[:, 0])}
 
 

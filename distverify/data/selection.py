@@ -11,9 +11,7 @@ from distverify.data.memory import check_memory
 from distverify.errors import DataError, SettingsError
 
 _NUMBER = r"\d{1,15}"
-_PIECE = re.compile(
-    rf"(?P<index>{_NUMBER})|(?P<start>{_NUMBER})?:(?P<stop>{_NUMBER})?(?::(?P<step>{_NUMBER})?)?"
-)
+_PIECE = re.compile(rf"(?P<index>{_NUMBER})|(?P<start>{_NUMBER})?:(?P<stop>{_NUMBER})?(?::(?P<step>{_NUMBER})?)?")
 
 
 def select_samples(samples: str | None, count: int, noun: str = "sample") -> NDArray[np.int64]:
@@ -46,17 +44,13 @@ def _piece(text: str, samples: str, count: int, noun: str) -> range:
     match = _PIECE.fullmatch(text)
     step = 0 if match is None else int(match["step"] or 1)
     if match is None or step == 0:
-        raise SettingsError(
-            f"{noun}s: got {samples!r}; give indices and ranges from 0, such as 0:100, 3,7 or ::10"
-        )
+        raise SettingsError(f"{noun}s: got {samples!r}; give indices and ranges from 0, such as 0:100, 3,7 or ::10")
     if match["index"] is not None:
         start, stop = int(match["index"]), int(match["index"]) + 1
     else:
         start, stop = int(match["start"] or 0), count if match["stop"] is None else int(match["stop"])
     if stop > count:
-        raise DataError(
-            f"{noun}s: {text} goes up to {noun} {stop - 1}, but x holds {count} (0 to {count - 1})"
-        )
+        raise DataError(f"{noun}s: {text} goes up to {noun} {stop - 1}, but x holds {count} (0 to {count - 1})")
     if start >= stop:
         raise DataError(f"{noun}s: {text} selects none of {count} {noun}s; choose at least one")
     return range(start, stop, step)

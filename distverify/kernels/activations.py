@@ -15,7 +15,7 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from distverify.kernels.jit import f8, helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import helper, i8, kernel, readonly, writable
 
 PARAMETER_ROWS = 2
 

@@ -95,9 +95,7 @@ class Draft:
 
     def readers(self, output: int) -> Counter[int]:
         """How often each node is read, by nodes that ``output`` depends on and (once) by the caller."""
-        counts = Counter(
-            s for i in np.flatnonzero(self.needed(output)).tolist() for s in self.nodes[i].sources
-        )
+        counts = Counter(s for i in np.flatnonzero(self.needed(output)).tolist() for s in self.nodes[i].sources)
         counts[output] += 1
         return counts
 

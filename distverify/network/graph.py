@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike
 from distverify.errors import ModelError
 from distverify.kernels.activations import ACTIVATIONS, PARAMETER_ROWS, activate
 from distverify.network.operator_spec import BufferSlice, OperatorSpec, parts
-from distverify.settings import PRECISIONS
 from distverify.network.operators import Array, LinearOperator
+from distverify.settings import PRECISIONS
 
 _ALIGN = 8  # float64 values: 64 bytes
 
@@ -287,7 +287,6 @@ class Network(Graph):
                     parameters["slope"] = float(slopes[i])  # type: ignore[arg-type]
                 node = builder.activation(f"{kinds[i]}{i}", node, kinds[i], parameters)
         return builder.build(node)
-
 
 
 class NetworkBuilder:

@@ -124,9 +124,7 @@ class TensorReader:
         except (ValueError, OverflowError, TypeError) as error:
             raise ModelError(f"{what}: its values cannot be read ({error}); the file is damaged") from None
 
-    def _read_external(
-        self, tensor: TensorProto, what: str, dims: tuple[int, ...], dtype: np.dtype[Any]
-    ) -> Constant:
+    def _read_external(self, tensor: TensorProto, what: str, dims: tuple[int, ...], dtype: np.dtype[Any]) -> Constant:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         path = self._inside(entries.get("location", ""), what)
         needed = math.prod(dims) * dtype.itemsize
@@ -172,9 +170,7 @@ class TensorReader:
         try:
             path = (self.folder / relative).resolve(strict=True)
         except (OSError, RuntimeError):
-            raise ModelError(
-                f"{what}: external data {location!r} is missing; put it next to the model"
-            ) from None
+            raise ModelError(f"{what}: external data {location!r} is missing; put it next to the model") from None
         if not path.is_relative_to(self.folder):
             raise ModelError(f"{what}: external data {location!r} is a link out of the folder; {advice}")
         return path

@@ -76,15 +76,11 @@ class _Translation:
         self.initialisers = {t.name: t for t in self.graph.initializer}
         if len(self.graph.output) != 1:
             names = ", ".join(o.name for o in self.graph.output)
-            raise ModelError(
-                f"the model has {len(self.graph.output)} outputs ({names}); give one with one output"
-            )
+            raise ModelError(f"the model has {len(self.graph.output)} outputs ({names}); give one with one output")
         source = _single_input(self.graph, set(self.initialisers))
         shape, sample_shape = _input_shapes(source, self.graph.output[0])
         if math.prod(shape) > MAX_SIGNAL_VALUES:
-            raise ModelError(
-                f"input {source.name!r}: shape {shape} has more than {MAX_SIGNAL_VALUES} values"
-            )
+            raise ModelError(f"input {source.name!r}: shape {shape} has more than {MAX_SIGNAL_VALUES} values")
         self.draft = Draft(sample_shape, source.name)
         self.values: dict[str, Value] = {source.name: Signal(0, shape)}
 
@@ -208,9 +204,7 @@ def _single_input(graph: onnx.GraphProto, initialisers: set[str]) -> onnx.ValueI
     return inputs[0]
 
 
-def _input_shapes(
-    source: onnx.ValueInfoProto, output: onnx.ValueInfoProto
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _input_shapes(source: onnx.ValueInfoProto, output: onnx.ValueInfoProto) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The input's shape for a batch of one, and the shape of one sample (without a batch axis)."""
     label = f"input {source.name!r}"
     kind = source.type.WhichOneof("value")
@@ -226,9 +220,7 @@ def _input_shapes(
     rest = tuple(d for d in dims[1:] if d is not None)
     if len(rest) < len(dims) - 1 or dims == [None]:
         shown = ", ".join("?" if d is None else str(d) for d in dims)
-        raise ModelError(
-            f"{label}: shape [{shown}] is open beyond the batch axis; export it with a fixed shape"
-        )
+        raise ModelError(f"{label}: shape [{shown}] is open beyond the batch axis; export it with a fixed shape")
     declared = [_dimension(d) for d in output.type.tensor_type.shape.dim]
     first = dims[0]
     if rest and (first in (None, 1) or first in declared[:1]):

@@ -121,8 +121,9 @@ def spectral_norm_bound(weight: Array) -> float:
     x: Array = np.random.default_rng(0).standard_normal(n)
     for _ in range(12):
         y: Array = w @ (w.T @ x)
-        x = y / max(float(np.linalg.norm(y)), 1e-300)
-    estimate = float(np.linalg.norm(w.T @ x))
+        length = max(float(np.linalg.norm(y)), 1e-300)
+        x = np.divide(y, length)
+    estimate = float(np.sqrt(((w.T @ x) ** 2).sum()))
     frobenius = float(np.linalg.norm(w)) * NORM_MARGIN
     gram = w @ w.T
     margin = 4.0 * (sum(w.shape) + 4) * 2.0**-53 * frobenius**2

@@ -55,23 +55,18 @@ def write_finished(
         write_root(file, manifest, end=finished)
 
 
-def _copy(
-    segment: Segment, file: h5py.File, variables: tuple[Variable, ...], check: Callable[[], None]
-) -> None:
+def _copy(segment: Segment, file: h5py.File, variables: tuple[Variable, ...], check: Callable[[], None]) -> None:
     path = segment.shard.path
     try:
         with open_to_read(path) as source:
             for variable in variables:
                 target = file[variable.name]
                 for where, values in blocks(source[variable.name], segment.source.start, segment.source.stop):
-                    target[segment.shard.unit.start + where.start : segment.shard.unit.start + where.stop] = (
-                        values
-                    )
+                    target[segment.shard.unit.start + where.start : segment.shard.unit.start + where.stop] = values
                     check()
     except (OSError, KeyError) as error:
         raise ResultError(
-            f"{path}: cannot be read ({error}); run the same command again: "
-            "damaged parts are found and computed again"
+            f"{path}: cannot be read ({error}); run the same command again: damaged parts are found and computed again"
         ) from error
 
 

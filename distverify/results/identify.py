@@ -81,7 +81,9 @@ def open_checked(path: Path) -> h5py.File:
     try:
         version = file.attrs.get("schema_version")
         if version is None or read_root(file) is None:
-            raise ResultError(f"{path}: an HDF5 file, but not a result of distverify; give what distverify certify has written")
+            raise ResultError(
+                f"{path}: an HDF5 file, but not a result of distverify; give what distverify certify has written"
+            )
         if int(version) > SCHEMA_VERSION:
             raise ResultError(
                 f"{path}: has schema version {int(version)}, this distverify reads up to {SCHEMA_VERSION}; "

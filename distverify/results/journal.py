@@ -49,9 +49,7 @@ class Journal:
         Shards that were found damaged or foreign and moved aside.
     """
 
-    def __init__(
-        self, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, coverage: Coverage
-    ) -> None:
+    def __init__(self, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, coverage: Coverage) -> None:
         self.output = output
         self.parts = parts
         self.manifest = manifest
@@ -110,9 +108,7 @@ class Journal:
         if existing is not None and existing.finished:
             _refuse_difference(manifest, existing.manifest, output, "the finished result")
             manifest = replace(manifest, created=existing.manifest.created)
-            _clear(
-                parts, keep_lock=True
-            )  # left by a crash after the last step, or before the first of a retry
+            _clear(parts, keep_lock=True)  # left by a crash after the last step, or before the first of a retry
             if not (retry_failed and existing.failed):
                 return cls._of_finished(output, parts, lock, manifest, existing)
         elif overwrite:
@@ -121,9 +117,7 @@ class Journal:
             interrupted = Manifest.read(parts / _MANIFEST_NAME)
             _refuse_difference(manifest, interrupted, output, "the interrupted run")
             manifest = replace(manifest, created=interrupted.created)
-        elif (
-            existing is not None
-        ):  # a master whose folder is gone: nothing to continue, but not to be lost unseen
+        elif existing is not None:  # a master whose folder is gone: nothing to continue, but not to be lost unseen
             _refuse_difference(manifest, existing.manifest, output, "the interrupted run")
         write_text_atomically(parts / _MANIFEST_NAME, manifest.to_json())
         if existing is not None and existing.finished:
@@ -140,9 +134,7 @@ class Journal:
         return journal
 
     @classmethod
-    def _resumed(
-        cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, retry_failed: bool
-    ) -> Journal:
+    def _resumed(cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, retry_failed: bool) -> Journal:
         journal = cls(output, parts, lock, manifest, Coverage(manifest.samples))
         for stale in parts.glob("*.tmp"):
             stale.unlink()
@@ -255,9 +247,7 @@ def _parts_of(output: Path) -> Path:
 
 def _lock_place(output: Path) -> DriverLock:
     if output.is_dir():
-        raise ResultError(
-            f"{output}: is a folder; name the result file, for instance {output / 'result.h5'} (-o)"
-        )
+        raise ResultError(f"{output}: is a folder; name the result file, for instance {output / 'result.h5'} (-o)")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         return DriverLock(_parts_of(output))

@@ -167,9 +167,7 @@ class Manifest:
             data = json.loads(path.read_text(encoding="utf-8"))
             indices = tuple(int(i) for i in data["indices"])
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ResultError(
-                f"{path}: not a manifest of distverify ({type(error).__name__}: {error})"
-            ) from error
+            raise ResultError(f"{path}: not a manifest of distverify ({type(error).__name__}: {error})") from error
         return cls.from_provenance(data, indices, data.get("feature_eps"))
 
 

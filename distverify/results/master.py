@@ -44,9 +44,7 @@ def write_master(output: Path, parts: Path, manifest: Manifest, segments: Iterab
         write_root(file, manifest, end=None)
 
 
-def _layout(
-    variable: Variable, folder: str, manifest: Manifest, segments: list[Segment]
-) -> h5py.VirtualLayout:
+def _layout(variable: Variable, folder: str, manifest: Manifest, segments: list[Segment]) -> h5py.VirtualLayout:
     dtype = stored_dtype(variable)
     layout = h5py.VirtualLayout(variable.shape(manifest.sizes), dtype=dtype)
     for segment in segments:

@@ -171,9 +171,7 @@ class Result(Mapping[str, NDArray[Any]]):
             if "hull_lower" in file:
                 return self._array(file, "hull_lower"), self._array(file, "hull_upper")
             if "jacobian_lower" not in file:
-                raise ResultError(
-                    f"{self.path}: {self._no_array('jacobian_lower')}; compute it (--compute jacobian)"
-                )
+                raise ResultError(f"{self.path}: {self._no_array('jacobian_lower')}; compute it (--compute jacobian)")
             lower, upper = (np.empty(file["jacobian_lower"].shape[1:]) for _ in range(2))
             with reading(self.path):
                 for eps, rows, lo, hi in hull_blocks(file["jacobian_lower"], file["jacobian_upper"]):

@@ -87,9 +87,7 @@ _ALWAYS = (
     Variable("label", ("sample",), "int64", -1, "1", "true class, -1 where the data has none"),
     Variable("predicted", ("sample",), "int64", -1, "1", "class that the network predicts"),
     Variable("status", ("sample",), "int8", 0, "1", "outcome of the sample", tuple(enumerate(STATUS_MEANINGS))),
-    Variable(
-        "message", ("sample",), _MESSAGE_DTYPE, b"", "1", "why the sample has no value, empty if it has"
-    ),
+    Variable("message", ("sample",), _MESSAGE_DTYPE, b"", "1", "why the sample has no value, empty if it has"),
     _number("seconds", "sample", "kernel time of the sample", "s"),
     _number("logits", "sample output", "output of the network at the sample"),
 )
@@ -111,9 +109,7 @@ _COMPUTED = {
     ),
     "lipschitz": (
         _number("lipschitz", "sample eps output", "local Lipschitz constant of each output row (dual norm)"),
-        _number(
-            "lipschitz_vector", "sample eps", "local Lipschitz constant of the vector output (induced norm)"
-        ),
+        _number("lipschitz_vector", "sample eps", "local Lipschitz constant of the vector output (induced norm)"),
     ),
     "radius": (
         _number("radius", "sample", "certified radius, the larger of all methods"),
@@ -121,16 +117,18 @@ _COMPUTED = {
         _number("radius_jacobian", "sample", "certified radius by the integral of Jacobian bounds"),
         _number("radius_target", "sample output", "certified radius against each target class"),
         Variable("crown_evaluations", ("sample",), "int64", -1, "1", "radii at which CROWN bounded the margins"),
-        Variable("jacobian_evaluations", ("sample",), "int64", -1, "1", "radii at which the margins' Jacobian was bounded"),
+        Variable(
+            "jacobian_evaluations", ("sample",), "int64", -1, "1", "radii at which the margins' Jacobian was bounded"
+        ),
     ),
     "margins": (
-        _number("lipschitz_margin", "sample eps output", "local Lipschitz constant of the label's logit minus this one"),
+        _number(
+            "lipschitz_margin", "sample eps output", "local Lipschitz constant of the label's logit minus this one"
+        ),
     ),
     "monotone": (_signs("monotone", "sample eps output input", "the ball"),),
     "landscape": (
-        _number(
-            "stationary_free_radius", "sample output", "radius without a stationary point of the output row"
-        ),
+        _number("stationary_free_radius", "sample output", "radius without a stationary point of the output row"),
     ),
 }
 
@@ -141,11 +139,23 @@ _HULLS = (
 
 
 _VERIFIED_AT = Variable(
-    "verified", ("sample", "eps"), "int8", NO_VALUE, "1", "whether no target class is predicted anywhere in the ball", _VERIFIED
+    "verified",
+    ("sample", "eps"),
+    "int8",
+    NO_VALUE,
+    "1",
+    "whether no target class is predicted anywhere in the ball",
+    _VERIFIED,
 )
 _PROPERTY = (
-    Variable("verified", ("sample",), "int8", NO_VALUE, "1", "whether the property has no counterexample", _VERIFIED[:3]),
-    _number("property_margin", "sample", "by how much the clearest constraint rules out the nearest counterexample, at least"),
+    Variable(
+        "verified", ("sample",), "int8", NO_VALUE, "1", "whether the property has no counterexample", _VERIFIED[:3]
+    ),
+    _number(
+        "property_margin",
+        "sample",
+        "by how much the clearest constraint rules out the nearest counterexample, at least",
+    ),
 )
 
 _RUN = {
@@ -160,7 +170,9 @@ _RUN = {
     ),
     "lipschitz": (
         _number("domain_lipschitz", "output", "Lipschitz constant of each output row over the domain (dual norm)"),
-        _number("domain_lipschitz_vector", "", "Lipschitz constant of the vector output over the domain (induced norm)"),
+        _number(
+            "domain_lipschitz_vector", "", "Lipschitz constant of the vector output over the domain (induced norm)"
+        ),
     ),
     "monotone": (_signs("domain_monotone", "output input", "the domain"),),
 }
@@ -200,9 +212,7 @@ def all_variables(settings: Settings) -> tuple[Variable, ...]:
     return beside + variables_for(settings) + run_variables_for(settings) + hulls_for(settings)
 
 
-def payload_variables(
-    settings: Settings, *, outputs: int, inputs: int
-) -> dict[str, tuple[tuple[int, ...], str]]:
+def payload_variables(settings: Settings, *, outputs: int, inputs: int) -> dict[str, tuple[tuple[int, ...], str]]:
     """What a worker's payload holds: name -> (shape without the sample axis, dtype), messages left out.
 
     Messages are text of any length until a shard is written, so they are not an array of a fixed dtype.

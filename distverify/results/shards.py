@@ -82,9 +82,7 @@ def find_shards(folder: Path, manifest: Manifest) -> tuple[list[Shard], list[str
         except (ResultError, OSError, KeyError, ValueError, RuntimeError) as error:
             os.replace(path, path.with_name(path.name + ".bad"))
             reason = error if isinstance(error, ResultError) else f"damaged ({error})"
-            problems.append(
-                f"{path.name}: {reason}; moved aside as {path.name}.bad, its samples are computed again"
-            )
+            problems.append(f"{path.name}: {reason}; moved aside as {path.name}.bad, its samples are computed again")
     return sorted(shards, key=lambda s: (s.attempt, s.unit)), problems
 
 
@@ -112,9 +110,7 @@ def _checked(unit: WorkUnit, payload: Payload, manifest: Manifest) -> dict[str, 
     arrays = {name: _converted(unit, variables[name], array, sizes) for name, array in payload.items()}
     status = arrays["status"].astype(np.int8)
     if not ((status > PENDING) & (status <= TIMED_OUT)).all():
-        raise ResultError(
-            f"payload of {unit}: status must be {OK} to {TIMED_OUT}, got {sorted(set(status.tolist()))}"
-        )
+        raise ResultError(f"payload of {unit}: status must be {OK} to {TIMED_OUT}, got {sorted(set(status.tolist()))}")
     without_value = status >= FAILED
     if without_value.any():
         # Workers have no NaN for integers.
@@ -136,19 +132,13 @@ def _converted(
     if variable.dtype[0] == "S":
         return np.array([encode_message(str(text)) for text in values], dtype=stored_dtype(variable))
     if not np.can_cast(values.dtype, variable.dtype, "same_kind"):
-        raise ResultError(
-            f"payload of {unit}: {variable.name} has dtype {values.dtype}, expected {variable.dtype}"
-        )
+        raise ResultError(f"payload of {unit}: {variable.name} has dtype {values.dtype}, expected {variable.dtype}")
     return np.ascontiguousarray(values, dtype=variable.dtype)
 
 
 def _verified(path: Path, manifest: Manifest) -> Shard:
     with open_to_read(path) as file:
-        return (
-            _verified_base(path, file, manifest)
-            if path.name == BASE_NAME
-            else _verified_shard(path, file, manifest)
-        )
+        return _verified_base(path, file, manifest) if path.name == BASE_NAME else _verified_shard(path, file, manifest)
 
 
 def _verified_base(path: Path, file: h5py.File, manifest: Manifest) -> Shard:

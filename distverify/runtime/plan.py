@@ -15,9 +15,7 @@ UNITS_PER_WORKER = 8  # several each, so that uneven samples and machines balanc
 LARGEST_UNTIMED = 16  # samples of a unit whose duration is not known
 
 
-def plan_units(
-    samples: int, seconds_per_sample: float | None, bytes_per_sample: int, workers: int
-) -> list[WorkUnit]:
+def plan_units(samples: int, seconds_per_sample: float | None, bytes_per_sample: int, workers: int) -> list[WorkUnit]:
     """Cut ``samples`` positions into contiguous work units of nearly equal size.
 
     Parameters
@@ -43,7 +41,9 @@ def plan_units(
         A negative count, a time that is not finite, no worker.
     """
     for name, count, least in (
-        ("samples", samples, 0), ("bytes_per_sample", bytes_per_sample, 0), ("workers", workers, 1)
+        ("samples", samples, 0),
+        ("bytes_per_sample", bytes_per_sample, 0),
+        ("workers", workers, 1),
     ):
         if count < least:
             raise SettingsError(f"{name}: got {count}; give a whole number of at least {least}")

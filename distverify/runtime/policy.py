@@ -166,9 +166,7 @@ class Scheduler:
             self._queue.appendleft(WorkUnit(middle, unit.stop))
         return WorkUnit(unit.start, middle)
 
-    def died(
-        self, worker: int, reason: str, node_gone: bool = False
-    ) -> tuple[WorkUnit | None, Verdict | None]:
+    def died(self, worker: int, reason: str, node_gone: bool = False) -> tuple[WorkUnit | None, Verdict | None]:
         """A ready ``worker`` died: the unit that it had, if any, and a verdict where the unit is given up."""
         self._ready.remove(worker)
         assignment = self._running.pop(worker, None)

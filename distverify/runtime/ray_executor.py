@@ -140,9 +140,7 @@ class _Worker:
 class _DriverLoop:
     """Carries out what the scheduler decides."""
 
-    def __init__(
-        self, executor: RayExecutor, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]
-    ) -> None:
+    def __init__(self, executor: RayExecutor, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]) -> None:
         self._should_stop = should_stop
         self._cpus = executor.cpus_per_actor
         self._scheduler = Scheduler(units, executor.max_actors, executor.time_limit)
@@ -323,9 +321,7 @@ def _connected(address: str | None) -> Iterator[None]:
     if ray.is_initialized():
         here = ray.get_runtime_context().gcs_address
         if address not in (None, "auto", here):
-            raise ExecutorError(
-                f"address: got {address!r}, but Ray is connected to {here}; call ray.shutdown() first"
-            )
+            raise ExecutorError(f"address: got {address!r}, but Ray is connected to {here}; call ray.shutdown() first")
         yield
         return
     handler = signal.getsignal(signal.SIGTERM)

@@ -40,9 +40,7 @@ class Recorder:
 
 def assert_found_by_evaluation(recorder: Recorder, found: Floats) -> None:
     for k, r in enumerate(found):
-        assert r == 0.0 or recorder.asked[float(r)][k] > 0.0, (
-            f"radius {r} of margin {k} was never seen positive"
-        )
+        assert r == 0.0 or recorder.asked[float(r)][k] > 0.0, f"radius {r} of margin {k} was never seen positive"
 
 
 def assert_refuted_beyond(recorder: Recorder, found: Floats, k: int, root: float) -> None:
@@ -156,9 +154,7 @@ def test_march_asks_for_no_radius_that_cannot_matter() -> None:
 
 def test_march_with_infinite_and_missing_slopes_keeps_what_was_reached() -> None:
     for bad in (math.inf, math.nan):
-        radii, _ = march_radii(
-            lambda r, bad=bad: np.array([1.0 if r <= 0.35 else bad]), np.array([1.0]), 0.1, 100.0
-        )
+        radii, _ = march_radii(lambda r, bad=bad: np.array([1.0 if r <= 0.35 else bad]), np.array([1.0]), 0.1, 100.0)
         assert 0.34 <= radii[0] <= 0.35
         assert march_radii(lambda r, bad=bad: np.array([bad]), np.array([1.0]), 0.1, 100.0)[0][0] == 0.0
 
@@ -265,9 +261,7 @@ def test_linear_network_has_the_exact_radius(norm: float) -> None:
     assert found.jacobian == pytest.approx(min(exact.values()), rel=1e-9)
 
 
-def attack(
-    network: Network, x0: Floats, label: int, target: int, eps: float, norm: float, clip: object
-) -> Floats:
+def attack(network: Network, x0: Floats, label: int, target: int, eps: float, norm: float, clip: object) -> Floats:
     """Projected gradient descent on the margin, from random starts: the points tried, [N, D], all within eps."""
     rng = np.random.default_rng(0)
     rows = margin_rows(network.output_size, label, [target])
@@ -339,9 +333,7 @@ def test_published_crown_radius_was_evaluated(monkeypatch: pytest.MonkeyPatch) -
 
 def test_landscape_radius_holds_no_stationary_point() -> None:
     # One hidden neuron: f = (x - 1) sin-like bump; every point of the ball has a gradient of one known sign.
-    network = Network.from_layers(
-        [(np.array([[1.0]]), np.array([0.0])), (np.array([[1.0]]), np.array([0.0]))], "sin"
-    )
+    network = Network.from_layers([(np.array([[1.0]]), np.array([0.0])), (np.array([[1.0]]), np.array([0.0]))], "sin")
     found = stationary_free_radius(network, np.array([0.0]))
     # d sin / dx = cos x vanishes at pi / 2.
     assert found[0] <= math.pi / 2

@@ -69,9 +69,7 @@ def test_random_targets_follow_seed_and_index() -> None:
     network = build_chain([3, 6, 6], ["relu"], np.random.default_rng(3))
 
     def target(index: int, seed: int) -> int:
-        found = analyse_sample(
-            network, X, -1, index, Settings(compute=("radius",), targets="random", seed=seed)
-        )
+        found = analyse_sample(network, X, -1, index, Settings(compute=("radius",), targets="random", seed=seed))
         return int(np.flatnonzero(~np.isnan(np.asarray(found["radius_target"], dtype=float)))[0])
 
     chosen = [target(i, 0) for i in range(12)]

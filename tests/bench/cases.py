@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,7 +82,7 @@ def random_network(widths: list[int], seed: int = 0) -> Network:
     return Network.from_layers(
         [
             (rng.standard_normal((o, i)) * np.sqrt(2 / i), 0.1 * rng.standard_normal(o))
-            for i, o in zip(widths, widths[1:], strict=False)
+            for i, o in itertools.pairwise(widths)
         ]
     )
 

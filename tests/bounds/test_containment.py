@@ -53,9 +53,7 @@ def check_one(network: Network, region: Ball, layer_bounds: str, count: int, fol
         assert not violations(enclosure.lower, values, enclosure.upper), "node values"
         if margins is not None:
             out = values[network.output]
-            combined = [
-                sum(exact.convert(float(c)) * v for c, v in zip(row, out, strict=True)) for row in rows
-            ]
+            combined = [sum(exact.convert(float(c)) * v for c, v in zip(row, out, strict=True)) for row in rows]
             assert not violations(margins[0], combined, margins[1]), "rows by CROWN"
         jacobian = exact.jacobian(x, rows)
         for method, b in bounds.items():
@@ -98,9 +96,7 @@ def test_whole_space(kind: str) -> None:
     enclosure = enclose(network, Ball(np.zeros(2), np.inf))
     exact = ExactNetwork(network)
     rng = np.random.default_rng(7)
-    jacobians = [
-        exact.jacobian(points_in(Ball(np.zeros(2), 10.0**k), 1, rng)[1]) for k in (-3, -1, 0, 0.5, 1, 2, 6)
-    ]
+    jacobians = [exact.jacobian(points_in(Ball(np.zeros(2), 10.0**k), 1, rng)[1]) for k in (-3, -1, 0, 0.5, 1, 2, 6)]
     for method in METHODS:
         bounds = bound_rows(enclosure, np.eye(2), method)
         assert np.isfinite(bounds.lower).all()
@@ -133,16 +129,12 @@ def graph_same_source_twice(builder: NetworkBuilder) -> int:
         [0.1, 0.2],
     )
     act = builder.activation("relu", two, "relu")
-    return builder.linear(
-        "out", [(act, "identity", None), (act, "dense", np.array([[1.0, 2.0], [-1.0, 0.5]]))]
-    )
+    return builder.linear("out", [(act, "identity", None), (act, "dense", np.array([[1.0, 2.0], [-1.0, 0.5]]))])
 
 
 def graph_activation_after_activation(builder: NetworkBuilder) -> int:
     # Of the first activation some neurons are dead (bias -50): their columns drop out on the way.
-    z = builder.linear(
-        "in", [(0, "dense", np.arange(10.0).reshape(5, 2) / 5 - 0.8)], [-50.0, 0.3, -50.0, 0.1, 2.0]
-    )
+    z = builder.linear("in", [(0, "dense", np.arange(10.0).reshape(5, 2) / 5 - 0.8)], [-50.0, 0.3, -50.0, 0.1, 2.0])
     act = builder.activation("tanh", builder.activation("relu", z, "relu"), "tanh")
     return builder.linear("out", [(act, "dense", np.arange(1.0, 11.0).reshape(2, 5))])
 
@@ -163,9 +155,7 @@ def graph_output_before_the_last_node(builder: NetworkBuilder) -> int:
 def graph_only_linear(builder: NetworkBuilder) -> int:
     first = builder.linear("a", [(0, "dense", np.array([[1.0, 2.0], [3.0, 4.0]]))], [1.0, 1.0])
     second = builder.linear("b", [(first, "diagonal", [2.0, -1.0]), (0, "identity", None)])
-    return builder.linear(
-        "c", [(second, "dense", np.array([[1.0, -1.0]])), (first, "dense", np.array([[0.1, 0.2]]))]
-    )
+    return builder.linear("c", [(second, "dense", np.array([[1.0, -1.0]])), (first, "dense", np.array([[0.1, 0.2]]))])
 
 
 def graph_only_an_activation(builder: NetworkBuilder) -> int:

@@ -48,8 +48,7 @@ def check_quotients(
         for j in range(i):
             step = size([to_mp(a - b) for a, b in zip(points[i], points[j], strict=True)], region.norm)
             change = [
-                to_mp(a - b) if isinstance(a, Fraction) else a - b
-                for a, b in zip(outputs[i], outputs[j], strict=True)
+                to_mp(a - b) if isinstance(a, Fraction) else a - b for a, b in zip(outputs[i], outputs[j], strict=True)
             ]
             for k, v in enumerate(change):
                 assert abs(v) <= to_mp(constants.rows[k]) * step, f"row {k}"
@@ -59,11 +58,7 @@ def check_quotients(
 @FEW
 @given(data=st.data())
 def test_difference_quotients(data: st.DataObject) -> None:
-    kinds = (
-        tuple(sorted(PIECEWISE_LINEAR))
-        if data.draw(st.booleans())
-        else ("tanh", "gelu", "sin", "elu", "relu")
-    )
+    kinds = tuple(sorted(PIECEWISE_LINEAR)) if data.draw(st.booleans()) else ("tanh", "gelu", "sin", "elu", "relu")
     network = data.draw(chains(kinds=kinds))
     region = data.draw(balls(network.input_size))
     check_quotients(

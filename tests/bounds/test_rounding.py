@@ -92,9 +92,7 @@ def same_source_cancellation() -> Case:
     builder = NetworkBuilder((2,))
     eye = np.eye(2)
     terms = [(0, "dense", 1e17 * eye), (0, "dense", 0.7 * eye), (0, "dense", -1e17 * eye)]
-    act = builder.activation(
-        "act", builder.linear("sum", terms, np.full(2, 0.5)), "leaky_relu", {"slope": 0.3}
-    )
+    act = builder.activation("act", builder.linear("sum", terms, np.full(2, 0.5)), "leaky_relu", {"slope": 0.3})
     return builder.build(builder.linear("out", [(act, "dense", np.array([[1.0, 2.0]]))])), Ball(
         np.array([0.4, 0.9]), 0.01
     )
@@ -103,14 +101,10 @@ def same_source_cancellation() -> Case:
 def many_identity_terms() -> Case:
     """A node that adds the same value a thousand times: one rounding error for each addition."""
     builder = NetworkBuilder((1,))
-    hidden = builder.activation(
-        "h", builder.linear("in", [(0, "dense", np.array([[0.1]]))], np.array([0.3])), "relu"
-    )
+    hidden = builder.activation("h", builder.linear("in", [(0, "dense", np.array([[0.1]]))], np.array([0.3])), "relu")
     total = builder.linear("sum", [(hidden, "identity", None)] * 1000)
     act = builder.activation("act", total, "leaky_relu", {"slope": 0.3})
-    return builder.build(builder.linear("out", [(act, "dense", np.array([[0.7]]))])), Ball(
-        np.array([0.1]), 1e-16
-    )
+    return builder.build(builder.linear("out", [(act, "dense", np.array([[0.7]]))])), Ball(np.array([0.1]), 1e-16)
 
 
 TRAPS = [
@@ -156,9 +150,7 @@ def broken_if(fold: bool, case: Case, rounding: Rounding, layer_bounds: str) -> 
 def test_rounding_terms_are_needed_and_suffice(trap: Callable[[], Case], layer_bounds: str) -> None:
     case = trap()
     if layer_bounds == "crown":
-        assert broken(case, IGNORED, layer_bounds), (
-            "the trap catches nothing: without rounding terms it must fail"
-        )
+        assert broken(case, IGNORED, layer_bounds), "the trap catches nothing: without rounding terms it must fail"
     assert not broken(case, SOUND, layer_bounds)
 
 
@@ -198,8 +190,6 @@ def test_overflow_is_never_a_wrong_number(scale: float) -> None:
         values, jacobian = exact.values(x), exact.jacobian(x)
         assert not violations(enclosure.lower, values, enclosure.upper)
         for method, b in bounds.items():
-            for lo, truth, up in zip(
-                b.lower.flat, np.array(jacobian, dtype=object).flat, b.upper.flat, strict=True
-            ):
+            for lo, truth, up in zip(b.lower.flat, np.array(jacobian, dtype=object).flat, b.upper.flat, strict=True):
                 assert math.isnan(lo) or lo <= truth, method
                 assert math.isnan(up) or truth <= up, method

@@ -85,7 +85,18 @@ def test_help_has_usage_and_exits_with_0(arguments: list[str]) -> None:
 
 def test_help_names_commands_and_exit_statuses() -> None:
     text = run("--help").output
-    for expected in ("certify", "demo", "show", "report", "audit", "export", "estimate", "1 some samples failed", "2 misuse", "130 interrupted"):
+    for expected in (
+        "certify",
+        "demo",
+        "show",
+        "report",
+        "audit",
+        "export",
+        "estimate",
+        "1 some samples failed",
+        "2 misuse",
+        "130 interrupted",
+    ):
         assert expected in text
 
 
@@ -247,9 +258,7 @@ def test_errors_are_one_text_on_stderr(api: Recorder, error: BaseException, stat
         (("--overwrite", "--retry-failed"), "--retry-failed would be ignored: --overwrite computes"),
     ],
 )
-def test_misuse_exits_with_2_and_starts_nothing(
-    api: Recorder, options: tuple[str, ...], message: str
-) -> None:
+def test_misuse_exits_with_2_and_starts_nothing(api: Recorder, options: tuple[str, ...], message: str) -> None:
     result = run(*CERTIFY, "--eps", "0.1", *options)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())

@@ -17,9 +17,7 @@ from distverify.settings import Settings
 from tests.cli.handmade import PROVENANCE, SETTINGS, SUMMARY
 
 
-def render(
-    capsys: pytest.CaptureFixture[str], summary: Summary, settings: Settings = SETTINGS, **changes: Any
-) -> str:
+def render(capsys: pytest.CaptureFixture[str], summary: Summary, settings: Settings = SETTINGS, **changes: Any) -> str:
     print_tables(summary_tables(summary, settings, PROVENANCE | changes, Path("out.h5")))
     return capsys.readouterr().out
 

@@ -43,9 +43,7 @@ def test_ranges_are_python_slices(start: int, stop: int, step: int) -> None:
 
 @pytest.mark.parametrize("samples", ["", "a", "1,", "-1", "1.5", "::0", "::00", "1:2:3:4", "0..5", "9" * 99])
 def test_text_that_is_no_selection(samples: str) -> None:
-    with pytest.raises(
-        SettingsError, match=r"samples: got .*; give indices and ranges from 0, such as 0:100, 3,7"
-    ):
+    with pytest.raises(SettingsError, match=r"samples: got .*; give indices and ranges from 0, such as 0:100, 3,7"):
         select_samples(samples, 20)
 
 

@@ -68,9 +68,7 @@ def finite_number() -> st.SearchStrategy[float]:
 
 
 def intervals(*, unbounded: bool = True) -> st.SearchStrategy[tuple[float, float]]:
-    number = (
-        st.one_of(finite_number(), st.sampled_from([-math.inf, math.inf])) if unbounded else finite_number()
-    )
+    number = st.one_of(finite_number(), st.sampled_from([-math.inf, math.inf])) if unbounded else finite_number()
     pair = st.tuples(number, number).map(lambda p: (min(p), max(p)))
     near = st.tuples(finite_number(), st.integers(0, 3)).map(lambda p: (p[0], _later(p[0], p[1])))
     return st.one_of(pair, near).filter(lambda p: p[0] < math.inf and p[1] > -math.inf)
@@ -106,17 +104,13 @@ def closest(code: int, parameters: Floats, left: float, right: float, s: float, 
     if not (math.isfinite(left) and math.isfinite(right)) or max(-left, right) > 1e150:
         return []
     grid = np.unique(
-        np.concatenate(
-            [np.linspace(left, right, 101), np.sinh(np.linspace(math.asinh(left), math.asinh(right), 101))]
-        )
+        np.concatenate([np.linspace(left, right, 101), np.sinh(np.linspace(math.asinh(left), math.asinh(right), 101))])
     )
     grid = grid[(grid >= left) & (grid <= right)]
     for _ in range(3):
         gap = sign * (s * grid - activate(code, grid[:, None], parameters)[:, 0])
         i = int(np.argmin(gap))
-        grid = np.unique(
-            np.clip(np.linspace(grid[max(i - 1, 0)], grid[min(i + 1, grid.size - 1)], 41), left, right)
-        )
+        grid = np.unique(np.clip(np.linspace(grid[max(i - 1, 0)], grid[min(i + 1, grid.size - 1)], 41), left, right))
     return [float(grid[grid.size // 2]), *(float(v) for v in grid[::10])]
 
 
@@ -129,9 +123,7 @@ def check_all(kind: str, given_parameters: tuple[float, ...], left: float, right
     alo, ahi = (float(v[0]) for v in value_range(code, low, high, parameters))
     assert not any(math.isnan(v) for v in (su, cu, sl, cl, glo, ghi, alo, ahi))
     points = probes(kind, left, right)
-    points += closest(code, parameters, left, right, su, 1.0) + closest(
-        code, parameters, left, right, sl, -1.0
-    )
+    points += closest(code, parameters, left, right, su, 1.0) + closest(code, parameters, left, right, sl, -1.0)
     for x in points:
         z = to_mp(x)
         s, g = exact.value(kind, z, p0, p1), exact.slope(kind, z, p0, p1)
@@ -200,8 +192,7 @@ def test_relu_lines_are_the_published_ones(interval: tuple[float, float], slope:
             assert abs(su - chord) <= 1e-15 * chord
             for end, truth in ((left, slope * to_mp(left)), (right, to_mp(right))):
                 assert (
-                    to_mp(su) * to_mp(end) + to_mp(cu) - truth
-                    <= 1e-14 * (abs(left) + abs(right)) + MP.mpf(10) ** -299
+                    to_mp(su) * to_mp(end) + to_mp(cu) - truth <= 1e-14 * (abs(left) + abs(right)) + MP.mpf(10) ** -299
                 )
 
 

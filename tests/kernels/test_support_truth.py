@@ -28,9 +28,7 @@ def bounds_of(rows: Floats, region: Ball) -> tuple[Floats, Floats]:
     eps = region.eps if isinstance(region.eps, float) else 0.0
     n = rows.shape[1] + 4
     gamma = n * 2.0**-53 / (1 - n * 2.0**-53)
-    fill_support(
-        both, len(rows), region.x0, eps, region.norm, lo, hi, region.clip is not None, gamma, constant, error
-    )
+    fill_support(both, len(rows), region.x0, eps, region.norm, lo, hi, region.clip is not None, gamma, constant, error)
     error = error * 1.001 + 1e-300
     k = len(rows)
     return np.nextafter(constant[k:] - error[k:], -np.inf), np.nextafter(constant[:k] + error[:k], np.inf)
@@ -58,9 +56,7 @@ def exact_maximum(a: Floats, region: Ball) -> object:
     # p = 2: the full box, or a point on the sphere; those with the largest |a_i| / room_i hit the box first.
     if sum(r * r for r in room) <= eps[0] ** 2:
         return to_mp(centre + sum(s * r for s, r in zip(size, room, strict=True)))
-    order = sorted(
-        (i for i in range(len(size)) if size[i] > 0 and room[i] > 0), key=lambda i: -size[i] / room[i]
-    )
+    order = sorted((i for i in range(len(size)) if size[i] > 0 and room[i] > 0), key=lambda i: -size[i] / room[i])
     at_edge, left = Fraction(0), eps[0] ** 2
     free = sum(size[i] ** 2 for i in order)
     for i in order:
@@ -141,9 +137,7 @@ def test_against_linear_programming(norm: float) -> None:
         sums = np.ones((1, n)) if norm == 1.0 else eye
         constraints = np.block([[eye, -eye], [-eye, -eye], [np.zeros((len(sums), n)), sums]])
         limits = np.concatenate([x0, -x0, np.full(len(sums), eps)])
-        solved = linprog(
-            np.concatenate([-a, np.zeros(n)]), constraints, limits, bounds=[(0, 1)] * n + [(0, None)] * n
-        )
+        solved = linprog(np.concatenate([-a, np.zeros(n)]), constraints, limits, bounds=[(0, 1)] * n + [(0, None)] * n)
         upper = bounds_of(a[None], region)[1][0]
         assert upper >= -solved.fun - 1e-7  # the solver's own accuracy
         assert upper <= -solved.fun + 1e-7

@@ -38,9 +38,7 @@ PER_FEATURE = RNG.normal(size=12)
         ((3, 2, 2), "chw", PER_FEATURE, [0.5]),
     ],
 )
-def test_equals_the_network_of_normalised_inputs(
-    shape: tuple[int, ...], layout: Any, mean: Any, std: Any
-) -> None:
+def test_equals_the_network_of_normalised_inputs(shape: tuple[int, ...], layout: Any, mean: Any, std: Any) -> None:
     network = image_network(shape)
     raw = apply_normalisation(network, mean, std, layout=layout)
     x = RNG.normal(size=(7, *shape))

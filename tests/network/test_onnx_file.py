@@ -103,9 +103,7 @@ def test_external_data_cannot_be_multiplied(tmp_path: Path) -> None:
 
 
 def test_external_data_in_a_constant(tmp_path: Path) -> None:
-    tensor = onnx.load(
-        external(tmp_path, location="/etc/hostname"), load_external_data=False
-    ).graph.initializer[0]
+    tensor = onnx.load(external(tmp_path, location="/etc/hostname"), load_external_data=False).graph.initializer[0]
     constant = onnx.helper.make_node("Constant", [], ["w"], value=tensor)
     with pytest.raises(ModelError, match="is no relative path"):
         load_onnx(save(model([constant, node("MatMul", "x w", "y")]), tmp_path))

@@ -187,9 +187,7 @@ def test_groups_of_transposed_convolutions_are_independent(tmp_path: Path) -> No
 
 
 def kinds(network: Any) -> list[str]:
-    return [
-        "+".join(type(t.operator).__name__ for t in n.terms) for n in network.nodes if isinstance(n, LinearNode)
-    ]
+    return ["+".join(type(t.operator).__name__ for t in n.terms) for n in network.nodes if isinstance(n, LinearNode)]
 
 
 @pytest.mark.parametrize("case", ["batch_normalization", "pad_conv", "pad_conv_1d"])

@@ -256,9 +256,7 @@ def test_weights_are_converted_exactly(data_type: int, raw: bool, tmp_path: Path
     values = np.array([[1.5, -0.25], [2.0**-10, 96.0], [0.1, -7.0], [3.0, 0.0]])
     dtype = helper.tensor_dtype_to_np_dtype(data_type)
     stored = values.astype(dtype)
-    tensor = helper.make_tensor(
-        "w", data_type, values.shape, stored.tobytes() if raw else values.reshape(-1), raw
-    )
+    tensor = helper.make_tensor("w", data_type, values.shape, stored.tobytes() if raw else values.reshape(-1), raw)
     proto = model([node("MatMul", "x w", "y")], dtype=data_type)
     proto.graph.initializer.append(tensor)
     network = load_onnx(save(proto, tmp_path))
@@ -286,9 +284,7 @@ OPERATIONS = ("relu", "leaky", "tanh", "dense", "add", "mul", "skip", "rsub")
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    operations=st.lists(st.sampled_from(OPERATIONS), min_size=1, max_size=9), seed=st.integers(0, 2**32 - 1)
-)
+@given(operations=st.lists(st.sampled_from(OPERATIONS), min_size=1, max_size=9), seed=st.integers(0, 2**32 - 1))
 def test_generated_networks_equal_the_reference(
     operations: list[str], seed: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

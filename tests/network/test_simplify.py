@@ -17,9 +17,7 @@ def dense(rows: int, columns: int) -> np.ndarray:
     return RNG.normal(size=(rows, columns))
 
 
-def linear(
-    source: int, kind: str, array: np.ndarray | None = None, bias: np.ndarray | None = None
-) -> DraftLinear:
+def linear(source: int, kind: str, array: np.ndarray | None = None, bias: np.ndarray | None = None) -> DraftLinear:
     size = 4 if array is None else array.shape[0]
     return DraftLinear(f"{kind}{source}", size, (DraftTerm(source, kind, array),), bias)
 
@@ -85,9 +83,7 @@ def test_a_skip_around_a_dense_layer_becomes_one_matrix() -> None:
     draft = Draft((4,))
     weight = dense(4, 4)
     a = draft.add(linear(0, "dense", weight))
-    network = folded(
-        draft, draft.add(DraftLinear("sum", 4, (DraftTerm(a, "identity"), DraftTerm(0, "identity"))))
-    )
+    network = folded(draft, draft.add(DraftLinear("sum", 4, (DraftTerm(a, "identity"), DraftTerm(0, "identity")))))
     assert operators(network) == ["Dense"]
     assert (network.nodes[1].terms[0].operator.weight == weight + np.eye(4)).all()
 

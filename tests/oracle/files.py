@@ -13,9 +13,7 @@ from distverify.network.graph import LinearNode, Network
 from distverify.network.onnx_import import load_onnx
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
-needs_shared = pytest.mark.skipif(
-    not (SHARED / "oracle").is_dir(), reason="the reference figures are not here"
-)
+needs_shared = pytest.mark.skipif(not (SHARED / "oracle").is_dir(), reason="the reference figures are not here")
 
 Floats = NDArray[np.float64]
 Figures = dict[str, NDArray[np.generic]]

@@ -58,9 +58,7 @@ def cases() -> list[object]:
     out: list[object] = []
     for name in MODELS:
         acas = name == "acasxu_1_1"
-        radii = [
-            ("Linf", e) for e in (("0.001", "0.01", "0.05") if acas else ("0.001", "0.005", "0.01", "0.03"))
-        ]
+        radii = [("Linf", e) for e in (("0.001", "0.01", "0.05") if acas else ("0.001", "0.005", "0.01", "0.03"))]
         radii += [("L2", "0.1"), ("L1", "0.1")] if acas else [("L2", "0.1"), ("L2", "0.5"), ("L1", "0.5")]
         for i in range(3):
             for norm, eps in radii:
@@ -115,9 +113,7 @@ def test_against_the_reference(name: str, index: int, norm: str, eps: str) -> No
             if compare is assert_narrower:
                 assert ours.mean() <= figure[constants].mean() * (1 + FLIPPED_LOOSER) + float32
                 continue
-            assert (ours <= figure[constants] * (1 + LIPSCHITZ_LOOSER) + float32).all(), (
-                f"{method} {constants}"
-            )
+            assert (ours <= figure[constants] * (1 + LIPSCHITZ_LOOSER) + float32).all(), f"{method} {constants}"
         if f"{fast}_l" in figure:
             bounds = bound_rows(enclosure, rows, "fastlip")
             compare(bounds.lower, bounds.upper, figure[f"{fast}_l"], figure[f"{fast}_u"], "fastlip")
@@ -181,9 +177,7 @@ def test_linear_against_the_published_relaxation(name: str, index: int, eps: str
 def test_worked_figures(eps: float, method: str, width: float, row_sum: float) -> None:
     bounds = jacobian_bounds(model("mnist_256x4"), Ball(image(0)[0], eps), method=method)
     # 0.0506 has three digits only.
-    assert float((bounds.upper - bounds.lower).mean()) == pytest.approx(
-        width, rel=1e-3 if width == 0.0506 else FIGURE
-    )
+    assert float((bounds.upper - bounds.lower).mean()) == pytest.approx(width, rel=1e-3 if width == 0.0506 else FIGURE)
     magnitude = np.maximum(np.abs(bounds.lower), np.abs(bounds.upper))
     assert float(magnitude.sum(axis=1).max()) == pytest.approx(row_sum, rel=FIGURE)
 

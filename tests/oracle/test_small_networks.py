@@ -52,8 +52,7 @@ def test_against_the_reference(act: str) -> None:
             width = (figure["J_u"] - figure["J_l"]) * (1 + SMOOTH_LOOSER) + 2 * loose
             assert (bounds.upper - bounds.lower <= width).all(), prefix
         equal = all(
-            np.abs(low - figure[f"LB{i}"]).max() <= slack(low)
-            and np.abs(high - figure[f"UB{i}"]).max() <= slack(high)
+            np.abs(low - figure[f"LB{i}"]).max() <= slack(low) and np.abs(high - figure[f"UB{i}"]).max() <= slack(high)
             for i, (low, high) in enumerate(hidden_bounds(network, enclosure.lower, enclosure.upper))
         )
         if equal and act in PIECEWISE:

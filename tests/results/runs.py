@@ -23,9 +23,7 @@ def units_of(samples: int, size: int) -> tuple[WorkUnit, ...]:
     return tuple(WorkUnit(a, min(a + size, samples)) for a in range(0, samples, size))
 
 
-def make_manifest(
-    samples: int = 10, size: int = 4, compute: tuple[str, ...] = ALL, **changes: Any
-) -> Manifest:
+def make_manifest(samples: int = 10, size: int = 4, compute: tuple[str, ...] = ALL, **changes: Any) -> Manifest:
     settings = Settings(eps=changes.pop("eps", (0.005, 0.01)), compute=compute)
     manifest = Manifest(
         model="net.onnx",
@@ -44,9 +42,7 @@ def make_manifest(
     return replace(manifest, **changes)
 
 
-def make_payload(
-    manifest: Manifest, unit: WorkUnit, *, seed: int = 0, status: int = OK, message: str = ""
-) -> Payload:
+def make_payload(manifest: Manifest, unit: WorkUnit, *, seed: int = 0, status: int = OK, message: str = "") -> Payload:
     """Random numbers that depend on the sample's position and ``seed`` only."""
     rows = [_sample(manifest, position, seed) for position in range(unit.start, unit.stop)]
     payload = {name: np.stack([row[name] for row in rows]) for name in rows[0]}

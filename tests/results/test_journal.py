@@ -60,9 +60,7 @@ def test_special_values_come_back_bit_by_bit(output: Path, special: float) -> No
     manifest = make_manifest(4, compute=("radius",))
     payload = make_payload(manifest, WorkUnit(0, 4))
     payload["radius"][1] = special
-    payload["radius"][2] = np.array([0x7FF80000DEADBEEF], dtype=np.uint64).view(np.float64)[
-        0
-    ]  # a NaN with a payload
+    payload["radius"][2] = np.array([0x7FF80000DEADBEEF], dtype=np.uint64).view(np.float64)[0]  # a NaN with a payload
     with Journal.open(output, manifest) as journal:
         journal.commit(WorkUnit(0, 4), payload)
         journal.consolidate(END)
@@ -191,9 +189,7 @@ def test_names_plan_and_time_are_no_difference(output: Path) -> None:
     manifest = make_manifest()
     with Journal.open(output, manifest) as journal:
         journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
-    renamed = replace(
-        manifest, model="copy.onnx", data="copy.csv", units=units_of(10, 3), created=END, environment={}
-    )
+    renamed = replace(manifest, model="copy.onnx", data="copy.csv", units=units_of(10, 3), created=END, environment={})
     with Journal.open(output, renamed) as journal:
         assert journal.status_counts()["ok"] == 4
 
@@ -283,9 +279,7 @@ def test_retry_failed_of_an_interrupted_run_and_a_retry_that_fails_again(output:
         assert journal.pending(list(manifest.units)) == [WorkUnit(4, 8)]
     with Journal.open(output, manifest, retry_failed=True) as journal:
         assert journal.pending(list(manifest.units)) == list(manifest.units)
-        journal.commit(
-            WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4), status=FAILED, message="second")
-        )
+        journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4), status=FAILED, message="second"))
     with Journal.open(output, manifest) as journal:  # the newer attempt counts, also after a restart
         commit_all(journal, manifest)
         assert open_result(output)["message"].tolist() == ["second"] * 4 + [""] * 4
@@ -323,9 +317,7 @@ def test_a_deleted_master_is_rebuilt(output: Path) -> None:
         assert journal.pending(list(manifest.units)) == [WorkUnit(4, 8), WorkUnit(8, 10)]
 
 
-def test_a_crash_between_the_last_two_steps_is_cleaned_up(
-    output: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_crash_between_the_last_two_steps_is_cleaned_up(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = make_manifest()
     journal = Journal.open(output, manifest)
     commit_all(journal, manifest)
@@ -371,9 +363,7 @@ def test_a_second_driver_is_refused_and_a_dead_one_forgotten(output: Path) -> No
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
         for keywords in ({}, {"overwrite": True}):
-            with pytest.raises(
-                ResultError, match=rf"another run writes there \(process {holder.pid} on .+\); wait"
-            ):
+            with pytest.raises(ResultError, match=rf"another run writes there \(process {holder.pid} on .+\); wait"):
                 Journal.open(output, make_manifest(), **keywords)
         holder.kill()
     with Journal.open(output, make_manifest()) as journal:

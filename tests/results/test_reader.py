@@ -36,9 +36,7 @@ def half_done(output: Path, request: pytest.FixtureRequest) -> Path:
     with Journal.open(output, manifest) as journal:
         journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
         if request.param == "finished":
-            payload = make_payload(
-                manifest, WorkUnit(4, 8), status=FAILED, message="ValueError: größer als 1 ∞"
-            )
+            payload = make_payload(manifest, WorkUnit(4, 8), status=FAILED, message="ValueError: größer als 1 ∞")
             for name, values in payload.items():
                 if values.dtype == np.float64:
                     payload[name] = np.full_like(values, np.nan)
@@ -116,9 +114,7 @@ def test_hull_of_all_samples_with_a_value(half_done: Path) -> None:
 
 def test_hull_in_small_blocks_is_the_same(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = make_manifest(20, 4, compute=("jacobian",))
-    monkeypatch.setattr(
-        "distverify.results.hulls._BLOCK_BYTES", 8 * 6 * 8 * 2
-    )  # two rows, some samples at a time
+    monkeypatch.setattr("distverify.results.hulls._BLOCK_BYTES", 8 * 6 * 8 * 2)  # two rows, some samples at a time
     monkeypatch.setattr("distverify.results.shards._BLOCK_BYTES", 1)  # one sample at a time
     finish(output, manifest)
     truth = make_payload(manifest, WorkUnit(0, 20))
@@ -148,10 +144,7 @@ def test_xarray_opens_it(half_done: Path, engine: str) -> None:
         assert np.array_equal(data["jacobian_upper"].values[:4], truth["jacobian_upper"])
         assert data["radius"].sel(sample=102) == truth["radius"][2]
         assert np.isnan(data["radius"].sel(sample=106))
-        assert (
-            data["lipschitz_vector"].sel(eps=0.01).values[:4].tolist()
-            == truth["lipschitz_vector"][:4, 1].tolist()
-        )
+        assert data["lipschitz_vector"].sel(eps=0.01).values[:4].tolist() == truth["lipschitz_vector"][:4, 1].tolist()
         finished = open_result(half_done).complete  # both read the same file at the same time
         assert data["status"].values.tolist() == [1] * 4 + [3 if finished else 0] * 4
         assert data["status"].dtype == np.int8

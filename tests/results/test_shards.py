@@ -215,9 +215,7 @@ def test_killed_at_random_points_nothing_committed_is_lost(tmp_path: Path) -> No
     truth = make_payload(manifest, WorkUnit(0, 60))
     kept, kills = 0, 0
     for _ in range(40):
-        with subprocess.Popen(
-            [sys.executable, "-c", _WRITER, str(output)], cwd=ROOT, stdout=subprocess.PIPE
-        ) as writer:
+        with subprocess.Popen([sys.executable, "-c", _WRITER, str(output)], cwd=ROOT, stdout=subprocess.PIPE) as writer:
             assert writer.stdout is not None
             line = writer.stdout.readline()
             confirmed = 0
@@ -326,9 +324,7 @@ print((t1 - t0) / 200 * 1e3, t2 - t1, t3 - t2, grown / 1024)
         check=True,
     )
     commit_ms, resume, consolidate, grown_mb = map(float, done.stdout.split())
-    print(
-        f"commit {commit_ms:.1f} ms, resume {resume:.2f} s, end {consolidate:.2f} s, {grown_mb:.0f} MB"
-    )
+    print(f"commit {commit_ms:.1f} ms, resume {resume:.2f} s, end {consolidate:.2f} s, {grown_mb:.0f} MB")
     assert grown_mb < 120  # a few blocks of 32 MB; the result has 157 MB
     assert consolidate < 60
     assert (tmp_path / "out.h5").stat().st_size > 150e6
@@ -344,8 +340,5 @@ def test_chunks_hold_whole_matrices_within_the_limit() -> None:
 
 def test_the_run_id_is_the_computation_not_its_circumstances() -> None:
     manifest = make_manifest()
-    assert (
-        replace(manifest, model="x", data="y", units=(), created=END, environment={}).run_id
-        == manifest.run_id
-    )
+    assert replace(manifest, model="x", data="y", units=(), created=END, environment={}).run_id == manifest.run_id
     assert replace(manifest, indices=(1,)).run_id != manifest.run_id

@@ -25,9 +25,7 @@ SAMPLES = 24
 def network() -> Network:
     rng = np.random.default_rng(0)
     sizes = [6, 16, 16, 3]
-    layers = [
-        (rng.normal(size=(n, m)) / np.sqrt(m), rng.normal(size=n)) for m, n in itertools.pairwise(sizes)
-    ]
+    layers = [(rng.normal(size=(n, m)) / np.sqrt(m), rng.normal(size=n)) for m, n in itertools.pairwise(sizes)]
     return Network.from_layers(layers, "relu")
 
 
@@ -103,9 +101,7 @@ class Recorded:
         self.path = path
         self.seconds = seconds
 
-    def __call__(
-        self, net: Network, x: np.ndarray, label: int, index: int, settings: Settings
-    ) -> dict[str, Any]:
+    def __call__(self, net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
         with self.path.open("a") as file:
             file.write(f"{os.getpid()} {index}\n")
         time.sleep(self.seconds)
@@ -129,9 +125,7 @@ def sharing(net: Network, x: np.ndarray, label: int, index: int, settings: Setti
 class Unreadable:
     """An analysis that can be sent, but not received: as where a node lacks a package."""
 
-    def __call__(
-        self, net: Network, x: np.ndarray, label: int, index: int, settings: Settings
-    ) -> dict[str, Any]:
+    def __call__(self, net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
         return {}
 
     def __reduce__(self) -> tuple[Any, ...]:
