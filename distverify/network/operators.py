@@ -118,7 +118,7 @@ def spectral_norm_bound(weight: Array) -> float:
     w = weight / scale
     w = w if w.shape[0] <= w.shape[1] else w.T
     n = w.shape[0]
-    x: Array = np.random.default_rng(0).standard_normal(n)
+    x: Array = np.random.default_rng(0).standard_normal((n,))
     for _ in range(12):
         y: Array = w @ (w.T @ x)
         length = max(float(np.linalg.norm(y)), 1e-300)
