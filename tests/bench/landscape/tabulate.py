@@ -3,7 +3,7 @@
 The setting of RecurJac's experiments (Zhang, Zhang, Hsieh, AAAI 2019, section 5): five layers, leaky ReLU of 20 or tanh of 50 units
 each, here trained on the 8x8 digits of the demo. Prints the tables of README.md next to this file::
 
-    python docs/landscape/tabulate.py      # needs scikit-learn; about a minute
+    python tests/bench/landscape/tabulate.py      # needs scikit-learn; about a minute
 """
 
 from __future__ import annotations
