@@ -74,9 +74,10 @@ def _print(found: Audit, quiet: bool) -> None:
             table.add_column(header, justify="right")
         for f in found.findings:
             table.add_row(f.variable, f"{f.checked:,}", f"{f.broken:,}", _share(f.closest), _share(f.median))
-        table.caption = "Closest, Median: how close attacks came to the bound (100 %: they touched it), over all values and over samples"
-        table.caption_justify = "left"
         print_tables([table])
+        click.echo(
+            "Closest, Median: how close attacks came (100 %: they touched the bound), over values and over samples\n"
+        )
     for f in found.findings:
         for v in f.worst[:_SHOWN]:
             place = "".join(f", {axis} {k}" for axis, k in v.place.items())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from distverify.report.content import Content
 from distverify.report.html import Html, join, table, tag
 from distverify.report.wording import duration, number
 
-_LISTED = 30
+_LISTED = 12
 
 
 def compare(contents: Sequence[Content]) -> Html:
@@ -60,37 +60,44 @@ def _headlines(contents: Sequence[Content]) -> Html:
 
 
 def _differences(one: Content, other: Content) -> list[object]:
-    """The samples that both have, those with the largest difference first."""
-    what, first, second = _comparable(one, other)
-    if not what:
-        return [
+    """What both know of the same samples: one sentence per quantity, and the samples with the largest differences."""
+    common, i, j = np.intersect1d(one.arrays["sample"], other.arrays["sample"], return_indices=True)
+    parts: list[object] = [tag("h2", f"{one.name} against {other.name}, sample by sample")]
+    for what, first, second in _comparable(one, other):
+        a, b = first[i], second[j]
+        known = ~(np.isnan(a) | np.isnan(b))
+        larger, smaller = int((b > a)[known].sum()), int((b < a)[known].sum())
+        parts.append(
             tag(
                 "p",
-                f"{one.name} and {other.name} have no quantity in common to compare sample by sample.",
-                class_="note",
+                f"{what}: of {known.sum():,} samples with a value in both, larger in {other.name} for {larger:,}, "
+                f"smaller for {smaller:,}, equal for {known.sum() - larger - smaller:,}.",
             )
-        ]
-    common, i, j = np.intersect1d(one.arrays["sample"], other.arrays["sample"], return_indices=True)
-    a, b = first[i], second[j]
-    known = ~(np.isnan(a) | np.isnan(b))
-    common, a, b, i = common[known], a[known], b[known], i[known]
-    order = np.argsort(-np.abs(b - a), kind="stable")[:_LISTED]
-    larger, smaller = int((b > a).sum()), int((b < a).sum())
-    rows = [[int(common[k]), int(one.arrays["label"][i[k]]), number(a[k]), number(b[k]), f"{b[k] - a[k]:+.4g}",
-             f"{b[k] / a[k]:.3g}" if a[k] else "-"] for k in order]  # fmt: skip
-    said = (f"{what}: of {common.size:,} samples with a value in both, larger in {other.name} for {larger:,}, "
-            f"smaller for {smaller:,}, equal for {common.size - larger - smaller:,}.")  # fmt: skip
-    caption = f"the {len(rows)} largest differences; all of them: distverify export" if common.size > _LISTED else ""
-    return [tag("h2", f"{one.name} against {other.name}, sample by sample"), tag("p", said),
-            table(["sample", "label", one.name, other.name, "difference", "ratio"], rows, caption=caption)]  # fmt: skip
+        )
+        order = np.argsort(np.where(known, -np.abs(b - a), 0.0), kind="stable")
+        differing = [int(k) for k in order if known[k] and a[k] != b[k]]
+        rows = [
+            [int(common[k]), int(one.arrays["label"][i[k]]), number(a[k]), number(b[k]), f"{b[k] - a[k]:+.4g}",
+             f"{b[k] / a[k]:.3g}" if a[k] else "-"] for k in differing[:_LISTED]
+        ]  # fmt: skip
+        more = f"the {_LISTED} largest differences; all values: distverify export" if len(differing) > _LISTED else ""
+        if rows:
+            parts.append(table(["sample", "label", one.name, other.name, "difference", "ratio"], rows, caption=more))
+    if len(parts) == 1:
+        parts.append(tag("p", "The two have no quantity in common to compare.", class_="note"))
+    return parts
 
 
-def _comparable(one: Content, other: Content) -> tuple[str, NDArray[np.float64], NDArray[np.float64]]:
-    """Certified radii, or Lipschitz constants at the first common radius: ("", ...) if there are neither."""
-    if "radius" in one.arrays and "radius" in other.arrays:
-        return "Certified radius", one.arrays["radius"], other.arrays["radius"]
-    common = [e for e in one.settings.eps if e in other.settings.eps]
+def _comparable(one: Content, other: Content) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
+    """Radii by each way, and Lipschitz constants at the smallest radius that both have: (name, values, values)."""
+    for way, what in (
+        ("radius", "Certified radius"),
+        ("radius_crown", "Radius by CROWN"),
+        ("radius_jacobian", "Radius by Jacobian"),
+    ):
+        if way in one.arrays and way in other.arrays:
+            yield what, one.arrays[way], other.arrays[way]
+    common = sorted(set(one.settings.eps) & set(other.settings.eps))
     if common and "lipschitz_vector" in one.arrays and "lipschitz_vector" in other.arrays:
         columns = [c.arrays["lipschitz_vector"][:, c.settings.eps.index(common[0])] for c in (one, other)]
-        return f"Lipschitz constant at eps {common[0]:g}", columns[0], columns[1]
-    return "", np.empty(0), np.empty(0)
+        yield f"Lipschitz constant at eps {common[0]:g}", columns[0], columns[1]

@@ -115,9 +115,7 @@ def _numbers(content: Content) -> list[object]:
     summary, arrays, radii = content.summary, content.arrays, content.settings.eps
     columns: dict[str, dict[float, str]] = {}
     if summary.certified:
-        columns["certified (radius at least eps)"] = {
-            e: f"{n:,} ({n / summary.computed:.1%})" for e, n in summary.certified.items()
-        }
+        columns["certified"] = {e: f"{n:,} ({n / summary.computed:.1%})" for e, n in summary.certified.items()}
     if "verified" in arrays and arrays["verified"].ndim == 2:
         proven = (arrays["verified"] > 0)[content.computed].sum(axis=0)
         columns["verified at eps"] = {e: f"{n:,}" for e, n in zip(radii, proven.tolist(), strict=True)}
