@@ -42,7 +42,7 @@ def write_report(
     Raises
     ------
     SettingsError
-        No or too many results, samples or a shape for a comparison, a shape that does not fit.
+        No or too many results, results of different norms, samples or a shape for a comparison, a shape that does not fit.
     ResultError
         A file that cannot be read or written.
     """
@@ -51,6 +51,11 @@ def write_report(
     if len(results) > 1 and (samples is not None or shape is not None):
         raise SettingsError(
             "samples, shape: are for the maps of one result, and a comparison draws none; leave them out"
+        )
+    norms = sorted({r.settings.norm for r in results})
+    if len(norms) > 1:
+        raise SettingsError(
+            f"results: have norms {' and '.join(f'{n:g}' for n in norms)}, whose radii have nothing in common; report them one by one"
         )
     path = Path(output)
     if any(path.resolve() == r.path.resolve() for r in results):

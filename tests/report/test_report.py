@@ -123,6 +123,9 @@ def test_misuse(tmp_path: Path) -> None:
         write_report([result] * 5, tmp_path / "out.html")
     with pytest.raises(SettingsError, match="samples, shape: are for the maps of one result"):
         write_report([result] * 2, tmp_path / "out.html", samples=[105])
+    other = write_result(tmp_path / "two.h5", norm=2.0)
+    with pytest.raises(SettingsError, match="results: have norms 2 and inf, whose radii have nothing in common"):
+        write_report([result, other], tmp_path / "out.html")
     with pytest.raises(SettingsError, match="is the result itself; name another file"):
         write_report([result], tmp_path / "out.h5")
     with pytest.raises(ResultError, match=r"out\.html: cannot be written \(No such file or directory\)"):
