@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from distverify.network.draft import DraftTerm
+from distverify.network.draft import DraftActivation, DraftTerm
 from distverify.network.onnx_indexing import transposed
 from distverify.network.onnx_operation import Handler, Operation, Signal
 from distverify.network.operators import Array
@@ -35,11 +35,20 @@ def _mul(op: Operation) -> Signal:
     assert a is not None
     assert b is not None
     if isinstance(a, Signal) and isinstance(b, Signal):
-        op.error("a product of two values that depend on the input is not supported")
+        return _silu(op, a, b)
     x, factor = (a, b) if isinstance(a, Signal) else (op.signal(1), a)
     shape = op.common_shape(a, b)
     x = op.expanded(x, shape)
     return op.linear(shape, [DraftTerm(x.node, "diagonal", op.spread(factor, shape))])  # type: ignore[arg-type]
+
+
+def _silu(op: Operation, a: Signal, b: Signal) -> Signal:
+    """x * sigmoid(x), as exporters write SiLU: the one product of two signals that is an activation."""
+    for x, gate in ((a, b), (b, a)):
+        node = op.draft.nodes[gate.node]
+        if isinstance(node, DraftActivation) and node.kind == "sigmoid" and node.source == x.node and a.shape == b.shape:
+            return Signal(op.draft.add(DraftActivation(op.name, x.size, x.node, "silu")), x.shape)
+    op.error("a product of two values that depend on the input is not supported, except x * Sigmoid(x)")
 
 
 def _div(op: Operation) -> Signal:

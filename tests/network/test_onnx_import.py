@@ -103,6 +103,12 @@ CASES = {
     "hard_sigmoid": ([node("HardSigmoid", "x", "y", alpha=0.3, beta=0.4)], {}, {}),
     "sin": ([node("Sin", "x", "y")], {}, {}),
     "gelu": ([node("Gelu", "x", "y")], {}, {"opset": 20}),
+    "silu": ([node("Sigmoid", "x", "s"), node("Mul", "x s", "y")], {}, {}),
+    "silu_after_a_layer": (
+        [node("MatMul", "x w", "z"), node("Sigmoid", "z", "s"), node("Mul", "s z", "y")],
+        {"w": np.arange(12.0).reshape(4, 3) / 7},
+        {},
+    ),
     "gelu_tanh": ([node("Gelu", "x", "y", approximate="tanh")], {}, {"opset": 20}),
     "clip": ([node("Clip", "x lo hi", "y")], {"lo": np.array(-0.5), "hi": np.array(0.5)}, {}),
     "clip_one_side": ([node("Clip", "x - hi", "y")], {"hi": np.array(0.5)}, {}),
