@@ -69,10 +69,6 @@ class Convolution:
         columns = float(self.pull_abs(np.ones((1, self.out_size))).max())
         return math.sqrt(rows) * math.sqrt(columns) * NORM_MARGIN
 
-    @property
-    def norm_abs(self) -> float:
-        return self.norm
-
     @cached_property
     def row_norms(self) -> Array:
         largest = float(self._absolute.weight.max())

@@ -46,9 +46,15 @@ def _silu(op: Operation, a: Signal, b: Signal) -> Signal:
     """x * sigmoid(x), as exporters write SiLU: the one product of two signals that is an activation."""
     for x, gate in ((a, b), (b, a)):
         node = op.draft.nodes[gate.node]
-        if isinstance(node, DraftActivation) and node.kind == "sigmoid" and node.source == x.node and a.shape == b.shape:
+        if (
+            isinstance(node, DraftActivation)
+            and node.kind == "sigmoid"
+            and node.source == x.node
+            and a.shape == b.shape
+        ):
             return Signal(op.draft.add(DraftActivation(op.name, x.size, x.node, "silu")), x.shape)
     op.error("a product of two values that depend on the input is not supported, except x * Sigmoid(x)")
+    return None
 
 
 def _div(op: Operation) -> Signal:

@@ -43,11 +43,6 @@ class LinearOperator(Protocol):
         ...
 
     @property
-    def norm_abs(self) -> float:
-        """An upper bound of the spectral norm of |W|."""
-        ...
-
-    @property
     def row_norms(self) -> Array:
         """Upper bounds of the 2-norm of each row, [out_size]."""
         ...
@@ -167,17 +162,6 @@ class Dense:
         return spectral_norm_bound(self.weight)
 
     @cached_property
-    def norm_abs(self) -> float:
-        # Collatz and Wielandt: for A >= 0 and any x > 0, ||A||_2^2 <= max_i (A^T A x)_i / x_i.
-        if not self.absolute.any():
-            return 0.0
-        x = np.ones(self.in_size)
-        for _ in range(4):
-            y = self.absolute.T @ (self.absolute @ x)
-            x = y / y.max() + 1e-3
-        return float(np.sqrt(((self.absolute.T @ (self.absolute @ x)) / x).max())) * NORM_MARGIN
-
-    @cached_property
     def row_norms(self) -> Array:
         scale = float(np.abs(self.weight).max(initial=0.0)) or 1.0
         norms: Array = np.linalg.norm(self.weight / scale, axis=1)
@@ -251,10 +235,6 @@ class Diagonal:
         return float(np.abs(self.scale).max())
 
     @property
-    def norm_abs(self) -> float:
-        return self.norm
-
-    @property
     def row_norms(self) -> Array:
         return np.abs(self.scale)
 
@@ -302,10 +282,6 @@ class Identity:
 
     @property
     def norm(self) -> float:
-        return 1.0
-
-    @property
-    def norm_abs(self) -> float:
         return 1.0
 
     @property

@@ -60,10 +60,6 @@ class Sparse:
         absolute = self._absolute.matrix
         return math.sqrt(absolute.sum(axis=0).max()) * math.sqrt(absolute.sum(axis=1).max()) * NORM_MARGIN
 
-    @property
-    def norm_abs(self) -> float:
-        return self.norm
-
     @cached_property
     def row_norms(self) -> Array:
         largest = float(self._absolute.matrix.max())
