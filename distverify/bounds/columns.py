@@ -60,16 +60,16 @@ class ColumnPush:
     def _fix_lines(self, index: int, lower: Floats, upper: Floats) -> None:
         su, cu, sl, cl, psi_z = np.empty((5, *lower.shape))
         weight, active = self._loss[index].copy(), np.empty(lower.shape[1], dtype=np.int64)
+        sizes = np.ones(lower.shape[0])
         slopes = self.chain.slopes[index]
         count = fill_product_lines(
-            self.chord, *slopes, lower, upper, self.rounding.unit, su, cu, sl, cl, weight, psi_z, active
+            self.chord, *slopes, lower, upper, self.rounding.unit, su, cu, sl, cl, weight, psi_z, sizes, active
         )
         self._lines[index] = active[:count], su, cu, sl, cl, weight
         links = self.chain.links[index]
         terms = sum(matrix.push_terms for matrix in links.values()) + len(links)
         gamma, eta = self.rounding.gamma(terms), self.rounding.eta
-        sizes = psi_z.sum(axis=1) + np.abs(lower).sum(axis=1) + np.abs(upper).sum(axis=1)
-        self._underflow[index] = eta * (terms + 4) * (sizes + 1.0)
+        self._underflow[index] = eta * (terms + 4) * sizes
         for source, matrix in links.items():
             self._loss[source] += gamma * matrix.pull_abs(psi_z)
 

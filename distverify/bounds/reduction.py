@@ -101,7 +101,7 @@ class Reduction:
         # (and the rounding of weights to the precision of the products).
         local = self.reduced.rounding.gamma(len(parts) + 3) * (size + summed)
         error = local + sum(p.error for p in parts)
-        error_norm = float(np.linalg.norm(local)) + sum(p.error_norm for p in parts)
+        error_norm = math.sqrt(float(local @ local)) + sum(p.error_norm for p in parts)
         folded = _Map(matrix, start, constant, error, error_norm, size)
         self._maps[index] = folded
         return self._affine(folded)
@@ -117,6 +117,13 @@ class Reduction:
             every = np.arange(value.constant.size)
             value = _Activated(value, every, np.ones(every.size), np.zeros(every.size), _NONE, 0, value.size)
         below = value.source
+        if not value.stable.size and not value.constant.any():
+            # Nothing to fold: the operator's own columns, exactly.
+            empty = np.zeros((operator.out_size, 0), self.reduced.rounding.dtype)
+            columns = value.kept.size > 0
+            matrix = self._exact(index, operator.columns(value.kept), value.column) if columns else empty
+            nothing = np.zeros(operator.out_size)
+            return _Map(matrix, value.column, nothing, nothing, 0.0, nothing)
         gamma = self.reduced.rounding.gamma(operator.push_terms + 4)
         steepest = float(np.abs(value.slope).max(initial=0.0))
         # Entries of the product that underflow, and slopes times entries that do, act on everything that the columns hold.
@@ -128,7 +135,7 @@ class Reduction:
         local = gamma * sizes + underflow * held
         below_norm = steepest * below.error_norm + scaled * math.sqrt(value.stable.size)
         passed = np.fmin(carried, operator.row_norms * below_norm)
-        error_norm = float(np.linalg.norm(local)) + operator.norm * below_norm
+        error_norm = math.sqrt(float(local @ local)) + operator.norm * below_norm
         start, stop = below.start, below.stop
         if value.stable.size:
             folded = below.matrix[value.stable]

@@ -22,13 +22,14 @@ _TINY = 1e-307
 @kernel(
     types.int64(
         b1, readonly(1), readonly(1), readonly(2), readonly(2), f8, writable(2), writable(2), writable(2), writable(2),
-        writable(2), writable(2), writable(1, i8),
+        writable(2), writable(2), writable(1), writable(1, i8),
     )
 )  # fmt: skip
-def fill_product_lines(chord, glo, ghi, yl, yu, unit, su, cu, sl, cl, weight, psi_z, active):
+def fill_product_lines(chord, glo, ghi, yl, yu, unit, su, cu, sl, cl, weight, psi_z, sizes, active):
     """Lines ``su Y + cu >= g Y >= sl Y + cl`` for every row k and neuron i, float64 [K, n].
 
-    ``weight`` grows by ``unit`` times the largest |Y|, what scaling by a slope may lose; ``psi_z`` gets the largest |g Y|.
+    ``weight`` grows by ``unit`` times the largest |Y|, what scaling by a slope may lose; ``psi_z`` gets the largest |g Y|
+    and ``sizes`` [K] the sum of both over the neurons.
     ``active`` gets the neurons that have any slope or constant, in order; returned is their number.
 
     Exact and without a constant where the sign of Y or the value of g is known; else the chord (``chord``) or the worst case.
@@ -40,6 +41,7 @@ def fill_product_lines(chord, glo, ghi, yl, yu, unit, su, cu, sl, cl, weight, ps
             size = max(abs(a), abs(b))
             weight[k, i] += unit * size
             psi_z[k, i] = size * max(abs(p), abs(q))
+            sizes[k] += size + psi_z[k, i]
             if p == q:
                 su[k, i] = sl[k, i] = p
             elif a >= 0.0:
