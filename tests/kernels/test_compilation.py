@@ -1,0 +1,90 @@
+"""Kernels are compiled once per installation: not again for another depth, width, activation, dtype or read-only array."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib import import_module
+from itertools import pairwise
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any
+
+import numpy as np
+import pytest
+from numba.core.registry import CPUDispatcher
+
+import distverify as dv
+import distverify.kernels
+from distverify.analysis.sample import analyse_sample
+from distverify.kernels.activations import ACTIVATIONS
+from distverify.network.graph import Network
+from distverify.settings import Settings
+
+COUNT = """
+from tests.kernels.test_compilation import dispatchers
+from distverify.analysis.warm_up import warm_up
+warm_up()
+found = dispatchers().values()
+print(sum(sum(d.stats.cache_misses.values()) for d in found), sum(sum(d.stats.cache_hits.values()) for d in found))
+"""
+
+
+def dispatchers() -> dict[str, Any]:
+    found = {}
+    for module in iter_modules(distverify.kernels.__path__):
+        names = vars(import_module(f"distverify.kernels.{module.name}"))
+        found.update({f"{module.name}.{k}": v for k, v in names.items() if isinstance(v, CPUDispatcher)})
+    return found
+
+
+def network(widths: list[int], kind: str, seed: int) -> Network:
+    rng = np.random.default_rng(seed)
+    layers = [(rng.standard_normal((o, i)), rng.standard_normal(o)) for i, o in pairwise(widths)]
+    return Network.from_layers(layers, kind)
+
+
+def test_nothing_is_compiled_after_the_import() -> None:
+    compiled = {name: len(d.signatures) for name, d in dispatchers().items()}
+    fixed = {name for name, d in dispatchers().items() if not d._can_compile}
+    assert len(fixed) > 10, "kernels have their signatures fixed when they are defined"
+    for seed, kind in enumerate(ACTIVATIONS):
+        for widths in ([3, 4, 2], [5, 6, 7, 8, 3]):
+            net = network(widths, kind, seed)
+            x = np.linspace(0.2, 0.7, widths[0])
+            x.flags.writeable = False
+            for norm in (np.inf, 2.0, 1.0):
+                compute = ("jacobian", "lipschitz", "radius", "landscape")
+                settings = Settings(norm=norm, eps=(0.01,), compute=compute, clip=(0.0, 1.0))
+                assert np.isfinite(np.asarray(analyse_sample(net, x, -1, 0, settings)["lipschitz"])).all()
+            dv.jacobian_bounds(net, dv.Ball(x.astype(np.float32), 0.1), precision="float32", direction="both")
+    after = {name: len(dispatchers()[name].signatures) for name in fixed}
+    assert after == {name: compiled[name] for name in fixed}
+
+
+@pytest.mark.slow
+def test_a_second_process_loads_every_kernel(tmp_path: Path) -> None:
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+
+    def run() -> tuple[int, int]:
+        done = subprocess.run(
+            [sys.executable, "-c", COUNT], capture_output=True, text=True, env=environment, check=True
+        )
+        misses, hits = done.stdout.split()
+        return int(misses), int(hits)
+
+    assert run()[0] > 0
+    misses, hits = run()
+    assert misses == 0
+    assert hits > 0
+
+
+def test_activations_do_not_leak_from_one_network_to_the_next() -> None:
+    first, second = network([3, 5, 2], "relu", 0), network([3, 5, 2], "tanh", 0)
+    region = dv.Ball(np.full(3, 0.3), 0.1)
+    before = dv.jacobian_bounds(first, region)
+    dv.jacobian_bounds(second, region)
+    after = dv.jacobian_bounds(first, region)
+    np.testing.assert_array_equal(before.lower, after.lower)
+    np.testing.assert_array_equal(before.upper, after.upper)
