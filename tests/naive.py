@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.kernels import activations
+from distverify.kernels import relaxations
 from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network
 from distverify.region import Ball
 
@@ -35,7 +35,7 @@ def line_pair(node: ActivationNode, i: int, left: float, right: float) -> tuple[
         if a <= 1.0:
             chord = (right - a * left) / (right - left)
             return (chord, right - chord * right), (1.0 if right > -left else a, 0.0)
-    su, cu, sl, cl = activations.lines(
+    su, cu, sl, cl = relaxations.lines(
         node.code, np.array([left]), np.array([right]), node.parameters[:, i : i + 1].copy()
     )
     return (float(su[0]), float(cu[0])), (float(sl[0]), float(cl[0]))
@@ -46,7 +46,7 @@ def slope_pair(node: ActivationNode, i: int, left: float, right: float) -> tuple
     if node.kind in ("relu", "leaky_relu"):
         a = float(node.parameters[0, i])
         return (1.0, 1.0) if left > 0 else (a, a) if right < 0 else (min(a, 1.0), max(a, 1.0))
-    lo, hi = activations.slope_range(
+    lo, hi = relaxations.slope_range(
         node.code, np.array([left]), np.array([right]), node.parameters[:, i : i + 1].copy()
     )
     return float(lo[0]), float(hi[0])
@@ -54,7 +54,7 @@ def slope_pair(node: ActivationNode, i: int, left: float, right: float) -> tuple
 
 def value_pair(node: ActivationNode, i: int, left: float, right: float) -> tuple[float, float]:
     """Range of neuron ``i``'s value on [left, right]."""
-    lo, hi = activations.value_range(
+    lo, hi = relaxations.value_range(
         node.code, np.array([left]), np.array([right]), node.parameters[:, i : i + 1].copy()
     )
     return float(lo[0]), float(hi[0])

@@ -10,7 +10,7 @@ from distverify.bounds import crown, interval
 from distverify.bounds.reduced import Floats, Group, Lines, Reduced
 from distverify.bounds.reduction import Reduction
 from distverify.errors import ModelError
-from distverify.kernels import activations
+from distverify.kernels import relaxations
 from distverify.kernels.rounding import BY_PRECISION, Rounding
 from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network
 from distverify.region import Ball
@@ -91,7 +91,7 @@ def enclose(
                     lower, upper = np.fmax(lower, low), np.fmin(upper, high)
         elif isinstance(node, ActivationNode):
             z_lower, z_upper = enclosure.lower[node.source], enclosure.upper[node.source]
-            su, cu, sl, cl, glo, ghi, lower, upper = activations.relax(node.code, z_lower, z_upper, node.parameters)
+            su, cu, sl, cl, glo, ghi, lower, upper = relaxations.relax(node.code, z_lower, z_upper, node.parameters)
             enclosure.slopes[index] = glo, ghi
             lines: Lines | None = (su, cu, sl, cl)
             magnitude, z_magnitude = np.maximum(np.abs(lower), np.abs(upper)), enclosure.magnitude(node.source)

@@ -120,8 +120,8 @@ class Reduction:
         if not value.stable.size and not value.constant.any():
             # Nothing to fold: the operator's own columns, exactly.
             empty = np.zeros((operator.out_size, 0), self.reduced.rounding.dtype)
-            columns = value.kept.size > 0
-            matrix = self._exact(index, operator.columns(value.kept), value.column) if columns else empty
+            any_kept = value.kept.size > 0
+            matrix = self._exact(index, operator.columns(value.kept), value.column) if any_kept else empty
             nothing = np.zeros(operator.out_size)
             return _Map(matrix, value.column, nothing, nothing, 0.0, nothing)
         gamma = self.reduced.rounding.gamma(operator.push_terms + 4)

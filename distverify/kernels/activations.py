@@ -1,8 +1,7 @@
-"""The activation table: value, slope and breakpoints of every activation, and what follows from them.
+"""The activation table: value, slope and breakpoints of every activation.
 
-To add an activation: a row in ``ACTIVATIONS``, a branch in ``_value``, in ``_slope`` and (if its slope is not monotone)
-in ``_breakpoints``. Derivative ranges and lines above and below are derived from these three by general rules: between two
-breakpoints the slope is monotone, so the function is convex or concave there, and every extremum can be bracketed.
+To add an activation: a row in ``ACTIVATIONS``, a branch in ``value``, in ``slope_at`` and (if its slope is not monotone)
+in ``breakpoints``. All that bounds need follows from these three by the general rules of ``relaxations.py``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ PARAMETER_ROWS = 2
 
 # Codes by which compiled kernels know an activation.
 LEAKY, CLIP, HARD_SIGMOID, SIGMOID, TANH, ARCTAN, SOFTPLUS, ELU, SILU, GELU, GELU_TANH, SOFTSIGN, SIN = range(13)
-_LAST_PIECEWISE_LINEAR = HARD_SIGMOID
+LAST_PIECEWISE_LINEAR = HARD_SIGMOID
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,12 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "sin": Activation(SIN),
 }
 
-_U = 2.0**-53
-_TINY = 1e-300
+TINY = 1e-300
 # The math library's functions are trusted to 4 units in the last place; with the few operations around them every value and
-# slope below is good to _NUDGE units relative to the magnitudes that enter it.
-_NUDGE = 16.0 * _U
-_HUGE = 1e300
-_MAX_BREAKS = 6
+# slope below is good to NUDGE units relative to the magnitudes that enter it.
+NUDGE = 16.0 * 2.0**-53
+HUGE = 1e300
+MAX_BREAKS = 6
 _SQRT2 = math.sqrt(2.0)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
 _GELU_A = math.sqrt(2.0 / math.pi)
@@ -76,7 +74,7 @@ def _logistic(x):
 
 
 @helper
-def _value(code, x, p0, p1):
+def value(code, x, p0, p1):
     if code == LEAKY:
         return x if x >= 0.0 else p0 * x
     if code == CLIP:
@@ -107,7 +105,7 @@ def _value(code, x, p0, p1):
 
 
 @helper
-def _slope(code, x, side, p0, p1):
+def slope_at(code, x, side, p0, p1):
     """s'(x); at a kink the limit from the left (side < 0) or from the right."""
     if code == LEAKY:
         return 1.0 if x > 0.0 or (x == 0.0 and side > 0) else p0
@@ -148,7 +146,7 @@ def _slope(code, x, side, p0, p1):
 
 
 @helper
-def _breakpoints(code, l, u, p0, p1, out):
+def breakpoints(code, l, u, p0, p1, out):
     """Points inside (l, u) where the slope jumps or turns, ascending, into ``out``; their number, or -1 for too many."""
     n = 0
     if code == LEAKY or code == ELU or code == SIGMOID or code == TANH or code == ARCTAN or code == SOFTSIGN:
@@ -166,10 +164,10 @@ def _breakpoints(code, l, u, p0, p1, out):
         out[0], out[1] = -turn, turn
         n = 2
     elif code == SIN:
-        if u - l > (_MAX_BREAKS - 2) * math.pi or max(abs(l), abs(u)) > 1e8:
+        if u - l > (MAX_BREAKS - 2) * math.pi or max(abs(l), abs(u)) > 1e8:
             return -1
         first = math.ceil(l / math.pi)
-        while n < _MAX_BREAKS and (first + n) * math.pi < u:
+        while n < MAX_BREAKS and (first + n) * math.pi < u:
             out[n] = (first + n) * math.pi
             n += 1
     inside = 0
@@ -180,256 +178,14 @@ def _breakpoints(code, l, u, p0, p1, out):
     return inside
 
 
-@helper
-def _is_linear(code, l, u, p0, p1):
-    """Whether s is one straight line on [l, u], with a slope that a kernel knows exactly."""
-    if code == LEAKY:
-        return l >= 0.0 or u <= 0.0 or p0 == 1.0
-    if code == CLIP:
-        return u <= p0 or l >= p1 or (l >= p0 and u <= p1)
-    return False
-
-
-@helper
-def _tangent_gap(code, p0, p1, sign, slope, a, b, fa, fb):
-    """Upper bound of h = sign (s(x) - slope x) on [a, b], where h is concave with h'(a) = fa > 0 > fb = h'(b); and the place.
-
-    The root of h' is bracketed by bisection and false position; the tangents at both ends of the bracket then bound h.
-    """
-    x1, x2 = a, b
-    w1, w2 = fa, fb
-    for step in range(200):
-        width = x2 - x1
-        if width <= 1e-9 * max(1.0, abs(x1), abs(x2)):
-            break
-        if width > 8.0 or step % 3 == 2:
-            mid = math.sinh(0.5 * (math.asinh(x1) + math.asinh(x2)))
-        else:
-            mid = x1 + width * (w1 / (w1 - w2))
-        if not (x1 < mid < x2):
-            mid = x1 + 0.5 * width
-            if not (x1 < mid < x2):
-                break
-        f = sign * (_slope(code, mid, 1, p0, p1) - slope)
-        if f >= 0.0:
-            if w1 == fa:
-                w2 *= 0.5
-            x1, fa, w1 = mid, f, f
-        else:
-            if w2 == fb:
-                w1 *= 0.5
-            x2, fb, w2 = mid, f, f
-        if f == 0.0:
-            break
-    left = sign * (_value(code, x1, p0, p1) - slope * x1) + max(fa, 0.0) * (x2 - x1)
-    right = sign * (_value(code, x2, p0, p1) - slope * x2) + max(-fb, 0.0) * (x2 - x1)
-    if left <= right:
-        return x1, left
-    return x2, right
-
-
-@helper
-def _highest(code, l, u, p0, p1, sign, slope, breaks, n):
-    """Where h(x) = sign (s(x) - slope x) is largest on [l, u], and an upper bound of it there (before nudging)."""
-    best_x = l
-    best = sign * (_value(code, l, p0, p1) - slope * l)
-    a = l
-    for i in range(n + 1):
-        b = breaks[i] if i < n else u
-        hb = sign * (_value(code, b, p0, p1) - slope * b)
-        if hb > best:
-            best_x, best = b, hb
-        fa = sign * (_slope(code, a, 1, p0, p1) - slope)
-        fb = sign * (_slope(code, b, -1, p0, p1) - slope)
-        if code > _LAST_PIECEWISE_LINEAR and fa > 0.0 > fb:
-            x, h = _tangent_gap(code, p0, p1, sign, slope, a, b, fa, fb)
-            if h > best:
-                best_x, best = x, h
-        a = b
-    return best_x, best
-
-
-@helper
-def _support_slope(code, l, u, p0, p1, sign, breaks, n):
-    """Slope of the line that touches the concave hull of sign s at the midpoint of [l, u]: the line of least area.
-
-    For ReLU this is the chord above and the adaptive slope (1 iff u > -l) below; for S-shaped functions the tangent or
-    the secant of CROWN, with the tangent point at the midpoint where the hull is curved there.
-    """
-    m = l + 0.5 * (u - l)
-    slope = _slope(code, m, 1, p0, p1)
-    scale = abs(_value(code, l, p0, p1)) + abs(_value(code, u, p0, p1)) + abs(slope) * (abs(l) + abs(u))
-    x, h = _highest(code, l, u, p0, p1, sign, slope, breaks, n)
-    if h - sign * (_value(code, m, p0, p1) - slope * m) <= 1e-14 * scale:
-        return slope
-    xl, xr = l, u
-    for _ in range(60):
-        yl = _value(code, xl, p0, p1)
-        slope = (_value(code, xr, p0, p1) - yl) / (xr - xl)
-        x, h = _highest(code, l, u, p0, p1, sign, slope, breaks, n)
-        gain = h - sign * (yl - slope * xl)
-        if gain <= 1e-13 * scale or x == xl or x == xr:
-            break
-        if x < m:
-            xl = x
-        else:
-            xr = x
-        if xr - xl <= 1e-9 * (abs(xl) + abs(xr)):
-            break
-    return slope
-
-
-@helper
-def _line(code, l, u, p0, p1, sign, breaks, n):
-    """A line ``slope x + intercept`` with sign (line - s) >= 0 on [l, u] in exact arithmetic."""
-    lo, hi = max(l, -_HUGE), min(u, _HUGE)
-    if n < 0 or lo > l or hi < u:
-        # Unbounded, or too many turns: a constant. Functions that are themselves unbounded there get an infinite one.
-        if code == SIN:
-            return 0.0, sign
-        _, h = _highest(code, lo, hi, p0, p1, sign, 0.0, breaks, max(n, 0))
-        if h > 1e200:
-            return 0.0, sign * math.inf
-        return 0.0, sign * (h + _NUDGE * (abs(h) + 1.0))
-    slope = _support_slope(code, l, u, p0, p1, sign, breaks, n)
-    x, h = _highest(code, l, u, p0, p1, sign, slope, breaks, n)
-    magnitude = max(abs(_value(code, x, p0, p1)) + abs(slope * x), max(abs(slope * l) + abs(slope * u), abs(h))) + max(
-        abs(_value(code, l, p0, p1)), abs(_value(code, u, p0, p1))
-    )
-    if code > _LAST_PIECEWISE_LINEAR:
-        magnitude += min(1.0, max(abs(l), abs(u)))
-    return slope, sign * (h + _NUDGE * magnitude + _TINY)
-
-
-@kernel(types.void(i8, readonly(1), readonly(1), readonly(2), writable(1), writable(1), writable(1), writable(1)))
-def fill_lines(code, lower, upper, parameters, su, cu, sl, cl):
-    """Lines above and below the activation on [lower, upper]; see :func:`lines`."""
-    breaks = np.empty(_MAX_BREAKS)
-    for i in range(lower.shape[0]):
-        l, u = lower[i], upper[i]
-        p0, p1 = parameters[0, i], parameters[1, i]
-        if _is_linear(code, l, u, p0, p1):
-            # The right-hand slope at l and the left-hand one at u agree; a degenerate interval at a kink takes either.
-            slope = _slope(code, l, 1, p0, p1) if l < u else _slope(code, l, -1, p0, p1)
-            su[i] = sl[i] = slope
-            constant = p0 if u <= p0 else p1
-            cu[i] = cl[i] = constant if code == CLIP and slope == 0.0 else 0.0
-        elif code == LEAKY and p0 <= 1.0 and -_HUGE < l and u < _HUGE:
-            sl[i] = 1.0 if u > -l else p0
-            cl[i] = 0.0
-            s = (u - p0 * l) / (u - l)
-            su[i] = s
-            # The chord lies above at both ends whatever its rounded slope: intercept from the worse end.
-            c = max(u - s * u, p0 * l - s * l)
-            cu[i] = c + _NUDGE * (abs(u) + abs(l)) + _TINY
-        else:
-            n = _breakpoints(code, max(l, -_HUGE), min(u, _HUGE), p0, p1, breaks)
-            su[i], cu[i] = _line(code, l, u, p0, p1, 1.0, breaks, n)
-            sl[i], cl[i] = _line(code, l, u, p0, p1, -1.0, breaks, n)
-
-
-@kernel(types.void(i8, readonly(1), readonly(1), readonly(2), writable(1), writable(1)))
-def fill_slope_range(code, lower, upper, parameters, glo, ghi):
-    """Range of the derivative over [lower, upper]; see :func:`slope_range`."""
-    breaks = np.empty(_MAX_BREAKS)
-    for i in range(lower.shape[0]):
-        l, u = max(lower[i], -_HUGE), min(upper[i], _HUGE)
-        p0, p1 = parameters[0, i], parameters[1, i]
-        if code == LEAKY:
-            if l > 0.0:
-                glo[i] = ghi[i] = 1.0
-            elif u < 0.0:
-                glo[i] = ghi[i] = p0
-            else:
-                glo[i], ghi[i] = min(p0, 1.0), max(p0, 1.0)
-            continue
-        n = _breakpoints(code, l, u, p0, p1, breaks)
-        if n < 0:
-            glo[i], ghi[i] = -1.0, 1.0
-            continue
-        lo, hi = math.inf, -math.inf
-        for k in range(-1, n + 1):
-            x = l if k < 0 else (breaks[k] if k < n else u)
-            for side in (-1, 1):
-                g = _slope(code, x, side, p0, p1)
-                lo, hi = min(lo, g), max(hi, g)
-        if code > _LAST_PIECEWISE_LINEAR:
-            # Relative to 1 where the slope is a difference of larger terms; never past what is known for the whole line.
-            nudge = _NUDGE * (1.0 if code == SILU or code == GELU or code == GELU_TANH or code == SIN else 0.0)
-            lo -= _NUDGE * abs(lo) + nudge + _TINY
-            hi += _NUDGE * abs(hi) + nudge + _TINY
-            if code == SIGMOID or code == TANH or code == ARCTAN or code == SOFTPLUS or code == SOFTSIGN:
-                lo = max(lo, 0.0)
-                hi = min(hi, 0.25 if code == SIGMOID else 1.0)
-            elif code == SIN:
-                lo, hi = max(lo, -1.0), min(hi, 1.0)
-        elif code == HARD_SIGMOID and n > 0:
-            lo, hi = min(lo, 0.0, p0), max(hi, 0.0, p0)
-        glo[i], ghi[i] = lo, hi
-
-
-@kernel(types.void(i8, readonly(1), readonly(1), readonly(2), writable(1), writable(1)))
-def fill_value_range(code, lower, upper, parameters, alo, ahi):
-    """Range of the activation's values over [lower, upper]; see :func:`value_range`."""
-    breaks = np.empty(_MAX_BREAKS)
-    for i in range(lower.shape[0]):
-        l, u = lower[i], upper[i]
-        p0, p1 = parameters[0, i], parameters[1, i]
-        if code == LEAKY and p0 >= 0.0:
-            alo[i], ahi[i] = l, u
-            if p0 == 0.0:
-                alo[i], ahi[i] = max(l, 0.0), max(u, 0.0)
-            elif p0 != 1.0:
-                if l < 0.0:
-                    alo[i] = p0 * l - _NUDGE * abs(p0 * l) - _TINY
-                if u < 0.0:
-                    ahi[i] = p0 * u + _NUDGE * abs(p0 * u) + _TINY
-            continue
-        if code == CLIP:
-            alo[i], ahi[i] = min(max(l, p0), p1), min(max(u, p0), p1)
-            continue
-        if code == SIN and u - l > 4.0 * math.pi:
-            alo[i], ahi[i] = -1.0, 1.0
-            continue
-        lo, hi = max(l, -_HUGE), min(u, _HUGE)
-        n = _breakpoints(code, lo, hi, p0, p1, breaks)
-        if n < 0:
-            alo[i], ahi[i] = -1.0, 1.0
-            continue
-        for sign in (-1.0, 1.0):
-            _, h = _highest(code, lo, hi, p0, p1, sign, 0.0, breaks, n)
-            h += _NUDGE * (abs(h) + min(1.0, max(abs(lo), abs(hi)))) + _TINY
-            if h > 1e200 and (lo > l or hi < u):
-                h = math.inf
-            if sign > 0.0:
-                ahi[i] = h
-            else:
-                alo[i] = -h
-
-
 @kernel(types.void(i8, readonly(2), readonly(2), writable(2)))
 def _fill_values(code, x, parameters, out):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = _value(code, x[i, j], parameters[0, j], parameters[1, j])
-
-
-@kernel(types.void(i8, readonly(1), readonly(1), readonly(2), writable(2)))
-def fill_relaxation(code, lower, upper, parameters, out):
-    """All that bounds need of an activation on [lower, upper]; see :func:`relax`."""
-    fill_lines(code, lower, upper, parameters, out[0], out[1], out[2], out[3])
-    fill_slope_range(code, lower, upper, parameters, out[4], out[5])
-    fill_value_range(code, lower, upper, parameters, out[6], out[7])
+            out[i, j] = value(code, x[i, j], parameters[0, j], parameters[1, j])
 
 
 Floats = NDArray[np.float64]
-
-
-def relax(code: int, lower: Floats, upper: Floats, parameters: Floats) -> Floats:
-    """Lines, slope range and value range in one call: rows su, cu, sl, cl, glo, ghi, alo, ahi of float64 [8, n]."""
-    out = np.empty((8, lower.shape[0]))
-    fill_relaxation(code, lower, upper, parameters, out)
-    return out
 
 
 def activate(code: int, x: Floats, parameters: Floats) -> Floats:
@@ -444,7 +200,7 @@ def activate(code: int, x: Floats, parameters: Floats) -> Floats:
 def _fill_slopes(code, x, parameters, out):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = _slope(code, x[i, j], 1, parameters[0, j], parameters[1, j])
+            out[i, j] = slope_at(code, x[i, j], 1, parameters[0, j], parameters[1, j])
 
 
 def slopes(code: int, x: Floats, parameters: Floats) -> Floats:
@@ -453,38 +209,3 @@ def slopes(code: int, x: Floats, parameters: Floats) -> Floats:
     out = np.empty_like(x)
     _fill_slopes(code, x, parameters, out)
     return out
-
-
-def lines(code: int, lower: Floats, upper: Floats, parameters: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-    """Lines above and below each neuron's activation, valid in exact arithmetic on the whole interval.
-
-    Parameters
-    ----------
-    code : int
-    lower, upper : float64 [n]
-        Pre-activation bounds; infinite ones are allowed.
-    parameters : float64 [PARAMETER_ROWS, n]
-
-    Returns
-    -------
-    su, cu, sl, cl : float64 [n]
-        ``su z + cu >= s(z) >= sl z + cl`` for lower <= z <= upper. Source: CROWN (Zhang et al., NeurIPS 2018, section 3.2),
-        generalised to any function with finitely many inflection points.
-    """
-    su, cu, sl, cl = (np.empty(lower.shape[0]) for _ in range(4))
-    fill_lines(code, lower, upper, parameters, su, cu, sl, cl)
-    return su, cu, sl, cl
-
-
-def slope_range(code: int, lower: Floats, upper: Floats, parameters: Floats) -> tuple[Floats, Floats]:
-    """Bounds of s' over [lower, upper], float64 [n] each; at a kink the Clarke interval."""
-    glo, ghi = np.empty(lower.shape[0]), np.empty(lower.shape[0])
-    fill_slope_range(code, lower, upper, parameters, glo, ghi)
-    return glo, ghi
-
-
-def value_range(code: int, lower: Floats, upper: Floats, parameters: Floats) -> tuple[Floats, Floats]:
-    """Bounds of s over [lower, upper], float64 [n] each."""
-    alo, ahi = np.empty(lower.shape[0]), np.empty(lower.shape[0])
-    fill_value_range(code, lower, upper, parameters, alo, ahi)
-    return alo, ahi

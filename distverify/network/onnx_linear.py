@@ -53,8 +53,7 @@ def _silu(op: Operation, a: Signal, b: Signal) -> Signal:
             and a.shape == b.shape
         ):
             return Signal(op.draft.add(DraftActivation(op.name, x.size, x.node, "silu")), x.shape)
-    op.error("a product of two values that depend on the input is not supported, except x * Sigmoid(x)")
-    return None
+    raise op.error("a product of two values that depend on the input is not supported, except x * Sigmoid(x)")
 
 
 def _div(op: Operation) -> Signal:

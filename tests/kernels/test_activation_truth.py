@@ -9,15 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from distverify.kernels.activations import (
-    ACTIVATIONS,
-    PARAMETER_ROWS,
-    activate,
-    lines,
-    slope_range,
-    slopes,
-    value_range,
-)
+from distverify.kernels.activations import ACTIVATIONS, PARAMETER_ROWS, activate, slopes
+from distverify.kernels.relaxations import lines, slope_range, value_range
 from tests import exact
 from tests.exact import MP, to_mp
 from tests.networks import ALL_ACTIVATIONS, MORE, Floats
