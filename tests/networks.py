@@ -20,7 +20,9 @@ from distverify.network.graph import Network, NetworkBuilder
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]
-ALL_ACTIVATIONS = tuple(ACTIVATIONS)
+# Names of special cases of others, with parameters of their own.
+SPECIAL_CASES = ("prelu", "identity", "hardtanh", "relu6")
+ALL_ACTIVATIONS = tuple(kind for kind in ACTIVATIONS if kind not in SPECIAL_CASES)
 NORMS = (math.inf, 2.0, 1.0)
 
 # The same examples on every machine: a failure in continuous integration can be repeated anywhere.

@@ -34,7 +34,11 @@ class Activation:
 ACTIVATIONS: Mapping[str, Activation] = {
     "relu": Activation(LEAKY),
     "leaky_relu": Activation(LEAKY, {"slope": 0.01}),
+    "prelu": Activation(LEAKY, {"slope": 0.25}),
+    "identity": Activation(LEAKY, {"slope": 1.0}),
     "clip": Activation(CLIP, {"lo": -1.0, "hi": 1.0}),
+    "hardtanh": Activation(CLIP, {"lo": -1.0, "hi": 1.0}),
+    "relu6": Activation(CLIP, {"lo": 0.0, "hi": 6.0}),
     "hard_sigmoid": Activation(HARD_SIGMOID, {"alpha": 0.2, "beta": 0.5}),
     "sigmoid": Activation(SIGMOID),
     "tanh": Activation(TANH),

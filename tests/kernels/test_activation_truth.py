@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from distverify.kernels.activations import ACTIVATIONS, PARAMETER_ROWS, activate, slopes
 from distverify.kernels.relaxations import lines, slope_range, value_range
+from distverify.network.graph import Network
 from tests import exact
 from tests.exact import MP, to_mp
 from tests.networks import ALL_ACTIVATIONS, MORE, Floats
@@ -261,3 +262,17 @@ def test_read_only_arrays_are_accepted(kind: str) -> None:
         a.flags.writeable = False
     for a, b in zip(lines(CODES[kind], *arrays), expected, strict=True):
         assert a.tolist() == b.tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "values"),
+    [
+        ("prelu", [-0.5, 0.0, 2.0, 7.0]),
+        ("identity", [-2.0, 0.0, 2.0, 7.0]),
+        ("hardtanh", [-1.0, 0.0, 1.0, 1.0]),
+        ("relu6", [0.0, 0.0, 2.0, 6.0]),
+    ],
+)
+def test_special_cases_by_their_own_names(kind: str, values: list[float]) -> None:
+    network = Network.from_layers([(np.eye(4), np.zeros(4)), (np.eye(4), np.zeros(4))], kind)
+    np.testing.assert_array_equal(network(np.array([-2.0, 0.0, 2.0, 7.0]))[0], values)
