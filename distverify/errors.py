@@ -30,6 +30,10 @@ class ExecutorError(DistverifyError, RuntimeError):
     """The workers cannot run at all (not: one sample failed)."""
 
 
+class PieceError(DistverifyError):
+    """A part of one sample's bounds could not be computed; the sample is recorded as failed with this text."""
+
+
 class Interrupted(DistverifyError):
     """A signal stopped the run; what was computed is kept, and the same command continues.
 

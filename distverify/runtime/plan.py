@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from itertools import pairwise
+from typing import Any
 
 from distverify.errors import SettingsError
 from distverify.runtime.work import WorkUnit
@@ -13,6 +16,52 @@ LONGEST_SECONDS = 20.0  # the most that one death costs, and that an interrupted
 LARGEST_BYTES = 64_000_000
 UNITS_PER_WORKER = 8  # several each, so that uneven samples and machines balance out
 LARGEST_UNTIMED = 16  # samples of a unit whose duration is not known
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is cut: written down when it is made, and kept to by every run that continues it.
+
+    Attributes
+    ----------
+    samples : int
+        Of the whole run.
+    unit_samples : int
+        Most samples in one unit; units are of nearly equal size.
+    pieces : int
+        Above 1: units are single samples, whose bounds are computed in about so many pieces at a time.
+    workers : int
+        That the plan was made for.
+    seconds_per_sample : float or None
+        Kernel time that was measured.
+    bytes_per_sample : int
+        Of results.
+    """
+
+    samples: int
+    unit_samples: int
+    pieces: int = 1
+    workers: int = 1
+    seconds_per_sample: float | None = None
+    bytes_per_sample: int = 0
+
+    @property
+    def count(self) -> int:
+        """Number of units."""
+        return -(-self.samples // self.unit_samples) if self.samples else 0
+
+    def units(self) -> Iterator[WorkUnit]:
+        """The units in order, covering 0 to ``samples`` once; made as they are asked for."""
+        for i in range(self.count):
+            yield WorkUnit(i * self.samples // self.count, (i + 1) * self.samples // self.count, self.pieces)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """The inverse of :meth:`to_json`."""
+        return cls(**data)
 
 
 def plan_units(samples: int, seconds_per_sample: float | None, bytes_per_sample: int, workers: int) -> list[WorkUnit]:

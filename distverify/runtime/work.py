@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.pieces import Crew, Piece, PieceWorker, Shared
 from distverify.analysis.sample import SampleResult
 from distverify.network.graph import Network
 from distverify.settings import Settings
@@ -16,27 +18,40 @@ from distverify.status import FAILED, MISCLASSIFIED, OK, PENDING, STATUS_MEANING
 
 __all__ = [
     "FAILED", "MISCLASSIFIED", "OK", "PENDING", "STATUS_MEANINGS", "TIMED_OUT",
-    "Analyse", "Event", "Executor", "Job", "Payload", "SampleResult", "UnitDone", "UnitLost", "WorkUnit", "WorkersChanged",
+    "Analyse", "AnalyseInPieces", "Crew", "Event", "Executor", "Job", "Payload", "Piece", "PieceDone", "PieceWorker", "Recall",
+    "RunStatistics", "SampleResult", "Session", "Shared", "UnitDone", "UnitLost", "WorkUnit", "WorkerRecord", "WorkersChanged",
 ]  # fmt: skip
 
 Analyse = Callable[[Network, NDArray[np.float64], int, int, Settings], SampleResult]
-# A unit's results by variable name, each with the samples as its first axis.
+# (network, x [D], label, index, settings, pieces, crew): the same results, with the bounds computed by the crew.
+AnalyseInPieces = Callable[[Network, NDArray[np.float64], int, int, Settings, int, Crew], SampleResult]
+# A unit's results by variable name, each with the samples as its first axis; a piece's results by name.
 Payload = dict[str, NDArray[np.generic]]
+# (position, key of a piece): its results, where an earlier run kept them.
+Recall = Callable[[int, str], Payload | None]
 
 
 @dataclass(frozen=True, order=True)
 class WorkUnit:
-    """A contiguous block of samples, by position in the run's selection: start <= position < stop."""
+    """A contiguous block of samples, by position in the run's selection: start <= position < stop.
+
+    Attributes
+    ----------
+    pieces : int
+        Above 1, for a single sample: its bounds are computed in pieces, blocks of output rows (or of neurons, or of
+        columns), about so many at a time; each piece is a task of its own for the workers.
+    """
 
     start: int
     stop: int
+    pieces: int = 1
 
     @property
     def size(self) -> int:
         return self.stop - self.start
 
     def __str__(self) -> str:
-        return f"samples {self.start}:{self.stop}"
+        return f"samples {self.start}:{self.stop}"  # pieces are not part of a unit's name
 
 
 @dataclass(frozen=True)
@@ -59,6 +74,10 @@ class Job:
         Compiles or loads the kernels; called once per worker, under a per-machine file lock.
     variables : dict name -> (shape without the sample axis, dtype)
         What a payload holds; a sample without a value gets NaN there (or 0, for integers).
+    analyse_in_pieces : callable, optional
+        For units with ``pieces`` above 1; runs in the driver.
+    piece_worker : callable (network) -> PieceWorker, optional
+        What computes pieces; made once per worker, importable by name.
     """
 
     network: Network
@@ -69,6 +88,8 @@ class Job:
     analyse: Analyse
     warm_up: Callable[[], None]
     variables: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
+    analyse_in_pieces: AnalyseInPieces | None = None
+    piece_worker: Callable[[Network], PieceWorker] | None = None
 
 
 @dataclass(frozen=True)
@@ -95,12 +116,116 @@ class WorkersChanged:
     starting: int
 
 
-Event = UnitDone | UnitLost | WorkersChanged
+@dataclass(frozen=True)
+class PieceDone:
+    """A piece of the sample at ``position`` is computed: worth keeping, for a run that continues this one.
+
+    Attributes
+    ----------
+    position : int
+    key : str
+        :attr:`Piece.key`.
+    payload : Payload
+    seconds : float
+        Kernel time that it took.
+    """
+
+    position: int
+    key: str
+    payload: Payload
+    seconds: float
+
+
+Event = UnitDone | UnitLost | WorkersChanged | PieceDone
+
+
+@dataclass(frozen=True)
+class WorkerRecord:
+    """What one worker did.
+
+    Attributes
+    ----------
+    number : int
+    node : str
+        Name of its machine.
+    units, samples : int
+        Finished by it; a piece of a sample counts as a unit.
+    kernel_seconds : float
+        Time in kernels.
+    alive_seconds : float
+        From ready to its end (or until now).
+    """
+
+    number: int
+    node: str
+    units: int
+    samples: int
+    kernel_seconds: float
+    alive_seconds: float
+
+
+@dataclass(frozen=True)
+class RunStatistics:
+    """What the workers of a session did so far.
+
+    Attributes
+    ----------
+    workers : tuple of WorkerRecord
+        Those that became ready, gone ones too.
+    units_done, units_failed, units_lost : int
+        Units and pieces: finished; given up (failed or timed out); lost with a worker or a payload, and computed again.
+    """
+
+    workers: tuple[WorkerRecord, ...] = ()
+    units_done: int = 0
+    units_failed: int = 0
+    units_lost: int = 0
+
+    @property
+    def efficiency(self) -> float:
+        """Kernel time as a share of the workers' time; NaN before any."""
+        alive = sum(w.alive_seconds for w in self.workers)
+        return sum(w.kernel_seconds for w in self.workers) / alive if alive > 0 else float("nan")
+
+
+class Session(Protocol):
+    """Workers that run units of one job, from :meth:`Executor.open`."""
+
+    @property
+    def slots(self) -> int:
+        """How many workers fit on the machines that are there now; at least 1 (more may join)."""
+        ...
+
+    def add(self, units: Iterable[WorkUnit]) -> None:
+        """Queue units; also between two events. An iterator is consumed as workers need units, not at once."""
+        ...
+
+    def events(self) -> Iterator[Event]:
+        """Yield events until every sample added is in some UnitDone, or ``should_stop()`` and nothing is in flight.
+
+        May be called again after more was added.
+        """
+        ...
+
+    def statistics(self) -> RunStatistics:
+        """So far."""
+        ...
 
 
 class Executor(Protocol):
     """Runs work units somewhere; one interface for the serial and the Ray executor."""
 
-    def run(self, job: Job, units: list[WorkUnit], should_stop: Callable[[], bool]) -> Generator[Event]:
-        """Yield events until every sample of every unit is in some UnitDone, or ``should_stop()`` and nothing is in flight."""
+    def open(
+        self, job: Job, should_stop: Callable[[], bool], recall: Recall | None = None
+    ) -> AbstractContextManager[Session]:
+        """Connect, and be ready to run units of ``job``; leaving the context ends the workers.
+
+        Parameters
+        ----------
+        job : Job
+        should_stop : callable () -> bool
+            True: begin nothing more, let what is in flight finish.
+        recall : callable, optional
+            Asked before a piece is computed.
+        """
         ...
