@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Collection, Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from types import FrameType
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from distverify._version import __version__
-from distverify.analysis.network import analyse_network
+from distverify.analysis.cost import sample_cost
 from distverify.analysis.property import PropertyAnalysis
 from distverify.analysis.sample import analyse_sample
 from distverify.analysis.warm_up import warm_up
 from distverify.data.dataset import NO_LABEL, Dataset
 from distverify.data.property_set import load_properties
-from distverify.errors import Interrupted, SettingsError
+from distverify.driver import Planning, Progress, carry_out
+from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.prepare import (
     check_fit,
@@ -40,36 +36,11 @@ from distverify.results.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
 from distverify.results.reader import Result, open_result
 from distverify.results.schema import payload_variables
-from distverify.runtime.plan import plan_units
-from distverify.runtime.threads import limit_threads
-from distverify.runtime.work import Analyse, Executor, Job, UnitDone, WorkersChanged, WorkUnit
+from distverify.runtime.plan import Plan
+from distverify.runtime.work import Analyse, Job
 from distverify.settings import MARCH_EVALUATIONS, MARCH_TOLERANCE, Settings
 
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a run is.
-
-    Attributes
-    ----------
-    done, total : int
-        Samples; ``done`` includes those that an earlier run had finished.
-    failed : int
-        Of those done: failed or timed out.
-    workers : int
-        Alive now.
-    seconds : float
-        Since this run began to compute.
-    resumed : int
-        Samples that were done when this run began.
-    """
-
-    done: int
-    total: int
-    failed: int
-    workers: int
-    seconds: float
-    resumed: int = 0
+__all__ = ["Progress", "certify"]
 
 
 def certify(
@@ -103,10 +74,14 @@ def certify(
     address: str | None = None,
     cpus_per_actor: float = 1,
     max_actors: int | None = None,
+    memory_per_actor: float | None = None,
     time_limit: float | None = None,
+    samples_per_unit: int | None = None,
+    pieces_per_sample: int | None = None,
     retry_failed: bool = False,
     overwrite: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    planned: Callable[[Plan], None] | None = None,
     command: str | None = None,
 ) -> Result:
     """Certify a data set: bounds, Lipschitz constants and radii of every sample, into one HDF5 file.
@@ -160,14 +135,19 @@ def certify(
     executor : "ray" or "serial"
     address : str, optional
         "host:port" of a Ray cluster; by default RAY_ADDRESS, else a local Ray for this run.
-    cpus_per_actor, max_actors, time_limit
-        Of the Ray executor: threads of each worker, most workers, seconds per sample.
+    cpus_per_actor, max_actors, memory_per_actor, time_limit
+        Of the Ray executor: threads of each worker, most workers, bytes that each reserves (and plans with), seconds per sample.
+    samples_per_unit, pieces_per_sample : int, optional
+        How the run is cut, where the plan made from timed samples is not wanted: blocks of so many samples; or each sample's
+        bounds in so many pieces (blocks of neurons, output rows or columns), which several workers compute side by side.
     retry_failed : bool
         Compute failed and timed-out samples again.
     overwrite : bool
         Replace what is in ``output``.
     progress : callable (Progress), optional
         Called at the start and after every block of samples.
+    planned : callable (Plan), optional
+        Called with the plan, before most of it is computed.
     command : str, optional
         Recorded in the provenance.
 
@@ -188,9 +168,15 @@ def certify(
         By SIGINT or SIGTERM; what was computed is kept.
     """
     paths = property_paths(x)
-    runner = choose_executor(executor, address, cpus_per_actor, max_actors, time_limit)
+    runner = choose_executor(executor, address, cpus_per_actor, max_actors, time_limit, memory_per_actor)
     if paths:
-        given = {"y": y, "scale": scale, "features": features, "feature_eps": feature_eps}
+        given = {
+            "y": y,
+            "scale": scale,
+            "features": features,
+            "feature_eps": feature_eps,
+            "pieces_per_sample": pieces_per_sample,
+        }
         beside = [name for name, value in given.items() if value is not None]
         refuse_beside_properties(beside + (["layout"] if layout != "flat" else []))
     # In normalised units, the data are normalised instead of the network.
@@ -223,90 +209,21 @@ def certify(
         data_digest = data.digest
         check_fit(network, data, settings)
     variables = payload_variables(settings, outputs=network.output_size, inputs=network.input_size)
-    units = plan_units(data.labels.size, None, _bytes_per_sample(variables), max_actors or os.cpu_count() or 1)
+    planning = Planning(
+        sample_cost(network, settings), _bytes_per_sample(variables), samples_per_unit, pieces_per_sample, planned
+    )
+    planning.check(data.labels.size)
     manifest = Manifest(
         model=model_name, model_digest=network.digest, input_size=network.input_size, output_size=network.output_size,
         data=data.name, data_digest=data_digest, indices=tuple(int(i) for i in data.indices), settings=settings,
-        units=tuple(units), distverify_version=__version__, created=datetime.now(UTC),
+        plan=None, distverify_version=__version__, created=datetime.now(UTC),
         environment=describe_environment(command) | {"inputs": describe_inputs(network, scale, mean, std, layout)},
         names=names,
     )  # fmt: skip
     job = Job(network, data.inputs, data.labels, data.indices, settings, analyse, warm_up, variables)
     with Journal.open(output, manifest, overwrite=overwrite, retry_failed=retry_failed) as journal:
-        _run(journal, runner, job, units, str(output), progress)
+        carry_out(journal, runner, job, planning, str(output), progress)
     return open_result(output)
-
-
-def _run(
-    journal: Journal, runner: Executor, job: Job, units: list[WorkUnit], output: str,
-    progress: Callable[[Progress], None] | None,
-) -> None:  # fmt: skip
-    total = job.labels.size
-    begin = time.perf_counter()
-    workers = most_workers = 0
-
-    def done() -> int:
-        return total - journal.status_counts()["pending"]
-
-    resumed = done()
-
-    def tell() -> None:
-        if progress is not None:
-            counts = journal.status_counts()
-            failed = counts["failed"] + counts["timed_out"]
-            progress(Progress(total - counts["pending"], total, failed, workers, time.perf_counter() - begin, resumed))
-
-    tell()
-    if journal.finished:
-        return
-    try:
-        with _Signals() as signals, closing(runner.run(job, journal.pending(units), signals.stopped)) as events:
-            for event in events:
-                # Ray replaces handlers while it connects, which it has done by the first event.
-                signals.install()
-                if isinstance(event, UnitDone):
-                    journal.commit(event.unit, event.payload)
-                elif isinstance(event, WorkersChanged):
-                    workers = event.alive
-                    most_workers = max(most_workers, workers)
-                tell()
-        if done() < total:
-            raise Interrupted(done(), total, output)
-        with limit_threads(1):
-            facts = analyse_network(job.network, job.settings)
-    except KeyboardInterrupt:
-        raise Interrupted(done(), total, output) from None
-    journal.manifest = replace(journal.manifest, environment=journal.manifest.environment | {"workers": most_workers})
-    journal.consolidate(datetime.now(UTC), facts)
-
-
-class _Signals:
-    """The first SIGINT or SIGTERM lets units in flight finish; a second one ends at once."""
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._previous: dict[int, object] = {}
-
-    def stopped(self) -> bool:
-        return self._stop.is_set()
-
-    def install(self) -> None:
-        if threading.current_thread() is not threading.main_thread() or self._previous:
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._stop.is_set():
-            raise KeyboardInterrupt
-        self._stop.set()
-
-    def __enter__(self) -> _Signals:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
 
 
 def _bytes_per_sample(variables: dict[str, tuple[tuple[int, ...], str]]) -> int:

@@ -72,16 +72,19 @@ def _recorded(values: float | Sequence[float] | None) -> Any:
 
 
 def choose_executor(
-    name: str, address: str | None, cpus_per_actor: float, max_actors: int | None, time_limit: float | None
-) -> Executor:
+    name: str, address: str | None, cpus_per_actor: float, max_actors: int | None, time_limit: float | None,
+    memory_per_actor: float | None = None,
+) -> Executor:  # fmt: skip
     """The executor of that name; refuses what it would ignore."""
     if name not in EXECUTORS:
         raise SettingsError(f"executor: got {name!r}; choose {', '.join(EXECUTORS)}")
     if name == "ray":
         from distverify.runtime.ray_executor import RayExecutor
 
-        return RayExecutor(address, cpus_per_actor, max_actors, time_limit)
-    given = {"address": address, "max_actors": max_actors, "time_limit": time_limit}
+        return RayExecutor(address, cpus_per_actor, max_actors, time_limit, memory_per_actor)
+    given = {
+        "address": address, "max_actors": max_actors, "time_limit": time_limit, "memory_per_actor": memory_per_actor,
+    }  # fmt: skip
     ignored = [k for k, v in given.items() if v is not None] + (["cpus_per_actor"] if cpus_per_actor != 1 else [])
     if ignored:
         raise SettingsError(

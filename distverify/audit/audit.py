@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +17,8 @@ from distverify.errors import ExecutorError, ResultError, SettingsError
 from distverify.network.graph import Network
 from distverify.prepare import choose_executor, normalise_data, open_dataset, open_network
 from distverify.results.reader import Result
-from distverify.runtime.plan import plan_units
-from distverify.runtime.work import Executor, Job, UnitDone
+from distverify.runtime.plan import make_plan
+from distverify.runtime.work import Executor, Job, Payload, UnitDone, WorkUnit
 from distverify.status import MISCLASSIFIED, OK
 
 Floats = NDArray[np.float64]
@@ -152,13 +151,12 @@ def audit(
         raise SettingsError(f"points: got {points}; give at least 8")
     runner = choose_executor(executor, address, cpus_per_actor, max_actors, None)
     job, positions = _job(result, model, x, y, points, seed)
-    units = plan_units(len(positions), None, _payload_bytes(job), max_actors or os.cpu_count() or 1)
     dims = result.dims
     claims = [c for c in CLAIMS if c.variable in dims]
     findings = {c.variable: Finding(c.variable) for c in claims}
     failures: dict[int, str] = {}
     done = 0
-    for unit, payload in _payloads(runner, job, units):
+    for unit, payload in _payloads(runner, job):
         rows = positions[unit.start : unit.stop]
         fine = payload["status"] == OK
         for k in np.flatnonzero(~fine):
@@ -247,10 +245,12 @@ def _levels(result: Result) -> Floats:
     return np.concatenate(columns, axis=1)
 
 
-def _payloads(runner: Executor, job: Job, units: Sequence[Any]) -> Any:
+def _payloads(runner: Executor, job: Job) -> Iterator[tuple[WorkUnit, Payload]]:
     done = 0
-    with closing(runner.run(job, list(units), lambda: False)) as events:
-        for event in events:
+    with runner.open(job, lambda: False) as session:
+        plan = make_plan(job.labels.size, workers=session.slots, bytes_per_sample=_payload_bytes(job))
+        session.add(plan.units())
+        for event in session.events():
             if isinstance(event, UnitDone):
                 done += event.unit.size
                 yield event.unit, event.payload

@@ -24,7 +24,7 @@ from distverify.settings import (
 )
 
 SOME_FAILED = 1
-_RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
+_RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "memory_per_actor", "time_limit")
 
 
 @click.command(short_help="Certify a data set and write a result file.")
@@ -192,17 +192,35 @@ _RAY_ONLY = ("address", "cpus_per_actor", "max_actors", "time_limit")
     help="Most workers at a time. Default: as many as the CPUs allow.",
 )
 @click.option(
+    "--memory-per-actor",
+    callback=option_value(parameters.memory),
+    metavar="BYTES",
+    help="Memory that each worker reserves and works within, such as 4G: a node holds only as many workers as fit.",
+)
+@click.option(
     "--time-limit",
     callback=option_value(parameters.positive),
     metavar="SECONDS",
     help="Give up on a sample after this time; it is recorded as timed out.",
 )
+@click.option(
+    "--samples-per-unit",
+    type=click.IntRange(min=1),
+    help="Samples that a worker gets at a time. Default: from the time that a few samples take.",
+)
+@click.option(
+    "--pieces-per-sample",
+    type=click.IntRange(min=1),
+    help="Cut the bounds of every sample into about so many pieces (blocks of output rows, neurons or columns) for "
+    "several workers; 1: never. Default: where samples are few, or take long.",
+)
+@click.option("--explain", is_flag=True, help="Print the plan: how the run is cut into work, and why.")
 @click.option("--retry-failed", is_flag=True, help="Compute failed and timed-out samples of OUT.h5 again.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT.h5, whatever it holds.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary; only errors.")
 @click.pass_context
 def certify(
-    ctx: click.Context, /, model: Path, data: tuple[Path, ...], output: Path, quiet: bool, **options: Any
+    ctx: click.Context, /, model: Path, data: tuple[Path, ...], output: Path, quiet: bool, explain: bool, **options: Any
 ) -> None:
     """Certify MODEL on every sample of DATA and write the results to an HDF5 file.
 
@@ -226,7 +244,7 @@ def certify(
         options["compute"] = None  # of data sets and of property files, what is usual for them
     from distverify.api import certify as run
     from distverify.cli.progress import reporting
-    from distverify.cli.tables import print_result
+    from distverify.cli.tables import print_plan, print_result
 
     options |= {"norm": float(options["norm"]), "eps": options["eps"] or ()}
     with reporting(quiet) as progress:
@@ -235,6 +253,7 @@ def certify(
             data[0] if len(data) == 1 else data,
             output=output,
             progress=progress,
+            planned=print_plan if explain else None,
             command=command_line(ctx),
             **options,
         )

@@ -13,8 +13,8 @@ from distverify.cli.text import count, duration, printable
 
 # What certify takes, without what an estimate would ignore.
 _OF_A_RUN = {
-    "output", "executor", "address", "cpus_per_actor", "max_actors", "time_limit", "retry_failed", "overwrite", "quiet",
-    "model", "data",
+    "output", "executor", "address", "cpus_per_actor", "max_actors", "memory_per_actor", "time_limit", "retry_failed",
+    "overwrite", "quiet", "samples_per_unit", "pieces_per_sample", "explain", "model", "data",
 }  # fmt: skip
 
 

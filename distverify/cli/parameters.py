@@ -43,6 +43,19 @@ def positive(text: str) -> float:
     return values[0]
 
 
+def memory(text: str) -> float:
+    """Bytes: a number with K, M, G or T (powers of 1000), such as 4G; a B may follow."""
+    short = text.strip().upper().removesuffix("B")
+    power = "KMGT".find(short[-1:]) + 1 if short else 0
+    try:
+        value = float(short[:-1] if power else short) * 1000.0**power
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value >= 1.0):
+        raise ValueError(f"got {text!r}; write an amount of memory such as 4G or 500M")
+    return value
+
+
 def radii(text: str) -> tuple[float, ...]:
     """Numbers, or ``logspace:START:STOP:COUNT``: COUNT radii, 10**START to 10**STOP (numpy.logspace)."""
     kind, colon, rest = text.partition(":")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from distverify.analysis.cost import sample_cost
@@ -8,9 +10,7 @@ from distverify.settings import Settings
 
 
 def network(*sizes):
-    return Network.from_layers(
-        [(np.ones((n, m)), np.zeros(n)) for m, n in zip(sizes, sizes[1:], strict=False)], activation="relu"
-    )
+    return Network.from_layers([(np.ones((n, m)), np.zeros(n)) for m, n in pairwise(sizes)], activation="relu")
 
 
 def settings(**changes):

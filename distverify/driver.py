@@ -1,0 +1,325 @@
+"""Carrying out a run: workers compute, the journal keeps, a plan made on the way says in which order."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from distverify.analysis.cost import SampleCost
+from distverify.analysis.network import analyse_network
+from distverify.errors import Interrupted, SettingsError
+from distverify.results.journal import Journal
+from distverify.runtime.plan import HUGE_SECONDS, Plan, make_plan, probe_units
+from distverify.runtime.threads import limit_threads
+from distverify.runtime.work import (
+    MISCLASSIFIED,
+    OK,
+    Event,
+    Executor,
+    Job,
+    PieceDone,
+    RunStatistics,
+    Session,
+    UnitDone,
+    WorkersChanged,
+    WorkUnit,
+)
+
+# The statistics of many workers take a while to gather: not after every unit.
+_STATISTICS_EVERY = 0.5  # seconds
+# A file's attribute is too small for a line per worker of a large cluster.
+_WORKERS_RECORDED = 16
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is.
+
+    Attributes
+    ----------
+    done, total : int
+        Samples; ``done`` includes those that an earlier run had finished.
+    failed : int
+        Of those done: failed or timed out.
+    workers : int
+        Alive now.
+    seconds : float
+        Since this run began to compute.
+    resumed : int
+        Samples that were done when this run began.
+    """
+
+    done: int
+    total: int
+    failed: int
+    workers: int
+    seconds: float
+    resumed: int = 0
+
+
+@dataclass(frozen=True)
+class Planning:
+    """What a plan is made from, besides the workers there are and what samples are measured to take.
+
+    Attributes
+    ----------
+    cost : SampleCost
+        Guessed from the network.
+    bytes_per_sample : int
+        Of results.
+    unit_samples, pieces : int or None
+        What the user decided.
+    planned : callable (Plan), optional
+        Told of the plan, once it is made or found in the journal.
+    """
+
+    cost: SampleCost
+    bytes_per_sample: int
+    unit_samples: int | None = None
+    pieces: int | None = None
+    planned: Callable[[Plan], None] | None = None
+
+    @property
+    def told(self) -> bool:
+        return self.unit_samples is not None or self.pieces is not None
+
+    def check(self, samples: int) -> None:
+        """Refuse what was told and makes no sense, before anything starts.
+
+        Raises
+        ------
+        SettingsError
+        """
+        self.plan(samples, 1, None)
+
+    def plan(self, samples: int, workers: int, seconds: float | None) -> Plan:
+        return make_plan(
+            samples, workers=workers, bytes_per_sample=self.bytes_per_sample, seconds_per_sample=seconds, cost=self.cost,
+            unit_samples=self.unit_samples, pieces=self.pieces,
+        )  # fmt: skip
+
+
+def carry_out(
+    journal: Journal, executor: Executor, job: Job, planning: Planning, output: str,
+    progress: Callable[[Progress], None] | None = None,
+) -> None:  # fmt: skip
+    """Compute what is pending, and finish the result file.
+
+    Raises
+    ------
+    Interrupted
+        A signal stopped it; what was computed is kept.
+    ExecutorError, ResultError
+    """
+    _Run(journal, job, planning, output, progress).carry_out(executor)
+
+
+class _Run:
+    def __init__(
+        self, journal: Journal, job: Job, planning: Planning, output: str, progress: Callable[[Progress], None] | None
+    ) -> None:
+        self._journal = journal
+        self._job = job
+        self._planning = planning
+        self._output = output
+        self._progress = progress
+        self._begin = time.perf_counter()
+        self._total = int(job.labels.size)
+        self._resumed = self._done
+        self._phase = "starting"
+        self._workers = self._most_workers = 0
+        self._statistics = RunStatistics()
+        self._statistics_due = 0.0
+        self._probes: set[int] = set()  # positions that are being timed
+        self._wanted = 0  # probes at the start
+        self._timed: list[float] = []
+
+    @property
+    def _done(self) -> int:
+        return self._total - self._journal.status_counts()["pending"]
+
+    def carry_out(self, executor: Executor) -> None:
+        self._tell()
+        if self._journal.finished:
+            return
+        self._refuse_another_plan()
+        try:
+            # Workers and their Ray are gone, and its handlers of signals, before the result is finished.
+            with _Signals() as signals:
+                with executor.open(self._job, signals.stopped, self._journal.recall) as session:
+                    signals.install()
+                    self._start(session)
+                    for event in session.events():
+                        self._take(event, session)
+                    self._statistics = session.statistics()
+                if self._done < self._total:
+                    raise Interrupted(self._done, self._total, self._output)
+                self._finish()
+        except KeyboardInterrupt:
+            raise Interrupted(self._done, self._total, self._output) from None
+
+    def _refuse_another_plan(self) -> None:
+        plan, planning = self._journal.manifest.plan, self._planning
+        if plan is None:
+            return
+        for name, told, found in (
+            ("samples_per_unit", planning.unit_samples, plan.unit_samples),
+            ("pieces_per_sample", planning.pieces, plan.pieces),
+        ):
+            if told is not None and told != found:
+                raise SettingsError(
+                    f"{name}: got {told}, but the interrupted run in {self._output} is cut by {found} and goes on as planned; "
+                    f"leave {name} out, or start afresh (--overwrite)"
+                )
+
+    def _start(self, session: Session) -> None:
+        """Queue what the plan says; without one, samples to be timed first."""
+        plan, planning, journal = self._journal.manifest.plan, self._planning, self._journal
+        pending = self._total - self._done
+        if plan is not None:
+            self._follow(plan, session)
+        elif planning.told or pending <= session.slots or planning.cost.seconds > HUGE_SECONDS:
+            self._make_plan(session, None)
+        else:
+            self._phase = "probing"
+            units = probe_units(journal.pending(iter([WorkUnit(0, self._total)])), pending, session.slots)
+            self._probes = {unit.start for unit in units}
+            self._wanted = len(units)
+            session.add(units)
+        self._tell()
+
+    def _make_plan(self, session: Session, seconds: float | None) -> None:
+        plan = self._planning.plan(self._total, session.slots, seconds)
+        self._journal.record_plan(plan)
+        self._follow(plan, session)
+
+    def _follow(self, plan: Plan, session: Session) -> None:
+        if self._planning.planned is not None:
+            self._planning.planned(plan)
+        self._phase = "running"
+        session.add(_outside(self._journal.pending(plan.units()), frozenset(self._probes)))
+
+    def _take(self, event: Event, session: Session) -> None:
+        if isinstance(event, UnitDone):
+            self._journal.commit(event.unit, event.payload)
+            if self._phase == "probing":
+                self._time(event, session)
+        elif isinstance(event, PieceDone):
+            self._journal.commit_piece(event.position, event.key, event.payload, event.seconds)
+        elif isinstance(event, WorkersChanged):
+            self._workers = event.alive
+            self._most_workers = max(self._most_workers, event.alive)
+        if time.perf_counter() >= self._statistics_due:
+            self._statistics = session.statistics()
+            self._statistics_due = time.perf_counter() + _STATISTICS_EVERY
+        self._tell()
+
+    def _time(self, event: UnitDone, session: Session) -> None:
+        """Note what a probe took; half of them are enough, for one that hangs must not hold up the run."""
+        fine = np.isin(event.payload["status"], (OK, MISCLASSIFIED))
+        self._timed += np.asarray(event.payload["seconds"], dtype=np.float64)[fine].tolist()
+        self._probes -= set(range(event.unit.start, event.unit.stop))
+        if not self._probes or 2 * len(self._timed) >= self._wanted:
+            self._make_plan(session, float(np.mean(self._timed)) if self._timed else None)
+
+    def _finish(self) -> None:
+        self._phase = "finishing"
+        self._tell()
+        with limit_threads(1):
+            facts = analyse_network(self._job.network, self._job.settings)
+        journal = self._journal
+        told: dict[str, Any] = {"workers": self._most_workers, "statistics": self._recorded()}
+        if journal.manifest.plan is not None:
+            told["plan"] = journal.manifest.plan.to_json()
+        journal.manifest = replace(journal.manifest, environment=journal.manifest.environment | told)
+        journal.consolidate(datetime.now(UTC), facts)
+
+    def _recorded(self) -> dict[str, Any]:
+        """The statistics for the provenance."""
+        found = self._statistics
+        recorded = {
+            "seconds": time.perf_counter() - self._begin,
+            "resumed": self._resumed,
+            "computed": self._total - self._resumed,
+            "workers_most": self._most_workers,
+            "workers_started": len(found.workers),
+            "units_done": found.units_done,
+            "units_failed": found.units_failed,
+            "units_lost": found.units_lost,
+            "kernel_seconds": sum(w.kernel_seconds for w in found.workers),
+            "worker_seconds": sum(w.alive_seconds for w in found.workers),
+        }
+        if len(found.workers) <= _WORKERS_RECORDED:
+            recorded["each"] = [asdict(w) for w in found.workers]
+        return recorded
+
+    def _tell(self) -> None:
+        if self._progress is None:
+            return
+        counts, statistics = self._journal.status_counts(), self._statistics
+        rates = [w.samples / w.kernel_seconds for w in statistics.workers if w.samples and w.kernel_seconds > 0]
+        self._progress(
+            Progress(
+                self._total - counts["pending"],
+                self._total,
+                counts["failed"] + counts["timed_out"],
+                self._workers,
+                time.perf_counter() - self._begin,
+                self._resumed,
+                retried=statistics.units_lost,
+                units=statistics.units_done,
+                efficiency=statistics.efficiency,
+                slowest=min(rates, default=None),
+                fastest=max(rates, default=None),
+                phase=self._phase,
+            )  # fmt: skip
+        )
+
+
+def _outside(units: Iterator[WorkUnit], taken: frozenset[int]) -> Iterator[WorkUnit]:
+    """``units`` without the positions that are being computed already."""
+    for unit in units:
+        start = unit.start
+        for position in sorted(p for p in taken if unit.start <= p < unit.stop):
+            if start < position:
+                yield replace(unit, start=start, stop=position)
+            start = position + 1
+        if start < unit.stop:
+            yield replace(unit, start=start)
+
+
+class _Signals:
+    """The first SIGINT or SIGTERM lets units in flight finish; a second one ends at once."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._previous: dict[int, object] = {}
+
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+    def install(self) -> None:
+        if threading.current_thread() is not threading.main_thread() or self._previous:
+            return
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._previous[number] = signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._stop.is_set():
+            raise KeyboardInterrupt
+        self._stop.set()
+
+    def __enter__(self) -> _Signals:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
