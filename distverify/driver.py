@@ -280,7 +280,7 @@ class _Run:
                 slowest=min(rates, default=None),
                 fastest=max(rates, default=None),
                 phase=self._phase,
-            )  # fmt: skip
+            )
         )
 
 
