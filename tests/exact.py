@@ -77,6 +77,7 @@ def value(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
         "gelu_tanh": lambda z: z * _logistic(_gelu_argument(z)),
         "softsign": lambda z: z / (1 + abs(z)),
         "sin": MP.sin,
+        "erf": MP.erf,
     }[kind](x)
 
 
@@ -117,6 +118,7 @@ _SMOOTH_SLOPES: dict[str, Callable[[Number], Number]] = {
     "gelu_tanh": _gelu_tanh_slope,
     "softsign": lambda x: 1 / (1 + abs(x)) ** 2,
     "sin": MP.cos,
+    "erf": lambda x: 2 * MP.exp(-min(x * x, MP.mpf(10) ** 9)) / MP.sqrt(MP.pi),
 }
 
 

@@ -19,7 +19,7 @@ from distverify.kernels.jit import helper, i8, kernel, readonly, writable
 PARAMETER_ROWS = 2
 
 # Codes by which compiled kernels know an activation.
-LEAKY, CLIP, HARD_SIGMOID, SIGMOID, TANH, ARCTAN, SOFTPLUS, ELU, SILU, GELU, GELU_TANH, SOFTSIGN, SIN = range(13)
+LEAKY, CLIP, HARD_SIGMOID, SIGMOID, TANH, ARCTAN, SOFTPLUS, ELU, SILU, GELU, GELU_TANH, SOFTSIGN, SIN, ERF = range(14)
 LAST_PIECEWISE_LINEAR = HARD_SIGMOID
 
 
@@ -51,6 +51,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "gelu_tanh": Activation(GELU_TANH),
     "softsign": Activation(SOFTSIGN),
     "sin": Activation(SIN),
+    "erf": Activation(ERF),
 }
 
 TINY = 1e-300
@@ -61,6 +62,7 @@ HUGE = 1e300
 MAX_BREAKS = 6
 _SQRT2 = math.sqrt(2.0)
 _INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+_TWO_BY_SQRT_PI = 2.0 / math.sqrt(math.pi)
 _GELU_A = math.sqrt(2.0 / math.pi)
 _GELU_B = 0.044715
 _GELU_FAR = 50.0  # where its distance to ReLU is far below the smallest double
@@ -105,6 +107,8 @@ def value(code, x, p0, p1):
         return x * _logistic(2.0 * _GELU_A * (x + _GELU_B * x * x * x))
     if code == SOFTSIGN:
         return x / (1.0 + abs(x))
+    if code == ERF:
+        return math.erf(x)
     return math.sin(x)
 
 
@@ -146,6 +150,8 @@ def slope_at(code, x, side, p0, p1):
         return s + x * s * _logistic(-t) * 2.0 * _GELU_A * (1.0 + 3.0 * _GELU_B * x * x)
     if code == SOFTSIGN:
         return 1.0 / ((1.0 + abs(x)) * (1.0 + abs(x)))
+    if code == ERF:
+        return _TWO_BY_SQRT_PI * math.exp(-x * x)
     return math.cos(x)
 
 
@@ -153,7 +159,15 @@ def slope_at(code, x, side, p0, p1):
 def breakpoints(code, l, u, p0, p1, out):
     """Points inside (l, u) where the slope jumps or turns, ascending, into ``out``; their number, or -1 for too many."""
     n = 0
-    if code == LEAKY or code == ELU or code == SIGMOID or code == TANH or code == ARCTAN or code == SOFTSIGN:
+    if (
+        code == LEAKY
+        or code == ELU
+        or code == SIGMOID
+        or code == TANH
+        or code == ARCTAN
+        or code == SOFTSIGN
+        or code == ERF
+    ):
         out[0] = 0.0
         n = 1
     elif code == CLIP:

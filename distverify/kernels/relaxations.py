@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from distverify.kernels.activations import (
     ARCTAN,
     CLIP,
+    ERF,
     GELU,
     GELU_TANH,
     HARD_SIGMOID,
@@ -214,12 +215,17 @@ def fill_slope_range(code, lower, upper, parameters, glo, ghi):
                 lo, hi = min(lo, g), max(hi, g)
         if code > LAST_PIECEWISE_LINEAR:
             # Relative to 1 where the slope is a difference of larger terms; never past what is known for the whole line.
-            nudge = NUDGE * (1.0 if code == SILU or code == GELU or code == GELU_TANH or code == SIN else 0.0)
+            # So is erf's, whose argument's rounding grows with its square.
+            nudge = NUDGE * (
+                1.0 if code == SILU or code == GELU or code == GELU_TANH or code == SIN or code == ERF else 0.0
+            )
             lo -= NUDGE * abs(lo) + nudge + TINY
             hi += NUDGE * abs(hi) + nudge + TINY
             if code == SIGMOID or code == TANH or code == ARCTAN or code == SOFTPLUS or code == SOFTSIGN:
                 lo = max(lo, 0.0)
                 hi = min(hi, 0.25 if code == SIGMOID else 1.0)
+            elif code == ERF:
+                lo = max(lo, 0.0)
             elif code == SIN:
                 lo, hi = max(lo, -1.0), min(hi, 1.0)
         elif code == HARD_SIGMOID and n > 0:

@@ -21,6 +21,7 @@ _SAME_FORM: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "Softsign": ("softsign", {}),
     "HardSigmoid": ("hard_sigmoid", {"alpha": "alpha", "beta": "beta"}),
     "Sin": ("sin", {}),
+    "Erf": ("erf", {}),
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from distverify.network.draft import DraftActivation, DraftTerm
+from distverify.network.draft import DraftActivation, DraftLinear, DraftTerm
 from distverify.network.onnx_indexing import transposed
 from distverify.network.onnx_operation import Handler, Operation, Signal
 from distverify.network.operators import Array
@@ -35,25 +35,57 @@ def _mul(op: Operation) -> Signal:
     assert a is not None
     assert b is not None
     if isinstance(a, Signal) and isinstance(b, Signal):
-        return _silu(op, a, b)
+        return _gated(op, a, b)
     x, factor = (a, b) if isinstance(a, Signal) else (op.signal(1), a)
     shape = op.common_shape(a, b)
     x = op.expanded(x, shape)
     return op.linear(shape, [DraftTerm(x.node, "diagonal", op.spread(factor, shape))])  # type: ignore[arg-type]
 
 
-def _silu(op: Operation, a: Signal, b: Signal) -> Signal:
-    """x * sigmoid(x), as exporters write SiLU: the one product of two signals that is an activation."""
+def _gated(op: Operation, a: Signal, b: Signal) -> Signal:
+    """x times a function of x, as exporters write SiLU and GELU out: the products of two signals that are activations."""
+    gates = {"sigmoid": "silu", "erf": "gelu"}
     for x, gate in ((a, b), (b, a)):
-        node = op.draft.nodes[gate.node]
-        if (
-            isinstance(node, DraftActivation)
-            and node.kind == "sigmoid"
-            and node.source == x.node
-            and a.shape == b.shape
-        ):
-            return Signal(op.draft.add(DraftActivation(op.name, x.size, x.node, "silu")), x.shape)
-    raise op.error("a product of two values that depend on the input is not supported, except x * Sigmoid(x)")
+        for read, scale, offset in _scalings(op, gate.node):
+            node = op.draft.nodes[read]
+            if x.shape != gate.shape or not isinstance(node, DraftActivation) or node.kind not in gates:
+                continue
+            # x = factor v and gate = scale s(inner v) + offset, of one and the same signal v
+            sources = {
+                source: inner for source, inner, shift in _scalings(op, node.source) if shift == 0.0 and inner > 0.0
+            }
+            factors = [(v, f) for v, f, shift in _scalings(op, x.node) if shift == 0.0 and v in sources]
+            if factors and offset == (scale if node.kind == "erf" else 0.0):
+                v, factor = factors[0]
+                # gelu(z) = z (1 + erf(z / sqrt 2)) / 2
+                inner = sources[v] * (math.sqrt(2.0) if node.kind == "erf" else 1.0)
+                outer = factor * scale / inner * (2.0 if node.kind == "erf" else 1.0)
+                return _scaled_activation(op, Signal(v, x.shape), gates[node.kind], inner, outer)
+    raise op.error(
+        "a product of two values that depend on the input is not supported, except x * Sigmoid(c x) and x * (1 + Erf(c x))"
+    )
+
+
+def _scalings(op: Operation, node: int) -> list[tuple[int, float, float]]:
+    """All (v, factor, offset) such that ``node`` is factor * v + offset, elementwise; first itself."""
+    found = [(node, 1.0, 0.0)]
+    while isinstance(draft := op.draft.nodes[node], DraftLinear) and len(draft.terms) == 1:
+        term = draft.terms[0]
+        factors = np.ones(1) if term.kind == "identity" else term.value if term.kind == "diagonal" else np.zeros(0)
+        offsets = np.zeros(1) if draft.bias is None else draft.bias
+        if factors.size == 0 or (factors != factors[0]).any() or (offsets != offsets[0]).any():
+            break
+        _, scale, offset = found[-1]
+        node = term.source
+        found.append((node, scale * float(factors[0]), scale * float(offsets[0]) + offset))
+    return found
+
+
+def _scaled_activation(op: Operation, x: Signal, kind: str, inner: float, outer: float) -> Signal:
+    """``outer * s(inner x)``."""
+    source = x.node if inner == 1.0 else op.linear(x.shape, [op.scaled(x, inner)]).node
+    made = Signal(op.draft.add(DraftActivation(op.name, x.size, source, kind)), x.shape)
+    return made if outer == 1.0 else op.linear(x.shape, [op.scaled(made, outer)])
 
 
 def _div(op: Operation) -> Signal:

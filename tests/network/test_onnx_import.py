@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from distverify.network.graph import ActivationNode
 from distverify.network.onnx_import import load_onnx
 from tests.network.onnx_models import SHARED, model, node, reference, save
 
@@ -104,6 +106,34 @@ CASES = {
     "sin": ([node("Sin", "x", "y")], {}, {}),
     "gelu": ([node("Gelu", "x", "y")], {}, {"opset": 20}),
     "silu": ([node("Sigmoid", "x", "s"), node("Mul", "x s", "y")], {}, {}),
+    "erf": ([node("Erf", "x", "y")], {}, {}),
+    "gelu_written_out": (
+        [
+            node("Div", "x root", "d"),
+            node("Erf", "d", "e"),
+            node("Add", "e one", "a"),
+            node("Mul", "x a", "m"),
+            node("Mul", "m half", "y"),
+        ],
+        {"root": np.array(float(np.float32(2**0.5))), "one": np.array(1.0), "half": np.array(0.5)},
+        {},
+    ),
+    "gelu_halved_first": (
+        [
+            node("Mul", "x half", "h"),
+            node("Mul", "x root", "d"),
+            node("Erf", "d", "e"),
+            node("Add", "e one", "a"),
+            node("Mul", "a h", "y"),
+        ],
+        {"root": np.array(0.5**0.5), "one": np.array(1.0), "half": np.array(0.5)},
+        {},
+    ),
+    "quick_gelu": (
+        [node("Mul", "x c", "z"), node("Sigmoid", "z", "s"), node("Mul", "x s", "y")],
+        {"c": np.array(1.702)},
+        {},
+    ),
     "silu_after_a_layer": (
         [node("MatMul", "x w", "z"), node("Sigmoid", "z", "s"), node("Mul", "s z", "y")],
         {"w": np.arange(12.0).reshape(4, 3) / 7},
@@ -200,8 +230,8 @@ def test_operator_equals_the_reference(case: str, tmp_path: Path) -> None:
         x = scale * RNG.normal(size=shape)
         # Written before onnx's reference knew operator sets this old: the same computation in today's form.
         expected = x.reshape(-1) if case in ("reshape_old", "dropout_old") else reference(proto, x)
-        # The reference builds Gelu from constants in single precision.
-        rel, abs_ = (1e-6, 1e-6) if "gelu" in case else (1e-10, 1e-12)
+        # The reference builds Gelu from constants in single precision, and so computes Erf.
+        rel, abs_ = (1e-6, 1e-6) if "gelu" in case or case == "erf" else (1e-10, 1e-12)
         assert network(x.reshape(1, -1))[0] == pytest.approx(expected, rel=rel, abs=abs_)
 
 
@@ -345,3 +375,16 @@ def test_real_networks_classify_the_real_images(name: str) -> None:
         pytest.skip("the shared models are not here")
     table = np.loadtxt(SHARED / "data" / "mnist_test.csv", delimiter=",")
     assert (load_onnx(path)(table[:, 1:] / 255).argmax(axis=1) == table[:, 0]).all()
+
+
+@pytest.mark.parametrize("case", ["gelu_written_out", "gelu_halved_first"])
+def test_gelu_written_out_is_exactly_what_is_written(case: str, tmp_path: Path) -> None:
+    nodes, constants, options = CASES[case]
+    network = load_onnx(save(model(nodes, constants, **options), tmp_path))
+    assert [n.kind for n in network.nodes if isinstance(n, ActivationNode)] == ["gelu"]
+    x = RNG.normal(size=4)
+    root = float(constants["root"])
+    inner = x / root if case == "gelu_written_out" else x * root
+    expected = [0.5 * v * (1.0 + math.erf(z)) for v, z in zip(x, inner, strict=True)]
+    # Relative to the terms of a difference: 1 + erf for negative x
+    assert network(x)[0] == pytest.approx(expected, rel=1e-14, abs=1e-15)
