@@ -62,6 +62,17 @@ class Progress:
         Since this run began to compute.
     resumed : int
         Samples that were done when this run began.
+    retried : int
+        Units and pieces that were lost with a worker, and computed again.
+    units : int
+        Units and pieces that are finished.
+    efficiency : float or None
+        Kernel time as a share of the workers' time so far.
+    slowest, fastest : float or None
+        Samples per second of the slowest and the fastest worker.
+    phase : "starting", "probing", "running" or "finishing"
+    pieces : (done, known) or None
+        Of the samples in progress that are computed in pieces.
     """
 
     done: int
@@ -70,6 +81,13 @@ class Progress:
     workers: int
     seconds: float
     resumed: int = 0
+    retried: int = 0
+    units: int = 0
+    efficiency: float | None = None
+    slowest: float | None = None
+    fastest: float | None = None
+    phase: str = "running"
+    pieces: tuple[int, int] | None = None
 
 
 def certify(
@@ -227,7 +245,7 @@ def certify(
     manifest = Manifest(
         model=model_name, model_digest=network.digest, input_size=network.input_size, output_size=network.output_size,
         data=data.name, data_digest=data_digest, indices=tuple(int(i) for i in data.indices), settings=settings,
-        units=tuple(units), distverify_version=__version__, created=datetime.now(UTC),
+        distverify_version=__version__, created=datetime.now(UTC),
         environment=describe_environment(command) | {"inputs": describe_inputs(network, scale, mean, std, layout)},
         names=names,
     )  # fmt: skip
@@ -260,7 +278,7 @@ def _run(
     if journal.finished:
         return
     try:
-        with _Signals() as signals, closing(runner.run(job, journal.pending(units), signals.stopped)) as events:
+        with _Signals() as signals, closing(runner.run(job, list(journal.pending(units)), signals.stopped)) as events:
             for event in events:
                 # Ray replaces handlers while it connects, which it has done by the first event.
                 signals.install()

@@ -18,8 +18,9 @@ from distverify.errors import ResultError
 from distverify.results.files import chunk_shape
 from distverify.results.journal import Journal
 from distverify.results.reader import open_result
+from distverify.runtime.plan import Plan
 from distverify.runtime.work import WorkUnit
-from tests.results.runs import END, commit_all, make_manifest, make_payload
+from tests.results.runs import END, commit_all, make_manifest, make_payload, units_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = "00000000-00000004.1.h5"
@@ -30,7 +31,7 @@ def parts(tmp_path: Path) -> Path:
     """The parts folder of an interrupted run with two of three units."""
     manifest = make_manifest()
     with Journal.open(tmp_path / "out.h5", manifest) as journal:
-        for unit in manifest.units[:2]:
+        for unit in units_of(manifest)[:2]:
             journal.commit(unit, make_payload(manifest, unit))
     return tmp_path / "out.h5.parts"
 
@@ -160,6 +161,7 @@ _LIMITED = """
 import resource, sys
 from distverify.errors import ResultError
 from distverify.results.journal import Journal
+from distverify.runtime.plan import Plan
 from distverify.runtime.work import WorkUnit
 from tests.results.runs import make_manifest, make_payload
 manifest = make_manifest()
@@ -195,11 +197,11 @@ def test_the_operating_system_refusing_a_write_does_not_crash_the_process(tmp_pa
 _WRITER = """
 import sys
 from distverify.results.journal import Journal
-from tests.results.runs import END, commit_all, make_manifest, make_payload
+from tests.results.runs import END, commit_all, make_manifest, make_payload, units_of
 manifest = make_manifest(60, 3)
 with Journal.open(sys.argv[1], manifest) as journal:
     if not journal.finished:
-        for unit in journal.pending(list(manifest.units)):
+        for unit in journal.pending(units_of(manifest)):
             journal.commit(unit, make_payload(manifest, unit))
             print(unit.stop - unit.start, flush=True)
         journal.consolidate(END)
@@ -300,14 +302,14 @@ from distverify.results.journal import Journal
 from tests.results.runs import END, make_manifest, make_payload, units_of
 manifest = make_manifest(1000, 5, compute=("jacobian",), input_size=490, output_size=10)
 journal = Journal.open(sys.argv[1], manifest)
-payload = make_payload(manifest, manifest.units[0])
+payload = make_payload(manifest, units_of(manifest)[0])
 t0 = time.perf_counter()
-for unit in manifest.units:
+for unit in units_of(manifest):
     journal.commit(unit, payload)
 t1 = time.perf_counter()
 journal.close()
 journal = Journal.open(sys.argv[1], manifest)
-assert journal.pending(list(manifest.units)) == []
+assert list(journal.pending(units_of(manifest))) == []
 t2 = time.perf_counter()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 journal.consolidate(END)
@@ -340,5 +342,7 @@ def test_chunks_hold_whole_matrices_within_the_limit() -> None:
 
 def test_the_run_id_is_the_computation_not_its_circumstances() -> None:
     manifest = make_manifest()
-    assert replace(manifest, model="x", data="y", units=(), created=END, environment={}).run_id == manifest.run_id
+    assert (
+        replace(manifest, model="x", data="y", plan=Plan(10, 1), created=END, environment={}).run_id == manifest.run_id
+    )
     assert replace(manifest, indices=(1,)).run_id != manifest.run_id
