@@ -39,8 +39,10 @@ _MASTER_SHARE = 0.05
 # Shards to come that the master maps ahead, so that readers see them at once: half a second of writing. A run of more
 # units maps what is committed, and lags.
 _FORESEEN = 2000
-# Kernel time above which a piece is kept: that costs 3 to 10 ms and as much to read it back, so below 5 % of the work.
+# A piece is kept if it took so long in kernels, or longer if it is large: to write it and to read it back takes 1 ms
+# and 2 ms per MB, so up to about a tenth of its own time.
 KEEP_SECONDS = 0.2
+_KEEP_BYTES = 8_000_000  # per KEEP_SECONDS
 
 
 class Journal:
@@ -218,8 +220,8 @@ class Journal:
                 self._write_master()
 
     def commit_piece(self, position: int, key: str, payload: Payload, seconds: float) -> None:
-        """Keep a piece of a sample until the sample is committed; one that takes less time to compute than is worth
-        it (KEEP_SECONDS) is not written.
+        """Keep a piece of a sample until the sample is committed; one that is computed nearly as fast as written
+        is not (KEEP_SECONDS).
 
         Parameters
         ----------
@@ -240,7 +242,8 @@ class Journal:
         self._check_open()
         if not 0 <= position < self.manifest.samples:
             raise ResultError(f"position: got {position}, outside of the run's {self.manifest.samples} samples")
-        if seconds >= KEEP_SECONDS:
+        size = sum(array.nbytes for array in payload.values())
+        if seconds >= KEEP_SECONDS * max(1.0, size / _KEEP_BYTES):
             self._pieces.keep(position, key, payload)
 
     def recall(self, position: int, key: str) -> Payload | None:
