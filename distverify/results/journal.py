@@ -27,7 +27,7 @@ from distverify.results.lock import LOCK_NAME, DriverLock
 from distverify.results.manifest import Manifest, difference
 from distverify.results.master import mapping_seconds, write_master
 from distverify.results.pieces import SUFFIX, PieceStore
-from distverify.results.shards import BASE_NAME, Shard, find_shards, read_status, shard_name, write_shard
+from distverify.results.shards import BASE_NAME, Shard, find_shards, shard_name, write_shard
 from distverify.runtime.plan import Plan
 from distverify.runtime.work import FAILED, PENDING, STATUS_MEANINGS, Payload, WorkUnit
 
@@ -36,7 +36,7 @@ _MANIFEST_NAME = "manifest.json"
 _OURS = ("*.tmp", f"*{SUFFIX}.bad", f"*{SUFFIX}", "*.h5.bad", "*.h5", _MANIFEST_NAME, LOCK_NAME)
 # The master is rewritten when shards come that it does not map yet; at most this share of the time goes into it.
 _MASTER_SHARE = 0.05
-# Shards to come that the master maps ahead, so that readers see them at once: half a second of writing. A run of more
+# Shards to come that the master maps ahead, so that readers see them at once: within a second of writing. A run of more
 # units maps what is committed, and lags.
 _FORESEEN = 2000
 # A piece is kept if it took so long in kernels, or longer if it is large: to write it and to read it back takes 1 ms
@@ -151,12 +151,12 @@ class Journal:
         journal = cls(output, parts, lock, manifest, Coverage(manifest.samples, parts))
         for stale in parts.glob("*.tmp"):
             stale.unlink()
-        shards, problems = find_shards(parts, manifest)
+        problems: list[str] = []
+        for shard, status in find_shards(parts, manifest, problems):
+            journal._coverage.add(shard, status)
         for problem in problems:
             _log.warning("%s", problem)
         journal.problems = tuple(problems)
-        for shard in shards:
-            journal._coverage.add(shard, read_status(shard))
         journal._forget_pieces(journal._pieces.positions())  # left by a crash between a commit and their removal
         if retry_failed:
             journal._coverage.reopen_failed()

@@ -72,27 +72,30 @@ def write_shard(folder: Path, unit: WorkUnit, attempt: int, payload: Payload, ma
     return Shard(path, unit, attempt)
 
 
-def read_status(shard: Shard) -> NDArray[np.int8]:
-    """Status of each sample of a verified shard, int8 [unit.size]."""
-    with open_to_read(shard.path) as file:
-        return np.asarray(file["status"][:], dtype=np.int8)
-
-
-def find_shards(folder: Path, manifest: Manifest) -> tuple[list[Shard], list[str]]:
-    """All usable shards of a journal, oldest attempt first, and what was wrong with the others.
+def find_shards(folder: Path, manifest: Manifest, problems: list[str]) -> Iterator[tuple[Shard, NDArray[np.int8]]]:
+    """All usable shards of a journal with their samples' status, oldest attempt first, one at a time.
 
     A file that is truncated, corrupted or of another run is moved aside (suffix ``.bad``), so that its
-    samples are computed again. Every byte is read once (about 1 GB/s when the disk allows it).
+    samples are computed again, and told of in ``problems``. Every byte is read once (about 1 GB/s when the disk
+    allows it).
     """
-    shards, problems = [], []
-    for path in sorted(folder.glob("*.h5")):
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(".h5")]
+    for name in sorted(names, key=_age):
+        path = folder / name
         try:
-            shards.append(_verified(path, manifest))
+            found = _verified(path, manifest)
         except (ResultError, OSError, KeyError, ValueError, RuntimeError) as error:
             os.replace(path, path.with_name(path.name + ".bad"))
             reason = error if isinstance(error, ResultError) else f"damaged ({error})"
             problems.append(f"{path.name}: {reason}; moved aside as {path.name}.bad, its samples are computed again")
-    return sorted(shards, key=lambda s: (s.attempt, s.unit)), problems
+        else:
+            yield found
+
+
+def _age(name: str) -> tuple[int, int, int]:
+    match = _NAME.fullmatch(name)
+    return (int(match[3]), int(match[1]), int(match[2])) if match else (0, 0, 0)
 
 
 def blocks(dataset: h5py.Dataset, start: int, stop: int) -> Iterator[tuple[tuple[slice, ...], NDArray[np.generic]]]:
@@ -152,9 +155,10 @@ def _stored(variable: Variable, values: NDArray[np.generic], without_value: NDAr
     return block
 
 
-def _verified(path: Path, manifest: Manifest) -> Shard:
+def _verified(path: Path, manifest: Manifest) -> tuple[Shard, NDArray[np.int8]]:
     with open_to_read(path) as file:
-        return _verified_base(path, file, manifest) if path.name == BASE_NAME else _verified_shard(path, file, manifest)
+        verified = _verified_base if path.name == BASE_NAME else _verified_shard
+        return verified(path, file, manifest), np.asarray(file["status"][:], dtype=np.int8)
 
 
 def _verified_base(path: Path, file: h5py.File, manifest: Manifest) -> Shard:
