@@ -157,7 +157,7 @@ class Journal:
         for problem in problems:
             _log.warning("%s", problem)
         journal.problems = tuple(problems)
-        journal._forget_pieces(journal._pieces.positions())  # left by a crash between a commit and their removal
+        journal._forget_pieces()  # left by a crash between a commit and their removal
         if retry_failed:
             journal._coverage.reopen_failed()
         journal._write_master()
@@ -210,7 +210,7 @@ class Journal:
         self._check_open()
         shard = write_shard(self.parts, unit, self._coverage.next_attempt(unit), payload, self.manifest)
         self._coverage.add(shard, payload["status"].astype("int8"))
-        self._forget_pieces(range(unit.start, unit.stop))
+        self._forget_pieces()
         if shard.path.name in self._foreseen:
             self._foreseen.remove(shard.path.name)
         else:
@@ -263,11 +263,11 @@ class Journal:
         """Pieces on the disk, of samples that are not done."""
         return len(self._pieces)
 
-    def _forget_pieces(self, positions: Iterable[int]) -> None:
+    def _forget_pieces(self) -> None:
         # Those of a sample that failed or timed out stay until the run ends: a retry needs them.
         status = self._coverage.status
-        stale = [p for p in positions if p >= len(status) or PENDING < status[p] < FAILED]
-        self._pieces.forget(stale)
+        positions = self._pieces.positions()
+        self._pieces.forget([p for p in positions if p >= len(status) or PENDING < status[p] < FAILED])
 
     def consolidate(self, finished: datetime, facts: Facts | None = None) -> None:
         """Replace the master by one file with everything, atomically, and remove the shards.
