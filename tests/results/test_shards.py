@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from distverify.errors import ResultError
 from distverify.results.files import chunk_shape
 from distverify.results.journal import Journal
 from distverify.results.reader import open_result
+from distverify.results.shards import block_places
 from distverify.runtime.plan import Plan
 from distverify.runtime.work import WorkUnit
 from tests.results.runs import END, commit_all, make_manifest, make_payload, units_of
@@ -338,6 +340,36 @@ def test_chunks_hold_whole_matrices_within_the_limit() -> None:
     assert chunk_shape((3,), 8) == (3,)
     big = chunk_shape((5, 1, 1000, 150528), 8, 1 << 18)
     assert big == (1, 1, 1, 32768)
+
+
+@pytest.mark.parametrize("limit", [1, 8, 40, 100, 240, 10_000])
+@pytest.mark.parametrize("shape", [(7,), (1, 30), (3, 4, 5), (2, 1, 3, 4), (0, 4), (3, 0)])
+def test_block_places_cover_an_array_once_in_c_order(shape: tuple[int, ...], limit: int) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape)
+    found = [array[where] for where in block_places(shape, 8, limit)]
+    assert all(block.nbytes <= max(limit, 8) for block in found)
+    assert b"".join(block.tobytes() for block in found) == array.tobytes()
+
+
+def test_a_sample_larger_than_a_block_is_checked_and_consolidated_in_parts(tmp_path: Path) -> None:
+    manifest = make_manifest(2, 1, compute=("jacobian",), input_size=600_000, output_size=4, eps=(0.01, 0.02))
+    truth = make_payload(manifest, WorkUnit(0, 2))  # 77 MB per sample
+    with Journal.open(tmp_path / "out.h5", manifest) as journal:
+        commit_all(journal, manifest)
+    with Journal.open(tmp_path / "out.h5", manifest) as journal:
+        assert journal.problems == ()
+        assert list(journal.pending(units_of(manifest))) == []
+        tracemalloc.start()
+        try:
+            journal.consolidate(END)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    result = open_result(tmp_path / "out.h5")
+    for name in ("jacobian_lower", "jacobian_upper"):
+        assert result[name].tobytes() == truth[name].tobytes()
+    assert result["hull_lower"].tobytes() == truth["jacobian_lower"].min(axis=0).tobytes()
+    assert peak < 120e6  # a few blocks of 32 MB; a row of one variable has 38 MB, the result 154 MB
 
 
 def test_the_run_id_is_the_computation_not_its_circumstances() -> None:
