@@ -216,7 +216,7 @@ def certify(
     manifest = Manifest(
         model=model_name, model_digest=network.digest, input_size=network.input_size, output_size=network.output_size,
         data=data.name, data_digest=data_digest, indices=tuple(int(i) for i in data.indices), settings=settings,
-        plan=None, distverify_version=__version__, created=datetime.now(UTC),
+        distverify_version=__version__, created=datetime.now(UTC),
         environment=describe_environment(command) | {"inputs": describe_inputs(network, scale, mean, std, layout)},
         names=names,
     )  # fmt: skip

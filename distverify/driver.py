@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import FrameType
 from typing import Any
@@ -17,6 +18,7 @@ from distverify.analysis.cost import SampleCost
 from distverify.analysis.network import analyse_network
 from distverify.errors import Interrupted, SettingsError
 from distverify.results.journal import Journal
+from distverify.results.statistics import describe_statistics, speed_range
 from distverify.runtime.plan import HUGE_SECONDS, Plan, make_plan, probe_units
 from distverify.runtime.threads import limit_threads
 from distverify.runtime.work import (
@@ -35,8 +37,6 @@ from distverify.runtime.work import (
 
 # The statistics of many workers take a while to gather: not after every unit.
 _STATISTICS_EVERY = 0.5  # seconds
-# A file's attribute is too small for a line per worker of a large cluster.
-_WORKERS_RECORDED = 16
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,17 @@ class Progress:
         Since this run began to compute.
     resumed : int
         Samples that were done when this run began.
+    retried : int
+        Units and pieces that were lost with a worker, and computed again.
+    units : int
+        Units and pieces that are finished.
+    efficiency : float or None
+        Kernel time as a share of the workers' time so far.
+    slowest, fastest : float or None
+        Samples per second of the slowest and the fastest worker.
+    phase : "starting", "probing", "running" or "finishing"
+    pieces : (done, known) or None
+        Of samples in progress that are computed in pieces.
     """
 
     done: int
@@ -63,6 +74,13 @@ class Progress:
     workers: int
     seconds: float
     resumed: int = 0
+    retried: int = 0
+    units: int = 0
+    efficiency: float | None = None
+    slowest: float | None = None
+    fastest: float | None = None
+    phase: str = "running"
+    pieces: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -236,36 +254,21 @@ class _Run:
         with limit_threads(1):
             facts = analyse_network(self._job.network, self._job.settings)
         journal = self._journal
-        told: dict[str, Any] = {"workers": self._most_workers, "statistics": self._recorded()}
+        seconds = time.perf_counter() - self._begin
+        told: dict[str, Any] = {
+            "workers": self._most_workers,
+            "statistics": describe_statistics(self._statistics, self._most_workers, seconds),
+        }
         if journal.manifest.plan is not None:
             told["plan"] = journal.manifest.plan.to_json()
         journal.manifest = replace(journal.manifest, environment=journal.manifest.environment | told)
         journal.consolidate(datetime.now(UTC), facts)
 
-    def _recorded(self) -> dict[str, Any]:
-        """The statistics for the provenance."""
-        found = self._statistics
-        recorded = {
-            "seconds": time.perf_counter() - self._begin,
-            "resumed": self._resumed,
-            "computed": self._total - self._resumed,
-            "workers_most": self._most_workers,
-            "workers_started": len(found.workers),
-            "units_done": found.units_done,
-            "units_failed": found.units_failed,
-            "units_lost": found.units_lost,
-            "kernel_seconds": sum(w.kernel_seconds for w in found.workers),
-            "worker_seconds": sum(w.alive_seconds for w in found.workers),
-        }
-        if len(found.workers) <= _WORKERS_RECORDED:
-            recorded["each"] = [asdict(w) for w in found.workers]
-        return recorded
-
     def _tell(self) -> None:
         if self._progress is None:
             return
         counts, statistics = self._journal.status_counts(), self._statistics
-        rates = [w.samples / w.kernel_seconds for w in statistics.workers if w.samples and w.kernel_seconds > 0]
+        slowest, fastest = speed_range(statistics.workers)
         self._progress(
             Progress(
                 self._total - counts["pending"],
@@ -276,9 +279,9 @@ class _Run:
                 self._resumed,
                 retried=statistics.units_lost,
                 units=statistics.units_done,
-                efficiency=statistics.efficiency,
-                slowest=min(rates, default=None),
-                fastest=max(rates, default=None),
+                efficiency=None if math.isnan(statistics.efficiency) else statistics.efficiency,
+                slowest=slowest,
+                fastest=fastest,
                 phase=self._phase,
             )
         )

@@ -244,7 +244,8 @@ def certify(
         options["compute"] = None  # of data sets and of property files, what is usual for them
     from distverify.api import certify as run
     from distverify.cli.progress import reporting
-    from distverify.cli.tables import print_plan, print_result
+    from distverify.cli.run_tables import print_plan
+    from distverify.cli.tables import print_result
 
     options |= {"norm": float(options["norm"]), "eps": options["eps"] or ()}
     with reporting(quiet) as progress:

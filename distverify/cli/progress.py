@@ -8,33 +8,49 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from distverify.cli.text import count, duration
+from distverify.cli.text import count, duration, per_second
 
 if TYPE_CHECKING:
     from distverify.api import Progress
 
 LINE_EVERY = 5.0  # seconds
+RUNNING = "running"
+_UNEVEN = 1.5  # ratio of the fastest to the slowest worker from which on both are told
 
 
 def details(progress: Progress) -> str:
-    """Speed, time left, failures and workers: ``2.1/s, 30 s left, 0 failed, 2 workers``.
+    """Speed, time left, failures and workers: ``2.1/s (1.05/s each), 30 s left, 0 failed, 2 workers``.
 
     Samples that an earlier run had finished do not count for the speed;
-    before the first sample it is left out.
+    before the first sample it is left out. The phase comes first where the run is not under way.
     """
-    parts = []
+    parts = [] if progress.phase == RUNNING else [progress.phase]
     computed = progress.done - progress.resumed
     if computed > 0 and progress.seconds > 0:
         rate = computed / progress.seconds
-        parts.append(f"{rate:.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
+        parts.append(per_second(rate) + _each(progress, rate))
         if progress.done < progress.total:
             parts.append(f"{duration((progress.total - progress.done) / rate)} left")
-    parts += [f"{progress.failed} failed", count(progress.workers, "worker")]
+    if progress.pieces is not None and progress.pieces[1]:
+        parts.append(f"{progress.pieces[0]:,} of {count(progress.pieces[1], 'piece')}")
+    parts.append(f"{progress.failed} failed")
+    if progress.retried:
+        parts.append(f"{progress.retried} retried")
+    parts.append(count(progress.workers, "worker"))
     return ", ".join(parts)
 
 
+def _each(progress: Progress, rate: float) -> str:
+    """The speed of one worker; a range where machines differ."""
+    if progress.workers < 2:
+        return ""
+    if progress.slowest and progress.fastest and progress.fastest > _UNEVEN * progress.slowest:
+        return f" ({per_second(progress.slowest)} to {per_second(progress.fastest)} each)"
+    return f" ({per_second(rate / progress.workers)} each)"
+
+
 def line(progress: Progress) -> str:
-    """The plain line: ``37/100 samples, 2.1/s, 30 s left, 0 failed, 2 workers``."""
+    """The plain line: ``37/100 samples, 2.1/s (1.1/s each), 30 s left, 0 failed, 2 workers``."""
     return f"{progress.done}/{progress.total} samples, {details(progress)}"
 
 
@@ -46,14 +62,14 @@ def resumed(progress: Progress) -> str | None:
 
 
 class PlainReporter:
-    """Writes a line at the start, at the end and every few seconds between."""
+    """Writes a line at the start, at the end, when the phase changes and every few seconds between."""
 
     def __init__(self, stream: TextIO, every: float = LINE_EVERY, clock: Callable[[], float] = time.monotonic) -> None:
         self._stream = stream
         self._every = every
         self._clock = clock
         self._next: float | None = None
-        self._last = ""
+        self._last = self._phase = ""
 
     def __call__(self, progress: Progress) -> None:
         now = self._clock()
@@ -62,10 +78,12 @@ class PlainReporter:
             note = resumed(progress)
             if note:
                 print(note, file=self._stream)
-        elif text == self._last or (now < self._next and progress.done < progress.total):
+        elif text == self._last or (
+            now < self._next and progress.done < progress.total and progress.phase == self._phase
+        ):
             return
         print(text, file=self._stream, flush=True)
-        self._next, self._last = now + self._every, text
+        self._next, self._last, self._phase = now + self._every, text, progress.phase
 
 
 @contextmanager

@@ -45,23 +45,23 @@ def print_classes(result: Result) -> None:
     eps = list(classes[0].lipschitz_median)[:_CONSTANTS_SHOWN]
     headers = ["Class", "Samples", "Correct"] + (["Radius median", "min"] if radii else [])
     headers += [f"Lipschitz median, max at {significant(e)}" for e in eps]
-    table = _columns(*headers, right=headers)
+    table = columns_table(*headers, right=headers)
     for c in classes:
         row = [str(c.label), str(c.samples), str(c.correct)]
         row += [significant(c.radius_median), significant(c.radius_min)] if radii else []
         row += [f"{significant(c.lipschitz_median.get(e))}, {significant(c.lipschitz_max.get(e))}" for e in eps]
-        _row(table, *row)
+        add_row(table, *row)
     print_tables([table])
 
 
 def print_contents(result: Result) -> None:
     """The arrays of ``result`` and where its numbers come from, on stdout."""
-    arrays = _columns("Array", "Dimensions", "Shape", "Meaning")
+    arrays = columns_table("Array", "Dimensions", "Shape", "Meaning")
     dims, sizes, settings = result.dims, result.sizes, result.settings
     meanings = _meanings(settings)
     for name, axes in dims.items():
         shape = " x ".join(str(sizes[axis]) for axis in axes)
-        _row(arrays, name, ", ".join(axes), shape, meanings.get(name, ""))
+        add_row(arrays, name, ", ".join(axes), shape, meanings.get(name, ""))
     print_tables([arrays, provenance_table(result.provenance)])
 
 
@@ -70,31 +70,31 @@ def print_network(network: Network, path: Path) -> None:
     from distverify.network.describe import describe
 
     rows = describe(network)
-    facts = _facts()
-    _row(facts, "Model", str(path))
+    facts = facts_table()
+    add_row(facts, "Model", str(path))
     shape = " x ".join(str(n) for n in network.input_shape)
-    _row(facts, "Inputs", f"{network.input_size} ({shape})" if len(network.input_shape) > 1 else shape)
-    _row(facts, "Outputs", str(network.output_size))
-    _row(facts, "Parameters", f"{sum(row.parameters for row in rows):,}")
-    _row(facts, "SHA-256", network.digest)
-    layers = _columns("Node", "Type", "Size", "Activation", "Parameters", right=("Size", "Parameters"))
+    add_row(facts, "Inputs", f"{network.input_size} ({shape})" if len(network.input_shape) > 1 else shape)
+    add_row(facts, "Outputs", str(network.output_size))
+    add_row(facts, "Parameters", f"{sum(row.parameters for row in rows):,}")
+    add_row(facts, "SHA-256", network.digest)
+    layers = columns_table("Node", "Type", "Size", "Activation", "Parameters", right=("Size", "Parameters"))
     for row in rows:
-        _row(layers, row.name, row.type, f"{row.size:,}", row.activation or "", f"{row.parameters:,}")
+        add_row(layers, row.name, row.type, f"{row.size:,}", row.activation or "", f"{row.parameters:,}")
     print_tables([facts, layers])
 
 
 def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str, Any], path: Path) -> list[Table]:
     """The tables of a summary: facts; a row per eps where there is something to tell; failures."""
-    facts = _facts()
+    facts = facts_table()
     model, data = provenance["model"], provenance["data"]
-    _row(facts, "Model", f"{model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)")
-    _row(facts, "Data", f"{data['name']} ({count(data['samples'], 'sample')})")
-    _row(facts, "Settings", describe_settings(settings))
-    _row(facts, "Samples", _status(summary, finished=provenance["end"] is not None))
+    add_row(facts, "Model", f"{model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)")
+    add_row(facts, "Data", f"{data['name']} ({count(data['samples'], 'sample')})")
+    add_row(facts, "Settings", describe_settings(settings))
+    add_row(facts, "Samples", _status(summary, finished=provenance["end"] is not None))
     if summary.accuracy is not None:
-        _row(facts, "Clean accuracy", f"{summary.accuracy:.1%} ({summary.correct} of {summary.labelled})")
+        add_row(facts, "Clean accuracy", f"{summary.accuracy:.1%} ({summary.correct} of {summary.labelled})")
     if summary.radius_median is not None:
-        _row(
+        add_row(
             facts,
             "Certified radius",
             f"median {significant(summary.radius_median)}, mean {significant(summary.radius_mean)}, "
@@ -102,12 +102,12 @@ def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str
             "0 where misclassified)",
         )
     if summary.properties_verified is not None:
-        _row(facts, "Properties", f"{summary.properties_verified} of {summary.samples} verified")
+        add_row(facts, "Properties", f"{summary.properties_verified} of {summary.samples} verified")
     if summary.global_lipschitz is not None:
         told = f"{significant(summary.global_lipschitz)} (product of the layers' norms: {significant(summary.product_of_norms)})"
-        _row(facts, "Global Lipschitz", told)
-    _row(facts, "Time", _time(summary))
-    _row(facts, "Result", str(path))
+        add_row(facts, "Global Lipschitz", told)
+    add_row(facts, "Time", _time(summary))
+    add_row(facts, "Result", str(path))
     tables = [facts]
     if summary.certified or summary.lipschitz:
         tables.append(_eps_table(summary, settings))
@@ -120,7 +120,7 @@ def provenance_table(provenance: Mapping[str, Any]) -> Table:
     """Hashes, times, versions and the command."""
     environment = provenance.get("environment", {})
     packages = environment.get("packages", {})
-    table = _facts("Provenance")
+    table = facts_table("Provenance")
     rows = {
         "Command": environment.get("command"),
         "Model SHA-256": provenance["model"]["digest"],
@@ -135,7 +135,7 @@ def provenance_table(provenance: Mapping[str, Any]) -> Table:
     }
     for name, value in rows.items():
         if value:
-            _row(table, name, str(value))
+            add_row(table, name, str(value))
     return table
 
 
@@ -205,7 +205,7 @@ def _eps_table(summary: Summary, settings: Settings) -> Table:
         headers.append("Certified")
     if summary.lipschitz:
         headers += ["Lipschitz 5 %", "median", "95 %", "mean", "max"]
-    table = _columns(*headers, right=headers)
+    table = columns_table(*headers, right=headers)
     if summary.lipschitz:
         table.caption = (
             f"Lipschitz: of the vector output in the ball, {norm} norm on both sides; quantiles over samples"
@@ -219,14 +219,14 @@ def _eps_table(summary: Summary, settings: Settings) -> Table:
         if summary.lipschitz:
             row += [significant(value) for value in summary.lipschitz.get(eps, (None, None, None))]
             row += [significant(summary.lipschitz_mean.get(eps)), significant(summary.lipschitz_max.get(eps))]
-        _row(table, *row)
+        add_row(table, *row)
     return table
 
 
 def _failure_table(summary: Summary, path: Path) -> Table:
-    table = _columns("Sample", "Status", "Message", right=("Sample",))
+    table = columns_table("Sample", "Status", "Message", right=("Sample",))
     for failure in summary.failures[:FAILURES_SHOWN]:
-        _row(table, str(failure.sample), failure.status.replace("_", " "), failure.message)
+        add_row(table, str(failure.sample), failure.status.replace("_", " "), failure.message)
     if len(summary.failures) > FAILURES_SHOWN:
         more = len(summary.failures) - FAILURES_SHOWN
         table.caption = f"and {more} more: arrays status and message of {path}"
@@ -241,7 +241,7 @@ def _meanings(settings: Settings) -> dict[str, str]:
     return {v.name: v.long_name if v.units == "1" else f"{v.long_name} ({v.units})" for v in variables}
 
 
-def _facts(title: str | None = None) -> Table:
+def facts_table(title: str | None = None) -> Table:
     """A table of names and values, without a header."""
     table = Table(title=title, title_justify="left", box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
@@ -249,11 +249,11 @@ def _facts(title: str | None = None) -> Table:
     return table
 
 
-def _row(table: Table, *cells: str) -> None:
+def add_row(table: Table, *cells: str) -> None:
     table.add_row(*(printable(cell) for cell in cells))
 
 
-def _columns(*headers: str, right: Iterable[str] = ()) -> Table:
+def columns_table(*headers: str, right: Iterable[str] = ()) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         table.add_column(header, justify="right" if header in tuple(right) else "left", overflow="fold")

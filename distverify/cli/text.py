@@ -15,6 +15,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
+def per_second(rate: float) -> str:
+    """A speed: ``20/s``, ``2.1/s``, ``0.05/s``; slow ones as ``0.5/min`` or ``12/h``."""
+    if rate >= 10:
+        return f"{rate:,.0f}/s"
+    if rate >= 0.05:
+        return f"{rate:.2g}/s"
+    return f"{60 * rate:.2g}/min" if rate >= 1 / 120 else f"{3600 * rate:.2g}/h"
+
+
 def count(number: int, noun: str) -> str:
     """``1 sample``, ``2 samples``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ Facts = Mapping[str, NDArray[np.generic]]
 
 
 def write_finished(
-    output: Path, parts: Path, manifest: Manifest, segments: list[Segment], finished: datetime, facts: Facts
+    output: Path, parts: Path, manifest: Manifest, segments: Iterable[Segment], finished: datetime, facts: Facts
 ) -> None:
     """Replace ``output`` by one file with everything, atomically.
 
@@ -56,13 +56,14 @@ def write_finished(
 
 
 def _copy(segment: Segment, file: h5py.File, variables: tuple[Variable, ...], check: Callable[[], None]) -> None:
-    path = segment.shard.path
+    path, begin = segment.shard.path, segment.shard.unit.start
     try:
         with open_to_read(path) as source:
             for variable in variables:
                 target = file[variable.name]
                 for where, values in blocks(source[variable.name], segment.source.start, segment.source.stop):
-                    target[segment.shard.unit.start + where.start : segment.shard.unit.start + where.stop] = values
+                    rows, *rest = where
+                    target[(slice(begin + rows.start, begin + rows.stop), *rest)] = values
                     check()
     except (OSError, KeyError) as error:
         raise ResultError(

@@ -1,16 +1,21 @@
-"""Which shard holds which sample: pure bookkeeping, without files."""
+"""Which shard holds which sample: pure bookkeeping, without files.
+
+Arrays only, a few bytes per sample: a run may have hundreds of thousands of units.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.results.shards import Shard
+from distverify.results.shards import BASE_NAME, Shard, shard_name
 from distverify.runtime.work import FAILED, PENDING, TIMED_OUT, WorkUnit
+
+_NOBODY = -1  # attempt of a sample that is not committed
 
 
 @dataclass(frozen=True)
@@ -34,49 +39,66 @@ class Coverage:
     ----------
     samples : int
         Of the whole run.
+    folder : Path
+        Of the shards.
+
+    Attributes
+    ----------
+    status : int8 [samples]
     """
 
-    def __init__(self, samples: int) -> None:
+    def __init__(self, samples: int, folder: Path) -> None:
         self.status: NDArray[np.int8] = np.full(samples, PENDING, dtype=np.int8)
-        self._owner = np.full(samples, -1, dtype=np.int64)
-        self._attempt = np.zeros(samples, dtype=np.int64)
-        self._shards: list[Shard] = []
+        self._folder = folder
+        # A shard's name follows from its unit and attempt, so these three stand for it.
+        self._start = np.zeros(samples, dtype=np.int64)
+        self._stop = np.zeros(samples, dtype=np.int64)
+        self._attempt = np.full(samples, _NOBODY, dtype=np.int32)
+        self._latest = np.zeros(samples, dtype=np.int32)  # also of samples that are pending again
 
     def add(self, shard: Shard, status: NDArray[np.int8]) -> None:
         """Count ``shard`` for all its samples; add older attempts first."""
         where = slice(shard.unit.start, shard.unit.stop)
-        self._shards.append(shard)
-        self._owner[where] = len(self._shards) - 1
-        self._attempt[where] = shard.attempt
+        self._start[where], self._stop[where] = shard.unit.start, shard.unit.stop
+        self._attempt[where] = self._latest[where] = shard.attempt
         self.status[where] = status
 
     def reopen_failed(self) -> int:
         """Make failed and timed-out samples pending again; returns how many."""
         failed = (self.status == FAILED) | (self.status == TIMED_OUT)
-        self._owner[failed] = -1
+        self._attempt[failed] = _NOBODY
         self.status[failed] = PENDING
         return int(failed.sum())
 
     def next_attempt(self, unit: WorkUnit) -> int:
         """The attempt that overrides every shard so far with a sample of ``unit``; the first is 1."""
-        return 1 + int(self._attempt[unit.start : unit.stop].max(initial=0))
+        return 1 + int(self._latest[unit.start : unit.stop].max(initial=0))
 
-    def missing(self, units: Iterable[WorkUnit]) -> list[WorkUnit]:
-        """The parts of ``units`` that are not committed, in order."""
-        found = []
+    def missing(self, units: Iterable[WorkUnit]) -> Iterator[WorkUnit]:
+        """The parts of ``units`` that are not committed, in order, when they are asked for."""
         for unit in units:
-            runs = _runs(self._owner[unit.start : unit.stop] < 0)
-            found += [WorkUnit(unit.start + a, unit.start + b) for a, b, pending in runs if pending]
-        return found
+            pending = self._attempt[unit.start : unit.stop] == _NOBODY
+            if pending.all():
+                if unit.size:
+                    yield unit
+                continue
+            edges = np.flatnonzero(np.diff(pending.astype(np.int8), prepend=0, append=0)).tolist()
+            for start, stop in zip(edges[::2], edges[1::2], strict=True):
+                yield WorkUnit(unit.start + start, unit.start + stop, unit.pieces)
 
-    def segments(self) -> list[Segment]:
-        """The committed samples, in order: the longest pieces that come from one shard each."""
-        return [Segment(a, b, self._shards[owner]) for a, b, owner in _runs(self._owner) if owner >= 0]
+    def segments(self) -> Iterator[Segment]:
+        """The committed samples, in order: the longest stretches that come from one shard each."""
+        attempt = self._attempt
+        if not attempt.size:
+            return
+        new = (np.diff(attempt) != 0) | (np.diff(self._start) != 0) | (np.diff(self._stop) != 0)
+        starts = np.concatenate(([0], np.flatnonzero(new) + 1))
+        for k, start in enumerate(starts):
+            if attempt[start] != _NOBODY:
+                stop = int(starts[k + 1]) if k + 1 < len(starts) else attempt.size
+                yield Segment(int(start), stop, self._shard(int(start)))
 
-
-def _runs(values: NDArray[np.generic]) -> list[tuple[int, int, int]]:
-    """Maximal constant pieces as (start, stop, value)."""
-    if not values.size:
-        return []
-    cuts = [0, *(np.flatnonzero(values[1:] != values[:-1]) + 1).tolist(), values.size]
-    return [(a, b, int(values[a])) for a, b in pairwise(cuts)]
+    def _shard(self, position: int) -> Shard:
+        attempt = int(self._attempt[position])
+        unit = WorkUnit(int(self._start[position]), int(self._stop[position]))
+        return Shard(self._folder / (shard_name(unit, attempt) if attempt else BASE_NAME), unit, attempt)

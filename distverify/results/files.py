@@ -91,18 +91,35 @@ def write_atomically(path: Path, temporary: Path) -> Iterator[tuple[h5py.File, C
         sink.close()
 
 
-def write_text_atomically(path: Path, text: str) -> None:
-    """Write a small text file with the same guarantees as :func:`write_atomically`."""
+@contextmanager
+def write_bytes_atomically(path: Path) -> Iterator[Callable[[bytes | memoryview], object]]:
+    """What writes to a new file of any format, with the same guarantees as :func:`write_atomically`.
+
+    Raises
+    ------
+    ResultError
+        If the file cannot be written; nothing of it is left then.
+    """
     temporary = path.with_name(path.name + ".tmp")
     try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with io.BufferedWriter(io.FileIO(temporary, "w")) as file:
+            yield file.write
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
         sync_folder(path.parent)
-    except OSError as error:
-        raise writing_failed(path, error) from error
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError):
+            raise writing_failed(path, error) from error
+        raise
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Write a small text file with the same guarantees as :func:`write_atomically`."""
+    with write_bytes_atomically(path) as write:
+        write(text.encode())
 
 
 @contextmanager

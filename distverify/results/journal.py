@@ -7,9 +7,11 @@ and every shard that was committed.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -23,15 +25,24 @@ from distverify.results.files import write_text_atomically, writing_failed
 from distverify.results.identify import Existing, identify
 from distverify.results.lock import LOCK_NAME, DriverLock
 from distverify.results.manifest import Manifest, difference
-from distverify.results.master import write_master
-from distverify.results.shards import BASE_NAME, Shard, find_shards, read_status, shard_name, write_shard
-from distverify.runtime.work import STATUS_MEANINGS, Payload, WorkUnit
+from distverify.results.master import mapping_seconds, write_master
+from distverify.results.pieces import SUFFIX, PieceStore
+from distverify.results.shards import BASE_NAME, Shard, find_shards, shard_name, write_shard
+from distverify.runtime.plan import Plan
+from distverify.runtime.work import FAILED, PENDING, STATUS_MEANINGS, Payload, WorkUnit
 
 _log = logging.getLogger(__name__)
 _MANIFEST_NAME = "manifest.json"
-_OURS = ("*.tmp", "*.h5.bad", "*.h5", _MANIFEST_NAME, LOCK_NAME)
-# The master is rewritten when units are split; at most this share of the time goes into it.
+_OURS = ("*.tmp", f"*{SUFFIX}.bad", f"*{SUFFIX}", "*.h5.bad", "*.h5", _MANIFEST_NAME, LOCK_NAME)
+# The master is rewritten when shards come that it does not map yet; at most this share of the time goes into it.
 _MASTER_SHARE = 0.05
+# Shards to come that the master maps ahead, so that readers see them at once: within a second of writing. A run of more
+# units maps what is committed, and lags.
+_FORESEEN = 2000
+# A piece is kept if it took so long in kernels, or longer if it is large: to write it and to read it back takes 1 ms
+# and 2 ms per MB, so up to about a tenth of its own time.
+KEEP_SECONDS = 0.2
+_KEEP_BYTES = 8_000_000  # per KEEP_SECONDS
 
 
 class Journal:
@@ -42,11 +53,11 @@ class Journal:
     output, parts : Path
         The result file and the folder of the shards.
     manifest : Manifest
-        Of the run: on a resumed one with the time at which it first started.
+        Of the run: on a resumed one with the time at which it first started, and with its plan.
     finished : bool
         The result is complete, and nothing is to be done.
     problems : tuple of str
-        Shards that were found damaged or foreign and moved aside.
+        Shards and pieces that were found damaged or foreign and moved aside.
     """
 
     def __init__(self, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, coverage: Coverage) -> None:
@@ -57,9 +68,11 @@ class Journal:
         self.problems: tuple[str, ...] = ()
         self._lock = lock
         self._coverage = coverage
-        self._mapped: set[str] = set()  # shards that the master on disk shows
-        self._master_due = 0.0  # when it may be rewritten, time.monotonic(); 0: nothing to rewrite
-        self._master_cost = 0.0
+        self._pieces = PieceStore(parts, manifest.run_id)
+        self._foreseen: set[str] = set()  # shards to come that the master on disk shows already
+        self._unmapped = 0  # shards that it does not show
+        self._master_written = 0.0  # when, time.monotonic()
+        self._master_cost = 0.0  # seconds
 
     @classmethod
     def open(
@@ -116,7 +129,7 @@ class Journal:
         elif (parts / _MANIFEST_NAME).exists():
             interrupted = Manifest.read(parts / _MANIFEST_NAME)
             _refuse_difference(manifest, interrupted, output, "the interrupted run")
-            manifest = replace(manifest, created=interrupted.created)
+            manifest = replace(manifest, created=interrupted.created, plan=interrupted.plan or manifest.plan)
         elif existing is not None:  # a master whose folder is gone: nothing to continue, but not to be lost unseen
             _refuse_difference(manifest, existing.manifest, output, "the interrupted run")
         write_text_atomically(parts / _MANIFEST_NAME, manifest.to_json())
@@ -128,29 +141,49 @@ class Journal:
     def _of_finished(
         cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, existing: Existing
     ) -> Journal:
-        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples))
+        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples, parts))
         journal._coverage.add(Shard(output, WorkUnit(0, manifest.samples), 0), existing.status)
         journal.finished = True
         return journal
 
     @classmethod
     def _resumed(cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, retry_failed: bool) -> Journal:
-        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples))
+        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples, parts))
         for stale in parts.glob("*.tmp"):
             stale.unlink()
-        shards, problems = find_shards(parts, manifest)
+        problems: list[str] = []
+        for shard, status in find_shards(parts, manifest, problems):
+            journal._coverage.add(shard, status)
         for problem in problems:
             _log.warning("%s", problem)
         journal.problems = tuple(problems)
-        for shard in shards:
-            journal._coverage.add(shard, read_status(shard))
+        journal._forget_pieces()  # left by a crash between a commit and their removal
         if retry_failed:
             journal._coverage.reopen_failed()
         journal._write_master()
         return journal
 
-    def pending(self, units: list[WorkUnit]) -> list[WorkUnit]:
-        """What of ``units`` is not committed, in order; of one committed in part the missing blocks."""
+    def record_plan(self, plan: Plan) -> None:
+        """Write down how the run is cut, for whoever continues it; readers then see shards as they come.
+
+        Raises
+        ------
+        ResultError
+            If the plan is of another number of samples, or the disk does not take it.
+        """
+        self._check_open()
+        if plan.samples != self.manifest.samples:
+            raise ResultError(f"plan: is for {plan.samples} samples; the run has {self.manifest.samples}")
+        manifest = replace(self.manifest, plan=plan)
+        write_text_atomically(self.parts / _MANIFEST_NAME, manifest.to_json())
+        self.manifest = manifest
+        if self._to_come():
+            self._write_master()
+
+    def pending(self, units: Iterable[WorkUnit]) -> Iterator[WorkUnit]:
+        """What of ``units`` is not committed when it is asked for, in order; of one committed in part the missing
+        blocks.
+        """
         return self._coverage.missing(units)
 
     def status_counts(self) -> dict[str, int]:
@@ -177,10 +210,64 @@ class Journal:
         self._check_open()
         shard = write_shard(self.parts, unit, self._coverage.next_attempt(unit), payload, self.manifest)
         self._coverage.add(shard, payload["status"].astype("int8"))
-        if shard.path.name not in self._mapped and not self._master_due:
-            self._master_due = time.monotonic() + self._master_cost / _MASTER_SHARE
-        if self._master_due and time.monotonic() >= self._master_due:
-            self._write_master()
+        self._forget_pieces()
+        if shard.path.name in self._foreseen:
+            self._foreseen.remove(shard.path.name)
+        else:
+            self._unmapped += 1
+            cost = self._master_cost + mapping_seconds(self.manifest, self._unmapped)
+            if time.monotonic() - self._master_written >= cost / _MASTER_SHARE:
+                self._write_master()
+
+    def commit_piece(self, position: int, key: str, payload: Payload, seconds: float) -> None:
+        """Keep a piece of a sample until the sample is committed; one that is computed nearly as fast as written
+        is not (KEEP_SECONDS).
+
+        Parameters
+        ----------
+        position : int
+            Of the sample in the run.
+        key : str
+            Of the piece: equal keys, equal results.
+        payload : dict name -> array
+            Numbers or text, of any shape.
+        seconds : float
+            Kernel time that it took.
+
+        Raises
+        ------
+        ResultError
+            If the disk does not take it; nothing kept before is lost.
+        """
+        self._check_open()
+        if not 0 <= position < self.manifest.samples:
+            raise ResultError(f"position: got {position}, outside of the run's {self.manifest.samples} samples")
+        size = sum(array.nbytes for array in payload.values())
+        if seconds >= KEEP_SECONDS * max(1.0, size / _KEEP_BYTES):
+            self._pieces.keep(position, key, payload)
+
+    def recall(self, position: int, key: str) -> Payload | None:
+        """What :meth:`commit_piece` kept, in this run or in an interrupted one; None where there is nothing.
+
+        A file that is damaged or of another run is moved aside and told of in ``problems``.
+        """
+        try:
+            return self._pieces.recall(position, key)
+        except ResultError as error:
+            _log.warning("%s", error)
+            self.problems += (str(error),)
+            return None
+
+    @property
+    def pieces_kept(self) -> int:
+        """Pieces on the disk, of samples that are not done."""
+        return len(self._pieces)
+
+    def _forget_pieces(self) -> None:
+        # Those of a sample that failed or timed out stay until the run ends: a retry needs them.
+        status = self._coverage.status
+        positions = self._pieces.positions()
+        self._pieces.forget([p for p in positions if p >= len(status) or PENDING < status[p] < FAILED])
 
     def consolidate(self, finished: datetime, facts: Facts | None = None) -> None:
         """Replace the master by one file with everything, atomically, and remove the shards.
@@ -204,13 +291,13 @@ class Journal:
                 f"{self.output}: {pending} samples are pending; run the same command to compute them first"
             )
         write_finished(self.output, self.parts, self.manifest, self._coverage.segments(), finished, facts or {})
-        self._master_due = 0.0
+        self._unmapped = 0
         self.finished = True
 
     def close(self) -> None:
         """Bring the master up to date, clean up if finished, and let other drivers in; again is harmless."""
         try:
-            if self._master_due:
+            if self._unmapped:
                 self._write_master()
             if self.finished and self._lock.held:
                 _clear(self.parts)
@@ -231,14 +318,25 @@ class Journal:
 
     def _write_master(self) -> None:
         begin = time.monotonic()
-        segments = self._coverage.segments()
-        for unit in self.pending(list(self.manifest.units)):
-            name = shard_name(unit, self._coverage.next_attempt(unit))
-            segments.append(Segment(unit.start, unit.stop, Shard(self.parts / name, unit, 0)))
+        to_come = self._to_come()
+        segments = itertools.chain(self._coverage.segments(), to_come)
         write_master(self.output, self.parts, self.manifest, segments)
-        self._mapped = {s.shard.path.name for s in segments}
-        self._master_due = 0.0
-        self._master_cost = time.monotonic() - begin
+        self._foreseen = {s.shard.path.name for s in to_come}
+        self._unmapped = 0
+        self._master_written = time.monotonic()
+        self._master_cost = self._master_written - begin
+
+    def _to_come(self) -> list[Segment]:
+        """The shards that the plan foresees; none where they are too many."""
+        plan = self.manifest.plan
+        if plan is None or plan.count > _FORESEEN:
+            return []
+        segments = []
+        for unit in self.pending(plan.units()):
+            attempt = self._coverage.next_attempt(unit)
+            shard = Shard(self.parts / shard_name(unit, attempt), unit, attempt)
+            segments.append(Segment(unit.start, unit.stop, shard))
+        return segments
 
 
 def _parts_of(output: Path) -> Path:

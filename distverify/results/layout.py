@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
+from typing import Any
 
 import h5py
 import numpy as np
@@ -20,6 +21,7 @@ from distverify.results.schema import (
     encode_message,
 )  # fmt: skip
 
+_ATTRIBUTE_BYTES = 60_000  # HDF5 takes 64 KB for all attributes of the root together
 _EPS_COMMENT = {
     "raw": "in units of the data, after scaling and before mean and std",
     "normalised": "in units of the normalised data, after mean and std",
@@ -74,7 +76,23 @@ def write_root(file: h5py.File, manifest: Manifest, end: datetime | None) -> Non
     file.attrs["title"] = "Certification of a neural network by distverify"
     file.attrs["schema_version"] = np.int64(manifest.schema_version)
     file.attrs["distverify_version"] = manifest.distverify_version
-    file.attrs["provenance"] = json.dumps(manifest.provenance(end))
+    file.attrs["provenance"] = _provenance_text(manifest.provenance(end))
+
+
+def _provenance_text(provenance: dict[str, Any]) -> str:
+    """The provenance as JSON that fits an attribute: a long run must not fail at its end by what is told about it."""
+    text = json.dumps(provenance)
+    if len(text) <= _ATTRIBUTE_BYTES:
+        return text
+    environment = dict(provenance["environment"])
+    left_out: list[str] = []
+    for name in sorted(environment, key=lambda name: len(json.dumps(environment[name])), reverse=True):
+        del environment[name]
+        left_out.append(name)
+        text = json.dumps(provenance | {"environment": environment | {"left_out": left_out}})
+        if len(text) <= _ATTRIBUTE_BYTES:
+            break
+    return text
 
 
 def read_root(file: h5py.File) -> dict[str, object] | None:

@@ -7,15 +7,16 @@ import json
 import platform
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from distverify.errors import ResultError
 from distverify.results.schema import SCHEMA_VERSION
-from distverify.runtime.work import WorkUnit
+from distverify.runtime.plan import Plan
 from distverify.settings import Settings
 
 _PACKAGES = ("distverify", "h5py", "numba", "numpy", "onnx", "ray", "scipy")
@@ -36,8 +37,6 @@ class Manifest:
     indices : tuple of int
         Each selected sample's index in the data set.
     settings : Settings
-    units : tuple of WorkUnit
-        The plan; not part of the identity, for another machine may plan other units.
     distverify_version : str
     created : datetime
         When the run first started, with a time zone.
@@ -45,6 +44,8 @@ class Manifest:
         From :func:`describe_environment`; not part of the identity.
     names : tuple of str
         Of the property files, one per sample; empty for a data set. Not part of the identity.
+    plan : Plan or None
+        How the run is cut, None until that is decided. Not part of the identity: it changes no number.
     schema_version : int
     """
 
@@ -56,11 +57,11 @@ class Manifest:
     data_digest: str
     indices: tuple[int, ...]
     settings: Settings
-    units: tuple[WorkUnit, ...]
     distverify_version: str
     created: datetime
     environment: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    plan: Plan | None = None
     schema_version: int = SCHEMA_VERSION
 
     @property
@@ -77,7 +78,7 @@ class Manifest:
             "input": self.input_size,
         }
 
-    @property
+    @cached_property
     def run_id(self) -> str:
         """Hash of the identity: two runs with the same id compute the same numbers."""
         identity = [
@@ -132,7 +133,6 @@ class Manifest:
                 data_digest=str(data["data"]["digest"]),
                 indices=indices,
                 settings=Settings.from_json(data["settings"], feature_eps),
-                units=(),
                 distverify_version=str(data["distverify_version"]),
                 created=datetime.fromisoformat(data["start"]),
                 environment=dict(data["environment"]),
@@ -149,7 +149,7 @@ class Manifest:
         """The whole manifest as JSON text."""
         data = self.provenance()
         data["indices"] = list(self.indices)
-        data["units"] = [[u.start, u.stop] for u in self.units]
+        data["plan"] = None if self.plan is None else self.plan.to_json()
         data["names"] = list(self.names)
         data["feature_eps"] = self.settings.feature_eps
         return json.dumps(data)
@@ -166,9 +166,10 @@ class Manifest:
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
             indices = tuple(int(i) for i in data["indices"])
+            plan = None if data.get("plan") is None else Plan.from_json(data["plan"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ResultError(f"{path}: not a manifest of distverify ({type(error).__name__}: {error})") from error
-        return cls.from_provenance(data, indices, data.get("feature_eps"))
+        return replace(cls.from_provenance(data, indices, data.get("feature_eps")), plan=plan)
 
 
 def difference(this: Manifest, other: Manifest, other_name: str = "the interrupted run") -> list[str]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import h5py
+import numpy as np
+from h5py import h5d, h5p, h5s, h5t
 
 from distverify.results.coverage import Segment
 from distverify.results.files import stored_dtype, stored_fill, write_atomically
@@ -13,13 +15,14 @@ from distverify.results.layout import describe_dataset, write_coordinates, write
 from distverify.results.manifest import Manifest
 from distverify.results.schema import Variable, variables_for
 
+_SECONDS_PER_MAPPING = 25e-6  # measured: 18 with 2,000 segments, 27 with 100,000
+
 
 def write_master(output: Path, parts: Path, manifest: Manifest, segments: Iterable[Segment]) -> None:
     """Replace ``output`` by a view of ``segments``.
 
     A shard that does not exist yet reads as fill values, and is seen by open readers once it does. HDF5 finds
-    shards next to the master, so both may be moved together. Costs about 40 microseconds per segment and
-    variable.
+    shards next to the master, so both may be moved together. :func:`mapping_seconds` tells what it costs.
 
     Parameters
     ----------
@@ -34,23 +37,41 @@ def write_master(output: Path, parts: Path, manifest: Manifest, segments: Iterab
     ResultError
         If the file cannot be written.
     """
-    segments = list(segments)
+    # HDF5 takes "%b" in the name of a source for a block number.
+    folder = parts.name.replace("%", "%%")
+    mapped = [
+        (s.start, s.stop, s.source.start, s.shard.unit.size, f"{folder}/{s.shard.path.name}".encode()) for s in segments
+    ]
     with write_atomically(output, parts / "master.tmp") as (file, _):
         write_coordinates(file, manifest)
         for variable in variables_for(manifest.settings):
-            layout = _layout(variable, parts.name, manifest, segments)
-            file.create_virtual_dataset(variable.name, layout, fillvalue=stored_fill(variable))
+            _create_view(file, variable, manifest, mapped)
             describe_dataset(file, variable)
         write_root(file, manifest, end=None)
 
 
-def _layout(variable: Variable, folder: str, manifest: Manifest, segments: list[Segment]) -> h5py.VirtualLayout:
+def mapping_seconds(manifest: Manifest, segments: int) -> float:
+    """About how much longer :func:`write_master` takes for so many segments more."""
+    return segments * len(variables_for(manifest.settings)) * _SECONDS_PER_MAPPING
+
+
+def _create_view(
+    file: h5py.File, variable: Variable, manifest: Manifest, mapped: list[tuple[int, int, int, int, bytes]]
+) -> None:
+    """``h5py.File.create_virtual_dataset`` from its parts, which takes an eighth of the time."""
     dtype = stored_dtype(variable)
-    layout = h5py.VirtualLayout(variable.shape(manifest.sizes), dtype=dtype)
-    for segment in segments:
-        shape = variable.shape({**manifest.sizes, "sample": segment.shard.unit.size})
-        # HDF5 takes "%b" in the name of a source for a block number.
-        name = f"{folder}/{segment.shard.path.name}".replace("%", "%%")
-        source = h5py.VirtualSource(name, variable.name, shape=shape, dtype=dtype)
-        layout[segment.start : segment.stop] = source[segment.source]
-    return layout
+    shape = variable.shape(manifest.sizes)
+    rest = shape[1:]
+    zeros = (0,) * len(rest)
+    properties = h5p.create(h5p.DATASET_CREATE)
+    fill = stored_fill(variable)
+    if fill is not None:
+        properties.set_fill_value(np.asarray([fill], dtype=dtype))
+    target = h5s.create_simple(shape)
+    for start, stop, at, size, path in mapped:
+        target.select_hyperslab((start, *zeros), (stop - start, *rest))
+        source = h5s.create_simple((size, *rest))
+        source.select_hyperslab((at, *zeros), (stop - start, *rest))
+        properties.set_virtual(target, path, variable.name.encode(), source)
+    target.select_all()
+    h5d.create(file.id, variable.name.encode(), h5t.py_create(dtype, logical=True), target, properties)

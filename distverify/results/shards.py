@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError
-from distverify.results.files import create_variable, open_to_read, stored_dtype, write_atomically
+from distverify.results.files import chunk_shape, create_variable, open_to_read, stored_dtype, write_atomically
 from distverify.results.layout import read_root
 from distverify.results.manifest import Manifest
 from distverify.results.schema import Variable, encode_message, variables_for
@@ -50,53 +51,70 @@ def write_shard(folder: Path, unit: WorkUnit, attempt: int, payload: Payload, ma
     ResultError
         If the payload does not fit the manifest, or the file cannot be written.
     """
-    arrays = _checked(unit, payload, manifest)
+    variables = _checked(unit, payload, manifest)
+    without_value = payload["status"].astype(np.int8) >= FAILED
     path = folder / shard_name(unit, attempt)
-    with write_atomically(path, path.with_name(path.name + ".tmp")) as (file, _):
-        for variable in variables_for(manifest.settings):
-            array = arrays[variable.name]
-            create_variable(file, variable, array.shape)[...] = array
+    digest = hashlib.sha256()
+    with write_atomically(path, path.with_name(path.name + ".tmp")) as (file, check):
+        for name in sorted(variables):
+            variable, values = variables[name], payload[name]
+            dataset = create_variable(file, variable, values.shape)
+            digest.update(name.encode())
+            for where in block_places(values.shape, dataset.dtype.itemsize):
+                block = _stored(variable, values[where], without_value[where[0]])
+                dataset[where] = block
+                digest.update(block.view(np.uint8).data)
+                check()
         file.attrs["run_id"] = manifest.run_id
         file.attrs["unit"] = np.array([unit.start, unit.stop], dtype=np.int64)
         file.attrs["attempt"] = np.int64(attempt)
-        file.attrs["checksum"] = _checksum((name, [array]) for name, array in sorted(arrays.items()))
+        file.attrs["checksum"] = digest.hexdigest()
     return Shard(path, unit, attempt)
 
 
-def read_status(shard: Shard) -> NDArray[np.int8]:
-    """Status of each sample of a verified shard, int8 [unit.size]."""
-    with open_to_read(shard.path) as file:
-        return np.asarray(file["status"][:], dtype=np.int8)
-
-
-def find_shards(folder: Path, manifest: Manifest) -> tuple[list[Shard], list[str]]:
-    """All usable shards of a journal, oldest attempt first, and what was wrong with the others.
+def find_shards(folder: Path, manifest: Manifest, problems: list[str]) -> Iterator[tuple[Shard, NDArray[np.int8]]]:
+    """All usable shards of a journal with their samples' status, oldest attempt first, one at a time.
 
     A file that is truncated, corrupted or of another run is moved aside (suffix ``.bad``), so that its
-    samples are computed again. Every byte is read once (about 1 GB/s when the disk allows it).
+    samples are computed again, and told of in ``problems``. Every byte is read once (about 1 GB/s when the disk
+    allows it).
     """
-    shards, problems = [], []
-    for path in sorted(folder.glob("*.h5")):
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in entries if entry.name.endswith(".h5")]
+    for name in sorted(names, key=_age):
+        path = folder / name
         try:
-            shards.append(_verified(path, manifest))
+            found = _verified(path, manifest)
         except (ResultError, OSError, KeyError, ValueError, RuntimeError) as error:
             os.replace(path, path.with_name(path.name + ".bad"))
             reason = error if isinstance(error, ResultError) else f"damaged ({error})"
             problems.append(f"{path.name}: {reason}; moved aside as {path.name}.bad, its samples are computed again")
-    return sorted(shards, key=lambda s: (s.attempt, s.unit)), problems
+        else:
+            yield found
 
 
-def blocks(dataset: h5py.Dataset, start: int, stop: int) -> Iterator[tuple[slice, NDArray[np.generic]]]:
-    """The rows ``start:stop`` in blocks of bounded memory."""
-    row = dataset.dtype.itemsize * int(np.prod(dataset.shape[1:], dtype=np.int64))
-    step = max(1, _BLOCK_BYTES // max(1, row))
-    for at in range(start, stop, step):
-        where = slice(at, min(at + step, stop))
+def _age(name: str) -> tuple[int, int, int]:
+    match = _NAME.fullmatch(name)
+    return (int(match[3]), int(match[1]), int(match[2])) if match else (0, 0, 0)
+
+
+def blocks(dataset: h5py.Dataset, start: int, stop: int) -> Iterator[tuple[tuple[slice, ...], NDArray[np.generic]]]:
+    """The rows ``start:stop`` in blocks of bounded memory, however long one row is: where, and the values."""
+    for rows, *rest in block_places((stop - start, *dataset.shape[1:]), dataset.dtype.itemsize):
+        where = (slice(start + rows.start, start + rows.stop), *rest)
         yield where, dataset[where]
 
 
-def _checked(unit: WorkUnit, payload: Payload, manifest: Manifest) -> dict[str, NDArray[np.generic]]:
-    """The payload as the arrays to store: exactly the variables of the run, in their shapes and dtypes."""
+def block_places(shape: tuple[int, ...], itemsize: int, limit: int = _BLOCK_BYTES) -> Iterator[tuple[slice, ...]]:
+    """Places that cover an array once, in C order, each whole along the last axes and within ``limit`` bytes."""
+    steps = chunk_shape(shape, itemsize, limit)
+    ranges = [range(0, length, step) for length, step in zip(shape, steps, strict=True)]
+    for corner in itertools.product(*ranges):
+        yield tuple(slice(at, min(at + step, n)) for at, step, n in zip(corner, steps, shape, strict=True))
+
+
+def _checked(unit: WorkUnit, payload: Payload, manifest: Manifest) -> dict[str, Variable]:
+    """The variables by name, after a look that the payload holds exactly these, in their shapes and dtypes."""
     variables = {v.name: v for v in variables_for(manifest.settings)}
     if not 0 <= unit.start < unit.stop <= manifest.samples:
         raise ResultError(f"unit: got {unit}, outside of the run's {manifest.samples} samples")
@@ -107,38 +125,40 @@ def _checked(unit: WorkUnit, payload: Payload, manifest: Manifest) -> dict[str, 
             "a payload holds exactly what the settings ask for"
         )
     sizes = {**manifest.sizes, "sample": unit.size}
-    arrays = {name: _converted(unit, variables[name], array, sizes) for name, array in payload.items()}
-    status = arrays["status"].astype(np.int8)
+    for name, array in payload.items():
+        _check_array(unit, variables[name], array, sizes)
+    status = payload["status"].astype(np.int8)
     if not ((status > PENDING) & (status <= TIMED_OUT)).all():
         raise ResultError(f"payload of {unit}: status must be {OK} to {TIMED_OUT}, got {sorted(set(status.tolist()))}")
-    without_value = status >= FAILED
-    if without_value.any():
-        # Workers have no NaN for integers.
-        for name, variable in variables.items():
-            if variable.dtype.startswith("int") and name not in ("label", "status"):
-                arrays[name] = arrays[name].copy()
-                arrays[name][without_value] = variable.fill
-    return arrays
+    return variables
 
 
-def _converted(
-    unit: WorkUnit, variable: Variable, values: NDArray[np.generic], sizes: Mapping[str, int]
-) -> NDArray[np.generic]:
+def _check_array(unit: WorkUnit, variable: Variable, values: NDArray[np.generic], sizes: Mapping[str, int]) -> None:
     if values.shape != variable.shape(sizes):
         raise ResultError(
             f"payload of {unit}: {variable.name} has shape {values.shape}, expected {variable.shape(sizes)} "
             f"({', '.join(variable.dims)})"
         )
+    if variable.dtype[0] != "S" and not np.can_cast(values.dtype, variable.dtype, "same_kind"):
+        raise ResultError(f"payload of {unit}: {variable.name} has dtype {values.dtype}, expected {variable.dtype}")
+
+
+def _stored(variable: Variable, values: NDArray[np.generic], without_value: NDArray[np.bool_]) -> NDArray[np.generic]:
+    """A block of ``values`` as it is stored, C order; copied only where something changes."""
     if variable.dtype[0] == "S":
         return np.array([encode_message(str(text)) for text in values], dtype=stored_dtype(variable))
-    if not np.can_cast(values.dtype, variable.dtype, "same_kind"):
-        raise ResultError(f"payload of {unit}: {variable.name} has dtype {values.dtype}, expected {variable.dtype}")
-    return np.ascontiguousarray(values, dtype=variable.dtype)
+    block = np.ascontiguousarray(values, dtype=variable.dtype)
+    # Workers have no NaN for integers.
+    if variable.dtype.startswith("int") and variable.name not in ("label", "status") and without_value.any():
+        block = block.copy()
+        block[without_value] = variable.fill
+    return block
 
 
-def _verified(path: Path, manifest: Manifest) -> Shard:
+def _verified(path: Path, manifest: Manifest) -> tuple[Shard, NDArray[np.int8]]:
     with open_to_read(path) as file:
-        return _verified_base(path, file, manifest) if path.name == BASE_NAME else _verified_shard(path, file, manifest)
+        verified = _verified_base if path.name == BASE_NAME else _verified_shard
+        return verified(path, file, manifest), np.asarray(file["status"][:], dtype=np.int8)
 
 
 def _verified_base(path: Path, file: h5py.File, manifest: Manifest) -> Shard:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import pytest
 
+from distverify.api import Progress
 from distverify.cli.progress import PlainReporter, details, line, reporting
-from distverify.cli.text import duration
+from distverify.cli.text import duration, per_second
 
 
 @dataclass(frozen=True)
@@ -19,6 +21,13 @@ class Seen:
     workers: int = 2
     seconds: float = 0.0
     resumed: int = 0
+    retried: int = 0
+    units: int = 0
+    efficiency: float | None = None
+    slowest: float | None = None
+    fastest: float | None = None
+    phase: str = "running"
+    pieces: tuple[int, int] | None = None
 
 
 @pytest.mark.parametrize(
@@ -38,7 +47,7 @@ def test_duration(seconds: float, expected: str) -> None:
 
 
 def test_line_tells_rate_time_left_failures_and_workers() -> None:
-    assert line(Seen(37, seconds=17.6)) == "37/100 samples, 2.1/s, 30 s left, 0 failed, 2 workers"
+    assert line(Seen(37, seconds=17.6)) == "37/100 samples, 2.1/s (1.1/s each), 30 s left, 0 failed, 2 workers"
     assert line(Seen(100, seconds=5, failed=1, workers=1)) == "100/100 samples, 20/s, 1 failed, 1 worker"
 
 
@@ -49,7 +58,58 @@ def test_line_has_no_rate_before_the_first_sample() -> None:
 
 def test_resumed_samples_do_not_count_for_the_rate() -> None:
     assert details(Seen(63, resumed=63, seconds=3)) == "0 failed, 2 workers"
-    assert details(Seen(73, resumed=63, seconds=100)) == "0.1/s, 4 min 30 s left, 0 failed, 2 workers"
+    assert details(Seen(73, resumed=63, seconds=100)) == "0.1/s (0.05/s each), 4 min 30 s left, 0 failed, 2 workers"
+
+
+def test_the_stand_in_has_the_fields_of_progress() -> None:
+    assert {f.name: f.type for f in fields(Seen)} == {f.name: f.type for f in fields(Progress)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"phase": "starting", "workers": 0}, "starting, 0 failed, 0 workers"),
+        ({"phase": "probing", "done": 2}, "probing, 0.2/s (0.1/s each), 8 min 10 s left, 0 failed, 2 workers"),
+        ({"phase": "finishing", "done": 100}, "finishing, 10/s (5/s each), 0 failed, 2 workers"),
+        ({"retried": 3, "failed": 1}, "1 failed, 3 retried, 2 workers"),
+        ({"pieces": (12, 40)}, "12 of 40 pieces, 0 failed, 2 workers"),
+        ({"pieces": (0, 0)}, "0 failed, 2 workers"),
+        ({"done": 50, "workers": 1}, "5/s, 10 s left, 0 failed, 1 worker"),
+        ({"done": 50, "slowest": 2.0, "fastest": 2.9}, "5/s (2.5/s each), 10 s left, 0 failed, 2 workers"),
+        ({"done": 50, "slowest": 1.0, "fastest": 4.0}, "5/s (1/s to 4/s each), 10 s left, 0 failed, 2 workers"),
+        ({"done": 1, "seconds": 7200, "workers": 1}, "0.5/h, 198 h 00 min left, 0 failed, 1 worker"),
+    ],
+)
+def test_what_else_is_told(changes: dict[str, Any], expected: str) -> None:
+    assert details(Seen(**({"done": 0, "seconds": 10.0} | changes))) == expected
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [(2000, "2,000/s"), (12.3, "12/s"), (0.05, "0.05/s"), (0.04, "2.4/min"), (1 / 120, "0.5/min"), (1e-3, "3.6/h")],
+)
+def test_slow_speeds_are_told_per_minute_or_hour(rate: float, expected: str) -> None:
+    assert per_second(rate) == expected
+
+
+def test_plain_reporter_writes_a_line_when_the_phase_changes() -> None:
+    stream = io.StringIO()
+    report = PlainReporter(stream, every=1000, clock=lambda: 0.0)
+    for done, phase in [
+        (0, "starting"),
+        (0, "probing"),
+        (1, "probing"),
+        (1, "running"),
+        (2, "running"),
+        (3, "finishing"),
+    ]:
+        report(Seen(done, phase=phase))
+    assert [text.split(" samples")[0] for text in stream.getvalue().splitlines()] == [
+        "0/100",
+        "0/100",
+        "1/100",
+        "3/100",
+    ]
 
 
 def test_plain_reporter_writes_first_last_and_one_line_per_interval() -> None:
@@ -68,7 +128,7 @@ def test_plain_reporter_tells_once_what_was_already_done() -> None:
     assert stream.getvalue().splitlines() == [
         "63 of 100 samples were already done",
         "63/100 samples, 0 failed, 2 workers",
-        "64/100 samples, 1/s, 36 s left, 0 failed, 2 workers",
+        "64/100 samples, 1/s (0.5/s each), 36 s left, 0 failed, 2 workers",
     ]
 
 
@@ -78,7 +138,7 @@ def test_reporting_writes_plain_lines_to_a_pipe(capsys: pytest.CaptureFixture[st
         report(Seen(100, seconds=10))
     seen = capsys.readouterr()
     assert seen.out == ""
-    assert seen.err == "100/100 samples, 10/s, 0 failed, 2 workers\n"
+    assert seen.err == "100/100 samples, 10/s (5/s each), 0 failed, 2 workers\n"
 
 
 def test_reporting_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,9 +31,7 @@ def write_result(
     manifest = replace(manifest, settings=replace(manifest.settings, norm=norm))
     unit = WorkUnit(0, SAMPLES if finished else SAMPLES // 2)
     payload = plausible(make_payload(manifest, unit, seed=seed), seed, message)
-    with Journal.open(
-        path, replace(manifest, units=(unit,) if finished else (unit, WorkUnit(unit.stop, SAMPLES)))
-    ) as journal:
+    with Journal.open(path, manifest) as journal:
         journal.commit(unit, payload)
         if finished:
             journal.consolidate(END)

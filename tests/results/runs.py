@@ -11,6 +11,7 @@ import numpy as np
 from distverify.results.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
 from distverify.results.schema import variables_for
+from distverify.runtime.plan import Plan
 from distverify.runtime.work import OK, Payload, WorkUnit
 from distverify.settings import Settings
 
@@ -19,11 +20,17 @@ END = datetime(2024, 5, 1, 12, 1, tzinfo=UTC)
 ALL = ("jacobian", "landscape", "lipschitz", "radius")
 
 
-def units_of(samples: int, size: int) -> tuple[WorkUnit, ...]:
-    return tuple(WorkUnit(a, min(a + size, samples)) for a in range(0, samples, size))
+def units_of(manifest: Manifest) -> list[WorkUnit]:
+    """The units of the manifest's plan; without one, blocks of 4 samples."""
+    if manifest.plan is not None:
+        return list(manifest.plan.units())
+    return [WorkUnit(a, min(a + 4, manifest.samples)) for a in range(0, manifest.samples, 4)]
 
 
-def make_manifest(samples: int = 10, size: int = 4, compute: tuple[str, ...] = ALL, **changes: Any) -> Manifest:
+def make_manifest(
+    samples: int = 10, size: int | None = None, compute: tuple[str, ...] = ALL, **changes: Any
+) -> Manifest:
+    """With ``size``, a plan of units of so many samples; without, a run that is not planned yet."""
     settings = Settings(eps=changes.pop("eps", (0.005, 0.01)), compute=compute)
     manifest = Manifest(
         model="net.onnx",
@@ -34,7 +41,7 @@ def make_manifest(samples: int = 10, size: int = 4, compute: tuple[str, ...] = A
         data_digest="b" * 64,
         indices=tuple(range(100, 100 + samples)),
         settings=settings,
-        units=units_of(samples, size),
+        plan=None if size is None else Plan(samples, size),
         distverify_version="0.1.0",
         created=START,
         environment=describe_environment("distverify certify net.onnx data.csv -o out.h5"),
@@ -63,7 +70,7 @@ def _sample(manifest: Manifest, position: int, seed: int) -> dict[str, Any]:
 
 
 def commit_all(journal: Journal, manifest: Manifest, **keywords: Any) -> list[WorkUnit]:
-    todo = journal.pending(list(manifest.units))
+    todo = list(journal.pending(units_of(manifest)))
     for unit in todo:
         journal.commit(unit, make_payload(manifest, unit, **keywords))
     return todo

@@ -3,18 +3,22 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
 from distverify.errors import ResultError
+from distverify.results import journal as journal_module
 from distverify.results.journal import Journal
 from distverify.results.manifest import Manifest
 from distverify.results.reader import open_result
 from distverify.results.schema import variables_for
+from distverify.runtime.plan import Plan
 from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, TIMED_OUT, WorkUnit
 from distverify.settings import Settings
 from tests.results.runs import END, START, commit_all, finish, make_manifest, make_payload, units_of
@@ -70,7 +74,7 @@ def test_special_values_come_back_bit_by_bit(output: Path, special: float) -> No
 def test_resume_computes_the_rest_only(output: Path) -> None:
     manifest = make_manifest()
     with Journal.open(output, manifest) as journal:
-        assert journal.pending(list(manifest.units)) == list(manifest.units)
+        assert list(journal.pending(units_of(manifest))) == units_of(manifest)
         journal.commit(WorkUnit(4, 8), make_payload(manifest, WorkUnit(4, 8)))
         assert journal.status_counts() == {
             "pending": 6,
@@ -88,21 +92,105 @@ def test_resume_computes_the_rest_only(output: Path) -> None:
     assert_holds(output, manifest)
 
 
-def test_another_plan_on_resume_keeps_what_is_there(output: Path) -> None:
+def test_a_resumed_run_keeps_its_plan(output: Path) -> None:
+    first = make_manifest(20)
+    plan = Plan(20, 5, workers=7, seconds_per_sample=0.25, bytes_per_sample=1000)
+    with Journal.open(output, first) as journal:
+        assert journal.manifest.plan is None
+        journal.record_plan(plan)
+        assert journal.manifest.plan == plan
+    with Journal.open(output, first) as journal:
+        assert journal.manifest.plan == plan
+    with Journal.open(output, replace(first, plan=Plan(20, 10))) as journal:
+        assert journal.manifest.plan == plan
+    with Journal.open(output, first, overwrite=True) as journal:
+        assert journal.manifest.plan is None
+    with Journal.open(output, replace(first, plan=Plan(20, 10))) as journal:  # the interrupted one had none
+        assert journal.manifest.plan == Plan(20, 10)
+
+
+@pytest.mark.parametrize("pieces", [1, 6])
+def test_another_plan_keeps_what_is_there(output: Path, pieces: int) -> None:
     manifest = make_manifest(20, 4)
     with Journal.open(output, manifest) as journal:
         for unit in (WorkUnit(4, 8), WorkUnit(12, 16)):
             journal.commit(unit, make_payload(manifest, unit))
-    replanned = replace(manifest, units=units_of(20, 10))
-    with Journal.open(output, replanned) as journal:
-        expected = [WorkUnit(0, 4), WorkUnit(8, 10), WorkUnit(10, 12), WorkUnit(16, 20)]
-        assert journal.pending(list(replanned.units)) == expected
+    with Journal.open(output, manifest) as journal:
+        journal.record_plan(Plan(20, 10, pieces))
+        edges = [(0, 4), (8, 10), (10, 12), (16, 20)]
+        expected = [WorkUnit(start, stop, pieces) for start, stop in edges]
+        assert list(journal.pending(units_of(journal.manifest))) == expected
         reader = h5py.File(output, "r", locking=False)  # the view already shows the blocks to come
         with reader:
-            commit_all(journal, replanned)
+            commit_all(journal, journal.manifest)
             assert (reader["status"][:] == OK).all()
         journal.consolidate(END)
     assert_holds(output, manifest)
+
+
+def test_a_plan_for_other_samples_is_refused(output: Path) -> None:
+    with Journal.open(output, make_manifest(20)) as journal:
+        with pytest.raises(ResultError, match="plan: is for 10 samples; the run has 20"):
+            journal.record_plan(Plan(10, 5))
+        assert journal.manifest.plan is None
+
+
+def test_a_plan_that_the_disk_does_not_take_leaves_the_old_one(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = make_manifest(20, 4)
+    with Journal.open(output, manifest) as journal:
+        before = (parts_of(output) / "manifest.json").read_bytes()
+        monkeypatch.setattr(os, "replace", _refuse)
+        with pytest.raises(ResultError, match=r"manifest\.json: cannot be written \(No space"):
+            journal.record_plan(Plan(20, 10))
+        monkeypatch.undo()
+        assert journal.manifest.plan == Plan(20, 4)
+        assert (parts_of(output) / "manifest.json").read_bytes() == before
+
+
+def _refuse(*_: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_pending_is_asked_for_one_by_one(output: Path) -> None:
+    manifest = make_manifest(20, 4)
+    asked = []
+
+    def units() -> Iterator[WorkUnit]:
+        for unit in units_of(manifest):
+            asked.append(unit)
+            yield unit
+
+    with Journal.open(output, manifest) as journal:
+        pending = journal.pending(units())
+        assert asked == []
+        assert next(pending) == WorkUnit(0, 4)
+        journal.commit(WorkUnit(4, 8), make_payload(manifest, WorkUnit(4, 8)))  # meanwhile
+        assert next(pending) == WorkUnit(8, 12)
+        assert asked == units_of(manifest)[:3]
+
+
+def test_without_a_plan_the_master_follows_and_keeps_within_its_share(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = make_manifest(40)
+    clock, writes = [1000.0], []
+    real = journal_module.write_master
+
+    def write(*arguments: Any) -> None:
+        writes.append(clock[0])
+        clock[0] += 1.0  # what a master costs
+        real(*arguments)
+
+    monkeypatch.setattr(journal_module, "write_master", write)
+    monkeypatch.setattr("distverify.results.journal.time.monotonic", lambda: clock[0])
+    with Journal.open(output, manifest) as journal:
+        for unit in units_of(manifest)[:8]:
+            clock[0] += 9.0
+            journal.commit(unit, make_payload(manifest, unit))
+        inside = len(writes) - 1
+        assert 1 <= inside <= 0.05 * (clock[0] - 1000.0)
+        assert 0 < (open_result(output)["status"] == OK).sum() < 32
+    assert (open_result(output)["status"] == OK).sum() == 32
 
 
 def test_a_unit_that_is_split_is_seen_in_the_master(output: Path) -> None:
@@ -111,7 +199,7 @@ def test_a_unit_that_is_split_is_seen_in_the_master(output: Path) -> None:
         for unit in (WorkUnit(0, 4), WorkUnit(4, 5), WorkUnit(6, 8)):
             journal.commit(unit, make_payload(manifest, unit))
         journal.commit(WorkUnit(5, 6), make_payload(manifest, WorkUnit(5, 6), status=FAILED, message="exit"))
-        assert journal.pending(list(manifest.units)) == [WorkUnit(8, 16)]
+        assert list(journal.pending(units_of(manifest))) == [WorkUnit(8, 16)]
     status = open_result(output)["status"]  # closing brings it up to date at the latest
     assert status.tolist() == [1, 1, 1, 1, 1, 3, 1, 1] + [0] * 8
 
@@ -132,7 +220,7 @@ def test_a_finished_run_has_nothing_to_do(output: Path) -> None:
     before = output.stat()
     with Journal.open(output, manifest) as journal:
         assert journal.finished
-        assert journal.pending(list(manifest.units)) == []
+        assert list(journal.pending(units_of(manifest))) == []
         assert journal.status_counts()["misclassified"] == 10
         with pytest.raises(ResultError, match="is finished"):
             journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
@@ -159,7 +247,7 @@ def _changed(manifest: Manifest, **settings: object) -> Manifest:
         ),
         (lambda m: replace(m, data_digest="d" * 64), r"data: this run has data\.csv \(dddddddddddd\)"),
         (
-            lambda m: replace(m, indices=(3, 7), units=units_of(2, 2), data_digest="d" * 64),
+            lambda m: replace(m, indices=(3, 7), plan=Plan(2, 2), data_digest="d" * 64),
             r"samples: this run has 2 of .*\(3, 7\); the \w+ \w+ has 10 of data\.csv \(100, .*, 109\)",
         ),
         (lambda m: replace(m, distverify_version="0.2.0"), r"distverify version: this run has 0\.2\.0"),
@@ -189,9 +277,10 @@ def test_names_plan_and_time_are_no_difference(output: Path) -> None:
     manifest = make_manifest()
     with Journal.open(output, manifest) as journal:
         journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
-    renamed = replace(manifest, model="copy.onnx", data="copy.csv", units=units_of(10, 3), created=END, environment={})
+    renamed = replace(manifest, model="copy.onnx", data="copy.csv", plan=Plan(10, 3), created=END, environment={})
     with Journal.open(output, renamed) as journal:
         assert journal.status_counts()["ok"] == 4
+        assert journal.manifest.run_id == manifest.run_id
 
 
 def test_overwrite_starts_afresh(output: Path) -> None:
@@ -245,7 +334,7 @@ def test_foreign_files_in_the_parts_folder_survive(output: Path) -> None:
 def test_retry_failed_recomputes_those_only(output: Path, interrupt: bool) -> None:
     manifest = make_manifest(12, 4)
     with Journal.open(output, manifest) as journal:
-        for unit in manifest.units:
+        for unit in units_of(manifest):
             payload = make_payload(manifest, unit)
             if unit.start == 4:
                 payload["status"][1:3] = [FAILED, TIMED_OUT]
@@ -258,13 +347,13 @@ def test_retry_failed_recomputes_those_only(output: Path, interrupt: bool) -> No
     retried = WorkUnit(5, 7)
     with Journal.open(output, manifest, retry_failed=True) as journal:
         assert not journal.finished
-        assert journal.pending(list(manifest.units)) == [retried]
+        assert list(journal.pending(units_of(manifest))) == [retried]
         assert open_result(output)["status"].tolist() == [1] * 5 + [0, 0] + [1] * 5
         assert not open_result(output).complete
         if not interrupt:
             journal.commit(retried, make_payload(manifest, retried))
     with Journal.open(output, manifest, retry_failed=interrupt) as journal:
-        assert journal.pending(list(manifest.units)) == ([retried] if interrupt else [])
+        assert list(journal.pending(units_of(manifest))) == ([retried] if interrupt else [])
         commit_all(journal, manifest)
         journal.consolidate(END)
     assert_holds(output, manifest)
@@ -276,9 +365,9 @@ def test_retry_failed_of_an_interrupted_run_and_a_retry_that_fails_again(output:
     with Journal.open(output, manifest) as journal:
         journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4), status=FAILED, message="first"))
     with Journal.open(output, manifest) as journal:
-        assert journal.pending(list(manifest.units)) == [WorkUnit(4, 8)]
+        assert list(journal.pending(units_of(manifest))) == [WorkUnit(4, 8)]
     with Journal.open(output, manifest, retry_failed=True) as journal:
-        assert journal.pending(list(manifest.units)) == list(manifest.units)
+        assert list(journal.pending(units_of(manifest))) == units_of(manifest)
         journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4), status=FAILED, message="second"))
     with Journal.open(output, manifest) as journal:  # the newer attempt counts, also after a restart
         commit_all(journal, manifest)
@@ -314,7 +403,7 @@ def test_a_deleted_master_is_rebuilt(output: Path) -> None:
     output.unlink()
     with Journal.open(output, manifest) as journal:
         assert open_result(output)["status"].tolist() == [1] * 4 + [0] * 6
-        assert journal.pending(list(manifest.units)) == [WorkUnit(4, 8), WorkUnit(8, 10)]
+        assert list(journal.pending(units_of(manifest))) == [WorkUnit(4, 8), WorkUnit(8, 10)]
 
 
 def test_a_crash_between_the_last_two_steps_is_cleaned_up(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -412,10 +501,10 @@ def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
 
 def test_names_with_percent_signs_and_spaces(tmp_path: Path) -> None:
     output = tmp_path / "a %b 100%.h5"
-    manifest = make_manifest()
+    manifest = make_manifest(12, 4)
     with Journal.open(output, manifest) as journal:
         journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
-        assert open_result(output)["status"].tolist() == [1] * 4 + [0] * 6
+        assert open_result(output)["status"].tolist() == [1] * 4 + [0] * 8
 
 
 @pytest.mark.parametrize(

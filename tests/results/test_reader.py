@@ -19,7 +19,7 @@ from distverify.results.schema import MESSAGE_BYTES, encode_message, variables_f
 from distverify.results.summary import Failure
 from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, TIMED_OUT, WorkUnit
 from distverify.settings import Settings
-from tests.results.runs import END, commit_all, finish, make_manifest, make_payload
+from tests.results.runs import END, commit_all, finish, make_manifest, make_payload, units_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -168,18 +168,17 @@ def test_xarray_reads_text_beyond_ascii(output: Path, engine: str) -> None:
 
 
 def test_an_open_master_sees_shards_as_they_come(output: Path) -> None:
-    manifest = make_manifest()
+    manifest = make_manifest(10, 4)
     with Journal.open(output, manifest) as journal, h5py.File(output, "r", locking=False) as file:
-        for done, unit in enumerate(manifest.units, start=1):
+        for unit in units_of(manifest):
             journal.commit(unit, make_payload(manifest, unit))
-            expected = [OK] * min(4 * done, 10)
-            assert file["status"][:].tolist() == expected + [0] * (10 - len(expected))
+            assert file["status"][:].tolist() == [OK] * unit.stop + [0] * (10 - unit.stop)
 
 
 def test_a_result_that_stays_open_follows_the_run_to_its_end(output: Path) -> None:
-    manifest = make_manifest()
+    manifest = make_manifest(10, 4)
     with Journal.open(output, manifest) as journal, open_result(output) as result:
-        for unit in manifest.units:
+        for unit in units_of(manifest):
             journal.commit(unit, make_payload(manifest, unit))
             assert result.summary().counts["ok"] == unit.stop
         assert not result.complete

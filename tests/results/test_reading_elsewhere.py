@@ -19,7 +19,7 @@ from distverify.results.identify import open_checked
 from distverify.results.journal import Journal
 from distverify.results.reader import open_result
 from distverify.runtime.work import WorkUnit
-from tests.results.runs import finish, make_manifest, make_payload
+from tests.results.runs import finish, make_manifest, make_payload, units_of
 
 
 @pytest.fixture
@@ -115,9 +115,9 @@ def test_close_radii_have_columns_of_their_own(tmp_path: Path) -> None:
 
 def test_an_unfinished_result_without_its_shards_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "100%.h5"
-    manifest = make_manifest()
+    manifest = make_manifest(12, 4)
     with Journal.open(path, manifest) as journal:
-        journal.commit(manifest.units[0], make_payload(manifest, manifest.units[0]))
+        journal.commit(units_of(manifest)[0], make_payload(manifest, units_of(manifest)[0]))
         assert open_result(path).summary().counts["ok"] == 4
         renamed = path.rename(tmp_path / "other.h5")
         assert open_result(renamed).summary().counts["ok"] == 4, "HDF5 finds the shards by their folder's own name"

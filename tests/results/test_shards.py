@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from distverify.errors import ResultError
 from distverify.results.files import chunk_shape
 from distverify.results.journal import Journal
 from distverify.results.reader import open_result
+from distverify.results.shards import block_places
+from distverify.runtime.plan import Plan
 from distverify.runtime.work import WorkUnit
-from tests.results.runs import END, commit_all, make_manifest, make_payload
+from tests.results.runs import END, commit_all, make_manifest, make_payload, units_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST = "00000000-00000004.1.h5"
@@ -30,7 +33,7 @@ def parts(tmp_path: Path) -> Path:
     """The parts folder of an interrupted run with two of three units."""
     manifest = make_manifest()
     with Journal.open(tmp_path / "out.h5", manifest) as journal:
-        for unit in manifest.units[:2]:
+        for unit in units_of(manifest)[:2]:
             journal.commit(unit, make_payload(manifest, unit))
     return tmp_path / "out.h5.parts"
 
@@ -160,6 +163,7 @@ _LIMITED = """
 import resource, sys
 from distverify.errors import ResultError
 from distverify.results.journal import Journal
+from distverify.runtime.plan import Plan
 from distverify.runtime.work import WorkUnit
 from tests.results.runs import make_manifest, make_payload
 manifest = make_manifest()
@@ -195,11 +199,11 @@ def test_the_operating_system_refusing_a_write_does_not_crash_the_process(tmp_pa
 _WRITER = """
 import sys
 from distverify.results.journal import Journal
-from tests.results.runs import END, commit_all, make_manifest, make_payload
+from tests.results.runs import END, commit_all, make_manifest, make_payload, units_of
 manifest = make_manifest(60, 3)
 with Journal.open(sys.argv[1], manifest) as journal:
     if not journal.finished:
-        for unit in journal.pending(list(manifest.units)):
+        for unit in journal.pending(units_of(manifest)):
             journal.commit(unit, make_payload(manifest, unit))
             print(unit.stop - unit.start, flush=True)
         journal.consolidate(END)
@@ -300,14 +304,14 @@ from distverify.results.journal import Journal
 from tests.results.runs import END, make_manifest, make_payload, units_of
 manifest = make_manifest(1000, 5, compute=("jacobian",), input_size=490, output_size=10)
 journal = Journal.open(sys.argv[1], manifest)
-payload = make_payload(manifest, manifest.units[0])
+payload = make_payload(manifest, units_of(manifest)[0])
 t0 = time.perf_counter()
-for unit in manifest.units:
+for unit in units_of(manifest):
     journal.commit(unit, payload)
 t1 = time.perf_counter()
 journal.close()
 journal = Journal.open(sys.argv[1], manifest)
-assert journal.pending(list(manifest.units)) == []
+assert list(journal.pending(units_of(manifest))) == []
 t2 = time.perf_counter()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 journal.consolidate(END)
@@ -338,7 +342,39 @@ def test_chunks_hold_whole_matrices_within_the_limit() -> None:
     assert big == (1, 1, 1, 32768)
 
 
+@pytest.mark.parametrize("limit", [1, 8, 40, 100, 240, 10_000])
+@pytest.mark.parametrize("shape", [(7,), (1, 30), (3, 4, 5), (2, 1, 3, 4), (0, 4), (3, 0)])
+def test_block_places_cover_an_array_once_in_c_order(shape: tuple[int, ...], limit: int) -> None:
+    array = np.arange(np.prod(shape)).reshape(shape)
+    found = [array[where] for where in block_places(shape, 8, limit)]
+    assert all(block.nbytes <= max(limit, 8) for block in found)
+    assert b"".join(block.tobytes() for block in found) == array.tobytes()
+
+
+def test_a_sample_larger_than_a_block_is_checked_and_consolidated_in_parts(tmp_path: Path) -> None:
+    manifest = make_manifest(2, 1, compute=("jacobian",), input_size=600_000, output_size=4, eps=(0.01, 0.02))
+    truth = make_payload(manifest, WorkUnit(0, 2))  # 77 MB per sample
+    with Journal.open(tmp_path / "out.h5", manifest) as journal:
+        commit_all(journal, manifest)
+    with Journal.open(tmp_path / "out.h5", manifest) as journal:
+        assert journal.problems == ()
+        assert list(journal.pending(units_of(manifest))) == []
+        tracemalloc.start()
+        try:
+            journal.consolidate(END)
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    result = open_result(tmp_path / "out.h5")
+    for name in ("jacobian_lower", "jacobian_upper"):
+        assert result[name].tobytes() == truth[name].tobytes()
+    assert result["hull_lower"].tobytes() == truth["jacobian_lower"].min(axis=0).tobytes()
+    assert peak < 120e6  # a few blocks of 32 MB; a row of one variable has 38 MB, the result 154 MB
+
+
 def test_the_run_id_is_the_computation_not_its_circumstances() -> None:
     manifest = make_manifest()
-    assert replace(manifest, model="x", data="y", units=(), created=END, environment={}).run_id == manifest.run_id
+    assert (
+        replace(manifest, model="x", data="y", plan=Plan(10, 1), created=END, environment={}).run_id == manifest.run_id
+    )
     assert replace(manifest, indices=(1,)).run_id != manifest.run_id

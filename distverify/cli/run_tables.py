@@ -1,0 +1,174 @@
+"""Tables on stdout about how a run is computed: its plan before it, what the workers did after it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+
+from distverify.cli.tables import add_row, columns_table, facts_table, print_tables
+from distverify.cli.text import count, duration, per_second, significant
+from distverify.results.statistics import describe_statistics
+from distverify.runtime.plan import (
+    LARGEST_BYTES,
+    LARGEST_UNTIMED,
+    LONGEST_SECONDS,
+    SHORTEST_SECONDS,
+    UNITS_PER_WORKER,
+    Plan,
+)
+from distverify.runtime.work import RunStatistics
+
+
+def print_plan(plan: Plan, *, outputs: int | None = None, reason: str | None = None) -> None:
+    """How a run is cut, and why, on stdout.
+
+    Parameters
+    ----------
+    plan : Plan
+    outputs : int, optional
+        Of the network: to tell how many rows a piece has.
+    reason : str, optional
+        Which limit decided; by default what the plan's own figures tell.
+    """
+    print_tables([plan_table(plan, outputs=outputs, reason=reason)])
+
+
+def plan_table(plan: Plan, *, outputs: int | None = None, reason: str | None = None) -> Table:
+    """The table of :func:`print_plan`."""
+    table = facts_table("Plan")
+    add_row(table, "Samples", f"{plan.samples:,}")
+    add_row(table, "Units", _units(plan))
+    if plan.pieces > 1:
+        add_row(table, "Pieces", _pieces(plan, outputs))
+    time = plan.seconds_per_sample
+    add_row(table, "Measured", "not timed" if time is None else f"{duration(time)} of kernel time per sample")
+    add_row(
+        table,
+        "Results",
+        f"{significant(plan.bytes_per_sample * min(plan.unit_samples, plan.samples) / 1e6)} MB per unit",
+    )
+    add_row(table, "Workers", f"planned for {plan.workers:,}")
+    expected = expected_seconds(plan)
+    if expected is not None:
+        add_row(table, "Expected", f"about {duration(expected)} with {count(plan.workers, 'worker')}")
+    add_row(table, "Why", reason or plan_reason(plan))
+    return table
+
+
+def expected_seconds(plan: Plan) -> float | None:
+    """How long the workers of the plan take, were they all as fast as the measured one; None if nothing was measured."""
+    if plan.seconds_per_sample is None:
+        return None
+    total = plan.seconds_per_sample * plan.samples
+    if plan.pieces > 1:
+        return total / min(plan.workers, plan.count * plan.pieces) if plan.count else 0.0
+    # The worker with the most units is the last one.
+    rounds = math.ceil(plan.count / plan.workers)
+    return total * rounds / plan.count if plan.count else 0.0
+
+
+def plan_reason(plan: Plan) -> str:
+    """The limit that decided on the size of a unit."""
+    time, size = plan.seconds_per_sample, plan.unit_samples
+    if plan.samples == 0:
+        return "there is nothing to compute"
+    if plan.pieces > 1:
+        long = "" if time is None else f"a sample takes {duration(time)}: "
+        return f"{long}cut in pieces, one sample keeps all workers busy, and one death costs one piece"
+    if size < plan.samples and (size + 1) * plan.bytes_per_sample > LARGEST_BYTES:
+        return f"a unit holds at most {LARGEST_BYTES / 1e6:.0f} MB of results"
+    if time is None:
+        if size >= LARGEST_UNTIMED:
+            return f"nothing was timed: at most {LARGEST_UNTIMED} samples per unit"
+    elif time * plan.samples < SHORTEST_SECONDS:
+        return f"the whole run takes less than {SHORTEST_SECONDS:g} s"
+    elif size < plan.samples and (size + 1) * time > LONGEST_SECONDS:
+        return f"a unit takes at most {LONGEST_SECONDS:g} s, which is what one death costs"
+    elif size > 1 and (size - 1) * time < SHORTEST_SECONDS:
+        return f"a unit takes at least {SHORTEST_SECONDS:g} s, for each costs the driver a moment"
+    if size == 1:
+        return (
+            f"a sample is the smallest unit without pieces; at least {UNITS_PER_WORKER} units per worker are aimed at"
+        )
+    return f"{UNITS_PER_WORKER} units per worker, so that uneven samples and machines balance out"
+
+
+def print_statistics(
+    statistics: RunStatistics,
+    plan: Plan | None,
+    seconds_total: float,
+    *,
+    most_workers: int | None = None,
+    lost_workers: int | None = None,
+) -> None:
+    """What the workers did, on stdout, after a run.
+
+    Parameters
+    ----------
+    statistics : RunStatistics
+    plan : Plan, optional
+    seconds_total : float
+        From the start of this run to its end.
+    most_workers : int, optional
+        Alive at one time; by default all that there were.
+    lost_workers : int, optional
+        That died or whose machine did; left out where it is not known.
+    """
+    most = len(statistics.workers) if most_workers is None else most_workers
+    told = describe_statistics(statistics, most, seconds_total)
+    print_tables(statistics_tables(told, plan, lost_workers))
+
+
+def statistics_tables(
+    told: Mapping[str, Any], plan: Plan | None = None, lost_workers: int | None = None
+) -> list[Table]:
+    """The tables of :func:`print_statistics`, from what ``describe_statistics`` told (so also from a provenance)."""
+    table = facts_table("Workers")
+    workers = f"{told['most_workers']:,} at once, {told['workers']:,} in all on {count(told['nodes'], 'node')}"
+    add_row(table, "Workers", workers + (f", {lost_workers:,} lost" if lost_workers else ""))
+    add_row(
+        table, "Time", f"{duration(told['kernel_seconds'])} in kernels, {duration(told['seconds'])} from start to end"
+    )
+    if told["efficiency"] is not None:
+        add_row(table, "Efficiency", f"{told['efficiency']:.0%} of {duration(told['worker_seconds'])} of workers' time")
+    units = (
+        f"{told['units_done']:,} done, {told['units_failed']:,} failed, {told['units_lost']:,} lost and computed again"
+    )
+    add_row(table, "Units", units)
+    if told["samples_per_second"]:
+        add_row(table, "Speed", f"{per_second(told['samples_per_second'])} ({count(told['samples'], 'sample')})")
+    if told["slowest"] is not None and told["workers"] > 1:
+        add_row(table, "Per worker", f"{per_second(told['slowest'])} to {per_second(told['fastest'])} in kernels")
+    if plan is not None:
+        add_row(table, "Plan", _units(plan) + (f"; {_pieces(plan)}" if plan.pieces > 1 else ""))
+    each = told.get("each") or []
+    return [table, _each(each)] if len(each) > 1 else [table]
+
+
+def _each(each: list[Mapping[str, Any]]) -> Table:
+    right = ("Worker", "Units", "Samples", "Kernel time", "Speed")
+    table = columns_table("Worker", "Node", "Units", "Samples", "Kernel time", "Speed", right=right)
+    for w in each:
+        speed = "-" if w["samples_per_second"] is None else per_second(w["samples_per_second"])
+        numbers = (f"{w['units']:,}", f"{w['samples']:,}", duration(w["kernel_seconds"]), speed)
+        add_row(table, str(w["number"]), str(w["node"]), *numbers)
+    return table
+
+
+def _units(plan: Plan) -> str:
+    most = count(min(plan.unit_samples, plan.samples), "sample")
+    return (
+        f"{count(plan.count, 'unit')} of {most}"
+        if plan.unit_samples == 1
+        else f"{count(plan.count, 'unit')} of up to {most}"
+    )
+
+
+def _pieces(plan: Plan, outputs: int | None = None) -> str:
+    text = f"each sample in about {plan.pieces:,} pieces"
+    if outputs is None:
+        return text
+    return f"{text}: {-(-outputs // plan.pieces):,} of {outputs:,} output rows in one"

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from distverify.cli.run_tables import expected_seconds, plan_reason, print_plan, print_statistics
+from distverify.runtime.plan import Plan
+from distverify.runtime.work import RunStatistics, WorkerRecord
+
+PLAN = Plan(1000, 14, workers=2, seconds_per_sample=1.4, bytes_per_sample=250_000)
+
+
+def words(text: str) -> str:
+    return " ".join(text.split())
+
+
+def test_a_plan_tells_what_is_done_and_why(capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(PLAN)
+    text = words(capsys.readouterr().out)
+    for expected in (
+        "Samples 1,000",
+        "Units 72 units of up to 14 samples",
+        "Measured 1.4 s of kernel time per sample",
+        "Results 3.5 MB per unit",
+        "Workers planned for 2",
+        "Expected about 11 min 40 s with 2 workers",
+        "Why a unit takes at most 20 s, which is what one death costs",
+    ):
+        assert expected in text
+    assert "Pieces" not in text
+
+
+def test_a_plan_of_pieces(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = Plan(3, 1, pieces=8, workers=4, seconds_per_sample=600.0, bytes_per_sample=48_000_000)
+    print_plan(plan, outputs=1000)
+    text = words(capsys.readouterr().out)
+    assert "Units 3 units of 1 sample" in text
+    assert "Pieces each sample in about 8 pieces: 125 of 1,000 output rows in one" in text
+    assert "Results 48 MB per unit" in text
+    assert "Expected about 7 min 30 s with 4 workers" in text
+    assert "Why a sample takes 10 min 00 s: cut in pieces, one sample keeps all workers busy" in text
+
+
+def test_a_plan_without_a_measurement_and_with_the_planners_own_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    print_plan(replace(PLAN, seconds_per_sample=None), reason="because of [this]")
+    text = words(capsys.readouterr().out)
+    assert "Measured not timed" in text
+    assert "Why because of [this]" in text
+    assert "Expected" not in text
+
+
+@pytest.mark.parametrize(
+    ("plan", "seconds"),
+    [
+        (Plan(0, 1, workers=2, seconds_per_sample=1.0), 0.0),
+        (Plan(10, 10, workers=4, seconds_per_sample=0.1), 1.0),  # one unit: one worker
+        (Plan(30, 10, workers=2, seconds_per_sample=1.0), 20.0),  # two rounds
+        (Plan(1, 1, 2, workers=4, seconds_per_sample=100.0), 50.0),  # two pieces: two workers
+        (Plan(8, 1, 4, workers=4, seconds_per_sample=100.0), 200.0),
+        (Plan(8, 1, 4, workers=4), None),
+    ],
+)
+def test_expected_time(plan: Plan, seconds: float | None) -> None:
+    assert expected_seconds(plan) == seconds
+
+
+@pytest.mark.parametrize(
+    ("plan", "reason"),
+    [
+        (Plan(0, 1), "nothing to compute"),
+        (Plan(100, 2, bytes_per_sample=30_000_000, seconds_per_sample=0.1), "at most 64 MB of results"),
+        (Plan(100, 16), "nothing was timed: at most 16"),
+        (Plan(100, 100, seconds_per_sample=0.001), "the whole run takes less than 2 s"),
+        (Plan(100, 20, seconds_per_sample=1.0), "at most 20 s"),
+        (Plan(1000, 4, seconds_per_sample=0.5, workers=100), "at least 2 s"),
+        (Plan(100, 7, seconds_per_sample=1.0, workers=2), "8 units per worker"),
+        (Plan(8, 1, seconds_per_sample=5.0, workers=2), "the smallest unit without pieces"),
+        (Plan(8, 1, seconds_per_sample=30.0, workers=2), "at most 20 s"),
+    ],
+)
+def test_the_limit_that_decided(plan: Plan, reason: str) -> None:
+    assert reason in plan_reason(plan)
+
+
+def worker(number: int, samples: int, node: str = "node-a") -> WorkerRecord:
+    return WorkerRecord(number, node, 3, samples, 20.0, 25.0)
+
+
+def test_statistics_tell_every_figure_and_every_worker(capsys: pytest.CaptureFixture[str]) -> None:
+    statistics = RunStatistics((worker(0, 40), worker(1, 10, "node-b"), worker(2, 0)), 6, 1, 2)
+    print_statistics(statistics, PLAN, 30.0, most_workers=2, lost_workers=1)
+    text = words(capsys.readouterr().out)
+    for expected in (
+        "Workers 2 at once, 3 in all on 2 nodes, 1 lost",
+        "Time 1 min 00 s in kernels, 30 s from start to end",
+        "Efficiency 80% of 1 min 15 s of workers' time",
+        "Units 6 done, 1 failed, 2 lost and computed again",
+        "Speed 1.7/s (50 samples)",
+        "Per worker 0.5/s to 2/s in kernels",
+        "Plan 72 units of up to 14 samples",
+        "0 node-a 3 40 20 s 2/s",
+        "1 node-b 3 10 20 s 0.5/s",
+        "2 node-a 3 0 20 s -",
+    ):
+        assert expected in text
+
+
+def test_hundreds_of_workers_have_no_row_each(capsys: pytest.CaptureFixture[str]) -> None:
+    print_statistics(RunStatistics(tuple(worker(k, 40) for k in range(300)), 900), None, 30.0)
+    text = capsys.readouterr().out
+    assert "300 at once, 300 in all on 1 node\n" in text
+    assert len(text.splitlines()) < 12
+    assert "Plan" not in text
+
+
+def test_a_run_that_had_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    print_statistics(RunStatistics(), None, 0.0)
+    text = words(capsys.readouterr().out)
+    assert "0 at once, 0 in all on 0 nodes" in text
+    assert "Efficiency" not in text
+    assert "nan" not in text.lower()
+
+
+def test_foreign_names_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_statistics(RunStatistics((worker(0, 4, "\x1b[2Jnode"), worker(1, 4)), 2), None, 9.0)
+    assert "\x1b" not in capsys.readouterr().out

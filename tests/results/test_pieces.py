@@ -1,0 +1,419 @@
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distverify.errors import ResultError
+from distverify.results import pieces as pieces_module
+from distverify.results.journal import KEEP_SECONDS, Journal
+from distverify.results.pieces import PieceStore
+from distverify.results.reader import open_result
+from distverify.results.shards import write_shard
+from distverify.runtime.plan import Plan
+from distverify.runtime.work import FAILED, TIMED_OUT, Payload, WorkUnit
+from tests.results.runs import END, make_manifest, make_payload, units_of
+from tests.results.test_shards import FullDisk
+
+ROOT = Path(__file__).resolve().parents[2]
+LONG = 10.0  # seconds of kernel time
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> Path:
+    return tmp_path / "out.h5"
+
+
+def folder(output: Path) -> Path:
+    return output.with_name(output.name + ".parts")
+
+
+def piece(position: int, number: int, rows: int = 3) -> Payload:
+    generator = np.random.default_rng([position, number])
+    return {"lower": generator.standard_normal((rows, 5)), "count": np.array([position, number])}
+
+
+def assert_equal(found: Payload | None, expected: Payload) -> None:
+    assert found is not None
+    assert list(found) == list(expected)
+    for name, array in expected.items():
+        assert found[name].dtype == array.dtype
+        assert found[name].shape == array.shape
+        assert found[name].tobytes() == array.tobytes()
+
+
+def kept(output: Path) -> list[str]:
+    return sorted(p.name for p in folder(output).glob("*.piece"))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.array([-0.0, np.nan, np.inf, 5e-324]),
+        np.arange(12, dtype=np.float32).reshape(3, 4).T,
+        np.arange(24).reshape(2, 3, 4)[:, ::2, ::-1],
+        np.array([True, False]),
+        np.zeros((0, 7), dtype=np.int8),
+        np.array(3.5),
+        np.array(["größer", ""]),
+        np.array([b"bytes"]),
+        np.array([(1, 2.0)], dtype=[("a", "i4"), ("b", "f8")]),
+    ],
+)
+def test_any_array_comes_back_bit_by_bit(tmp_path: Path, array: np.ndarray) -> None:
+    store = PieceStore(tmp_path, "run")
+    array.setflags(write=False)
+    store.keep(3, "key", {"a": array, "b": np.arange(2)})
+    assert_equal(store.recall(3, "key"), {"a": array, "b": np.arange(2)})
+    assert_equal(PieceStore(tmp_path, "run").recall(3, "key"), {"a": array, "b": np.arange(2)})
+
+
+def test_a_piece_without_arrays_and_keys_of_any_text(tmp_path: Path) -> None:
+    store = PieceStore(tmp_path, "run")
+    for number, key in enumerate(["", "a/../b", "ä\n\0", "k" * 1000]):
+        store.keep(0, key, {"number": np.array(number)} if number else {})
+    assert len(store) == 4
+    assert store.recall(0, "") == {}
+    assert store.recall(0, "k" * 1000) == {"number": 3}
+    assert store.recall(0, "a/../b") == {"number": 1}
+    assert store.recall(0, "other") is None
+    assert store.recall(1, "") is None
+
+
+def test_python_objects_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ResultError, match="piece of sample 3: a holds Python objects; give numbers or text"):
+        PieceStore(tmp_path, "run").keep(3, "key", {"a": np.array([None])})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_computed_faster_than_kept_is_not_kept(output: Path) -> None:
+    large = {"a": np.zeros(4_000_000)}  # 32 MB: four times as much
+    with Journal.open(output, make_manifest()) as journal:
+        journal.commit_piece(0, "fast", piece(0, 0), KEEP_SECONDS / 2)
+        journal.commit_piece(0, "slow", piece(0, 1), KEEP_SECONDS)
+        journal.commit_piece(0, "large, fast", large, 3.9 * KEEP_SECONDS)
+        journal.commit_piece(0, "large, slow", large, 4.1 * KEEP_SECONDS)
+        there = {key: journal.recall(0, key) is not None for key in ("fast", "slow", "large, fast", "large, slow")}
+        assert there == {"fast": False, "slow": True, "large, fast": False, "large, slow": True}
+        assert journal.pieces_kept == 2
+
+
+def test_a_run_with_pieces_only_is_continued_and_leaves_one_file(output: Path) -> None:
+    manifest = make_manifest(4, compute=("radius",))
+    with Journal.open(output, manifest) as journal:
+        journal.record_plan(Plan(4, 1, pieces=3))
+        for number in range(3):
+            journal.commit_piece(2, f"key {number}", piece(2, number), LONG)
+    with Journal.open(output, manifest) as journal:
+        assert journal.status_counts()["pending"] == 4
+        assert journal.pieces_kept == 3
+        for number in range(3):
+            assert_equal(journal.recall(2, f"key {number}"), piece(2, number))
+        assert journal.recall(1, "key 0") is None
+        for unit in journal.pending(units_of(journal.manifest)):
+            assert unit.pieces == 3
+            journal.commit(unit, make_payload(manifest, unit))
+            assert journal.pieces_kept == (3 if unit.start < 2 else 0)
+        assert kept(output) == []
+        assert journal.recall(2, "key 0") is None
+        journal.consolidate(END)
+    assert [p.name for p in output.parent.iterdir()] == ["out.h5"]
+
+
+def test_only_the_pieces_of_the_committed_samples_go(output: Path) -> None:
+    manifest = make_manifest(8, 4)
+    with Journal.open(output, manifest) as journal:
+        for position in (0, 3, 4, 7):
+            journal.commit_piece(position, "key", piece(position, 0), LONG)
+        journal.commit(WorkUnit(0, 4), make_payload(manifest, WorkUnit(0, 4)))
+        assert [journal.recall(p, "key") is not None for p in (0, 3, 4, 7)] == [False, False, True, True]
+
+
+@pytest.mark.parametrize("status", [FAILED, TIMED_OUT])
+def test_a_retry_finds_the_pieces_of_failed_samples(output: Path, status: int) -> None:
+    manifest = make_manifest(2, 1)
+    with Journal.open(output, manifest) as journal:
+        journal.commit_piece(0, "key", piece(0, 0), LONG)
+        journal.commit(WorkUnit(0, 1), make_payload(manifest, WorkUnit(0, 1), status=status))
+    with Journal.open(output, manifest, retry_failed=True) as journal:
+        assert_equal(journal.recall(0, "key"), piece(0, 0))
+        for unit in units_of(manifest):
+            journal.commit(unit, make_payload(manifest, unit))
+        assert kept(output) == []
+        journal.consolidate(END)
+
+
+def test_a_finished_run_with_failed_samples_keeps_no_pieces(output: Path) -> None:
+    manifest = make_manifest(2, 1)
+    with Journal.open(output, manifest) as journal:
+        journal.commit_piece(0, "key", piece(0, 0), LONG)
+        for unit in units_of(manifest):
+            journal.commit(unit, make_payload(manifest, unit, status=FAILED))
+        assert len(kept(output)) == 1
+        journal.consolidate(END)
+    assert [p.name for p in output.parent.iterdir()] == ["out.h5"]
+    with Journal.open(output, manifest, retry_failed=True) as journal:
+        assert journal.recall(0, "key") is None
+
+
+def test_pieces_left_by_a_crash_after_the_commit_are_cleaned_up(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest = make_manifest(2, 1)
+
+    class Killed(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Killed
+
+    journal = Journal.open(output, manifest)
+    for position in (0, 1):
+        journal.commit_piece(position, "key", piece(position, 0), LONG)
+    monkeypatch.setattr(PieceStore, "forget", die)
+    with pytest.raises(Killed):
+        journal.commit(WorkUnit(0, 1), make_payload(manifest, WorkUnit(0, 1)))
+    journal._lock.release()
+    monkeypatch.undo()
+    assert len(kept(output)) == 2
+    with Journal.open(output, manifest) as journal:
+        assert journal.recall(0, "key") is None
+        assert_equal(journal.recall(1, "key"), piece(1, 0))
+        assert len(kept(output)) == 1
+
+
+def test_overwrite_and_other_settings(output: Path) -> None:
+    manifest = make_manifest()
+    with Journal.open(output, manifest) as journal:
+        journal.commit_piece(0, "key", piece(0, 0), LONG)
+    (folder(output) / "thesis.piece.txt").write_text("mine")
+    with pytest.raises(ResultError, match="of another computation"):
+        Journal.open(output, replace(manifest, data_digest="d" * 64))
+    assert len(kept(output)) == 1
+    with Journal.open(output, manifest, overwrite=True) as journal:
+        assert journal.recall(0, "key") is None
+        assert kept(output) == []
+        for unit in units_of(manifest):
+            journal.commit(unit, make_payload(manifest, unit))
+        journal.consolidate(END)
+    assert [p.name for p in folder(output).iterdir()] == ["thesis.piece.txt"]
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def replace_by_another(path: Path) -> None:
+    store = PieceStore(path.parent, make_manifest().run_id)
+    store.keep(9, "other", piece(9, 9))
+    (other,) = path.parent.glob("00000009.*.piece")
+    os.replace(other, path)
+
+
+def replace_by_foreign(path: Path) -> None:
+    elsewhere = path.parent / "elsewhere"
+    elsewhere.mkdir()
+    PieceStore(elsewhere, "another run").keep(0, "key", piece(0, 0))
+    shutil.copy(elsewhere / path.name, path)
+    shutil.rmtree(elsewhere)
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda p: os.truncate(p, p.stat().st_size // 2), "corrupted"),
+        (lambda p: os.truncate(p, p.stat().st_size - 1), "corrupted"),
+        (lambda p: p.write_bytes(p.read_bytes() + b"0"), "corrupted"),
+        (lambda p: p.write_bytes(b""), "corrupted"),
+        (lambda p: p.write_bytes(b"no piece"), "corrupted"),
+        (flip, "corrupted"),
+        (replace_by_another, "foreign: it belongs to another run, or to another piece"),
+        (replace_by_foreign, "foreign: it belongs to another run, or to another piece"),
+    ],
+)
+def test_a_bad_piece_is_moved_aside_and_computed_again(
+    output: Path, damage: Callable[[Path], None], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    manifest = make_manifest()
+    with Journal.open(output, manifest) as journal:
+        journal.commit_piece(0, "key", piece(0, 0), LONG)
+    (name,) = kept(output)
+    damage(folder(output) / name)
+    with Journal.open(output, manifest) as journal:
+        assert journal.recall(0, "key") is None
+        (problem,) = journal.problems
+        assert problem.startswith(f"{name}: {reason}")
+        assert problem.endswith(f"moved aside as {name}.bad, this piece is computed again")
+        assert problem in caplog.text
+        assert (folder(output) / f"{name}.bad").exists()
+        assert journal.recall(0, "key") is None
+        assert len(journal.problems) == 1
+        journal.commit_piece(0, "key", piece(0, 0), LONG)
+        assert_equal(journal.recall(0, "key"), piece(0, 0))
+        for unit in units_of(manifest):
+            journal.commit(unit, make_payload(manifest, unit))
+        journal.consolidate(END)
+    assert not folder(output).exists()
+
+
+def test_a_piece_that_somebody_removed_is_computed_again(output: Path) -> None:
+    with Journal.open(output, make_manifest()) as journal:
+        journal.commit_piece(0, "key", piece(0, 0), LONG)
+        (folder(output) / kept(output)[0]).unlink()
+        assert journal.recall(0, "key") is None
+        assert "is gone, this piece is computed again" in journal.problems[0]
+
+
+def test_misuse(output: Path) -> None:
+    manifest = make_manifest()
+    with Journal.open(output, manifest) as journal:
+        for position in (-1, 10):
+            with pytest.raises(ResultError, match=f"position: got {position}, outside of the run's 10 samples"):
+                journal.commit_piece(position, "key", piece(0, 0), LONG)
+    with pytest.raises(ResultError, match="the journal is closed"):
+        journal.commit_piece(0, "key", piece(0, 0), LONG)
+
+
+@pytest.mark.parametrize("room", [0, 100, 500])
+def test_a_full_disk_loses_no_piece(output: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    with Journal.open(output, make_manifest()) as journal:
+        journal.commit_piece(0, "first", piece(0, 0), LONG)
+        before = sorted(p.name for p in folder(output).iterdir())
+        monkeypatch.setattr("io.FileIO", FullDisk)
+        monkeypatch.setattr(FullDisk, "room", room)
+        with pytest.raises(ResultError, match=r"\.piece: cannot be written \(No space left on device\).*make room"):
+            journal.commit_piece(0, "second", piece(0, 1, rows=300), LONG)
+        monkeypatch.undo()
+        assert sorted(p.name for p in folder(output).iterdir()) == before
+        assert_equal(journal.recall(0, "first"), piece(0, 0))
+        assert journal.recall(0, "second") is None
+
+
+@pytest.mark.parametrize("step", range(9))
+def test_a_crash_at_every_replace_loses_no_piece(output: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+    """Killed before each rename of a run of two samples in two pieces each, and continued."""
+    manifest = make_manifest(2, compute=("radius",))
+    renames, computed, confirmed = 0, [], []
+    real = os.replace
+
+    class Killed(BaseException):
+        pass
+
+    def counted(source: object, target: object) -> None:
+        nonlocal renames
+        renames += 1
+        if renames == step + 1:
+            raise Killed
+        real(source, target)  # type: ignore[arg-type]
+
+    def run() -> None:
+        journal = Journal.open(output, manifest)
+        try:
+            if journal.manifest.plan is None:
+                journal.record_plan(Plan(2, 1, pieces=2))
+            for unit in journal.pending(units_of(journal.manifest)):
+                for number in range(2):
+                    found = journal.recall(unit.start, f"key {number}")
+                    if found is None:
+                        computed.append((unit.start, number))
+                        journal.commit_piece(unit.start, f"key {number}", piece(unit.start, number), LONG)
+                        confirmed.append((unit.start, number))
+                    else:
+                        assert_equal(found, piece(unit.start, number))
+                journal.commit(unit, make_payload(manifest, unit))
+            journal.consolidate(END)
+            journal.close()
+        finally:
+            journal._lock.release()
+
+    monkeypatch.setattr(os, "replace", counted)
+    with pytest.raises(Killed):
+        run()
+    monkeypatch.setattr(os, "replace", real)
+    run()
+    assert len(set(confirmed)) == len(confirmed) == 4, "none that was kept is computed again"
+    assert len(computed) <= 5
+    assert open_result(output).complete
+    assert [p.name for p in output.parent.iterdir()] == ["out.h5"]
+
+
+_WRITER = """
+import sys
+from distverify.results.journal import Journal
+from tests.results.runs import make_manifest
+from tests.results.test_pieces import LONG, piece
+with Journal.open(sys.argv[1], make_manifest(200)) as journal:
+    for number in range(4000):
+        position = number % 200
+        if journal.recall(position, str(number)) is None:
+            journal.commit_piece(position, str(number), piece(position, number), LONG)
+            print(number, flush=True)
+"""
+
+
+def test_killed_at_random_points_no_piece_is_lost(output: Path) -> None:
+    generator = np.random.default_rng(1)
+    confirmed: list[int] = []
+    for _ in range(6):
+        arguments = [sys.executable, "-c", _WRITER, str(output)]
+        with subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            confirmed.append(int(writer.stdout.readline()))
+            with pytest.raises(subprocess.TimeoutExpired):
+                writer.wait(timeout=float(generator.uniform(0, 0.05)))
+            writer.kill()
+            confirmed += [int(line) for line in writer.stdout if line.endswith("\n")]
+        with Journal.open(output, make_manifest(200)) as journal:
+            for number in confirmed:
+                assert_equal(journal.recall(number % 200, str(number)), piece(number % 200, number))
+            assert journal.problems == ()
+            assert journal.pieces_kept <= len(confirmed) + 6  # one more each time, written but not confirmed
+            assert not list(folder(output).glob("*.tmp"))
+    assert len(confirmed) > 20
+    assert len(set(confirmed)) == len(confirmed)
+
+
+def test_large_pieces_and_shards_go_to_disk_without_a_copy_in_memory(tmp_path: Path) -> None:
+    large = {"lower": np.zeros((1000, 4000)), "upper": np.zeros((4000, 1000)).T}  # 32 MB each
+    manifest = make_manifest(4, compute=("jacobian",), input_size=100_000, output_size=5)  # 64 MB
+    payload = make_payload(manifest, WorkUnit(0, 4))
+    store = PieceStore(tmp_path, "run")
+    tracemalloc.start()
+    try:
+        store.keep(0, "key", large)
+        assert tracemalloc.get_traced_memory()[1] < 20e6
+        tracemalloc.reset_peak()
+        assert_equal(store.recall(0, "key"), large)
+        recalled = tracemalloc.get_traced_memory()[1]
+        assert recalled < 64e6 + 70e6  # the arrays, and the bytes that the comparison makes
+        tracemalloc.reset_peak()
+        before = tracemalloc.get_traced_memory()[0]
+        write_shard(tmp_path, WorkUnit(0, 4), 1, payload, manifest)
+        assert tracemalloc.get_traced_memory()[1] - before < 10e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_more_than_a_block_of_a_damaged_file_is_read_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A header that asks for terabytes is not believed before the checksum."""
+    store = PieceStore(tmp_path, "run")
+    store.keep(0, "key", {"a": np.zeros(4)})
+    (path,) = tmp_path.glob("*.piece")
+    path.write_bytes(path.read_bytes().replace(b"(4,), ", b"(4" + b"0" * 12 + b",), "))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("was read")
+
+    monkeypatch.setattr(pieces_module.np.lib.format, "read_array", refuse)
+    with pytest.raises(ResultError, match="corrupted: the checksum does not match"):
+        store.recall(0, "key")
