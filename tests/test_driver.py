@@ -100,7 +100,7 @@ class Script:
                     payload["status"][k], payload["seconds"][k] = FAILED, 1e6
             yield UnitDone(unit, payload)
             done += 1
-            if done == self.stop_after:
+            if done == self.stop_after and not self.pieces:
                 os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -154,7 +154,7 @@ def test_some_samples_are_timed_and_the_rest_is_cut_accordingly(output: Path) ->
     recorded = open_result(output).provenance["environment"]
     assert recorded["plan"]["seconds_per_sample"] == 2.0
     statistics = recorded["statistics"]
-    assert (statistics["units_lost"], statistics["computed"], statistics["kernel_seconds"]) == (2, SAMPLES, 9.0)
+    assert (statistics["units_lost"], statistics["samples"], statistics["kernel_seconds"]) == (2, SAMPLES, 9.0)
     assert statistics["units_done"] == len(script.units)
     assert statistics["each"][0]["node"] == "here"
 
@@ -170,7 +170,6 @@ def test_a_failed_sample_tells_nothing_of_time(output: Path) -> None:
     plans: list[Plan] = []
     run(output, Script(failing=frozenset({0, 10})), planned=plans.append)
     assert plans[0].seconds_per_sample == 1.0
-    assert plans[0].reason == ""
 
 
 def test_where_every_timed_sample_fails_the_run_goes_on(output: Path) -> None:
@@ -212,8 +211,8 @@ def test_a_plan_is_kept_whatever_is_measured_later(output: Path) -> None:
     assert (plans[0].seconds_per_sample, plans[0].workers) == (2.0, 4)
     assert max(u.size for u in again.units) == 2
     assert "probing" not in {p.phase for p in told}
-    assert told[0].resumed == told[0].done == 8  # four timed ones and two units of two
-    assert len(positions(again.units)) == SAMPLES - 8
+    assert told[0].resumed == told[0].done == 7  # four timed ones, what is left of the unit that held one of them, and another of two
+    assert len(positions(again.units)) == SAMPLES - 7
 
 
 def test_a_run_that_ended_while_timing_times_again(output: Path) -> None:

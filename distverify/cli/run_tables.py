@@ -11,18 +11,11 @@ from rich.table import Table
 from distverify.cli.tables import add_row, columns_table, facts_table, print_tables
 from distverify.cli.text import count, duration, per_second, significant
 from distverify.results.statistics import describe_statistics
-from distverify.runtime.plan import (
-    LARGEST_BYTES,
-    LARGEST_UNTIMED,
-    LONGEST_SECONDS,
-    SHORTEST_SECONDS,
-    UNITS_PER_WORKER,
-    Plan,
-)
+from distverify.runtime.plan import Plan
 from distverify.runtime.work import RunStatistics
 
 
-def print_plan(plan: Plan, *, outputs: int | None = None, reason: str | None = None) -> None:
+def print_plan(plan: Plan, *, outputs: int | None = None) -> None:
     """How a run is cut, and why, on stdout.
 
     Parameters
@@ -30,13 +23,11 @@ def print_plan(plan: Plan, *, outputs: int | None = None, reason: str | None = N
     plan : Plan
     outputs : int, optional
         Of the network: to tell how many rows a piece has.
-    reason : str, optional
-        Which limit decided; by default what the plan's own figures tell.
     """
-    print_tables([plan_table(plan, outputs=outputs, reason=reason)])
+    print_tables([plan_table(plan, outputs=outputs)])
 
 
-def plan_table(plan: Plan, *, outputs: int | None = None, reason: str | None = None) -> Table:
+def plan_table(plan: Plan, *, outputs: int | None = None) -> Table:
     """The table of :func:`print_plan`."""
     table = facts_table("Plan")
     add_row(table, "Samples", f"{plan.samples:,}")
@@ -54,7 +45,7 @@ def plan_table(plan: Plan, *, outputs: int | None = None, reason: str | None = N
     expected = expected_seconds(plan)
     if expected is not None:
         add_row(table, "Expected", f"about {duration(expected)} with {count(plan.workers, 'worker')}")
-    add_row(table, "Why", reason or plan_reason(plan))
+    add_row(table, "Why", plan.reason)
     return table
 
 
@@ -68,32 +59,6 @@ def expected_seconds(plan: Plan) -> float | None:
     # The worker with the most units is the last one.
     rounds = math.ceil(plan.count / plan.workers)
     return total * rounds / plan.count if plan.count else 0.0
-
-
-def plan_reason(plan: Plan) -> str:
-    """The limit that decided on the size of a unit."""
-    time, size = plan.seconds_per_sample, plan.unit_samples
-    if plan.samples == 0:
-        return "there is nothing to compute"
-    if plan.pieces > 1:
-        long = "" if time is None else f"a sample takes {duration(time)}: "
-        return f"{long}cut in pieces, one sample keeps all workers busy, and one death costs one piece"
-    if size < plan.samples and (size + 1) * plan.bytes_per_sample > LARGEST_BYTES:
-        return f"a unit holds at most {LARGEST_BYTES / 1e6:.0f} MB of results"
-    if time is None:
-        if size >= LARGEST_UNTIMED:
-            return f"nothing was timed: at most {LARGEST_UNTIMED} samples per unit"
-    elif time * plan.samples < SHORTEST_SECONDS:
-        return f"the whole run takes less than {SHORTEST_SECONDS:g} s"
-    elif size < plan.samples and (size + 1) * time > LONGEST_SECONDS:
-        return f"a unit takes at most {LONGEST_SECONDS:g} s, which is what one death costs"
-    elif size > 1 and (size - 1) * time < SHORTEST_SECONDS:
-        return f"a unit takes at least {SHORTEST_SECONDS:g} s, for each costs the driver a moment"
-    if size == 1:
-        return (
-            f"a sample is the smallest unit without pieces; at least {UNITS_PER_WORKER} units per worker are aimed at"
-        )
-    return f"{UNITS_PER_WORKER} units per worker, so that uneven samples and machines balance out"
 
 
 def print_statistics(

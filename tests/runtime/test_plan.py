@@ -69,6 +69,22 @@ def test_a_plan_survives_json():
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
 
 
+@pytest.mark.parametrize(
+    ("samples", "known", "reason"),
+    [
+        (0, {}, "there are no samples"),
+        (1000, {"bytes_per_sample": 30_000_000, "seconds_per_sample": 0.1}, "results of a unit within 64 MB"),
+        (1000, {}, "no sample was timed"),
+        (100, {"seconds_per_sample": 0.001}, "all of it takes less than 2 s"),
+        (10_000, {"seconds_per_sample": 1.0}, "units of at most 20 s"),
+        (1000, {"seconds_per_sample": 0.5, "workers": 100}, "units of at least 2 s"),
+        (100, {"seconds_per_sample": 1.0}, "8 units for each worker, so that they end together"),
+    ],
+)
+def test_the_limit_that_decided_is_told(samples, known, reason):
+    assert make_plan(samples, **{"workers": 2} | known).reason == reason
+
+
 LARGE = SampleCost(seconds=100.0, stages=2, pieces=200)
 
 
