@@ -66,7 +66,7 @@ def test_units_are_assigned_in_order_and_finish():
 @pytest.mark.parametrize("bad", range(8))
 def test_a_sample_that_always_kills_is_cornered_and_its_neighbours_are_kept(bad):
     done, verdicts, deaths = run(Scheduler([WorkUnit(0, 8), WorkUnit(8, 16)]), dies={bad})
-    assert [v.unit for v in verdicts] == [WorkUnit(bad, bad + 1)]
+    assert [v.task for v in verdicts] == [WorkUnit(bad, bad + 1)]
     assert verdicts[0].status == FAILED
     assert verdicts[0].message == "given up after 3 workers were lost on it (scripted)"
     assert covered(done) == [i for i in range(16) if i != bad]
@@ -76,7 +76,7 @@ def test_a_sample_that_always_kills_is_cornered_and_its_neighbours_are_kept(bad)
 def test_every_sample_kills():
     done, verdicts, deaths = run(Scheduler([WorkUnit(0, 8)]), dies=set(range(8)))
     assert done == []
-    assert covered(v.unit for v in verdicts) == list(range(8))
+    assert covered(v.task for v in verdicts) == list(range(8))
     assert deaths == 7 + 8 * MAX_DEATHS
 
 
@@ -153,7 +153,7 @@ def test_without_a_time_limit_nothing_is_overdue():
 def test_a_sample_that_hangs_times_out_and_its_neighbours_are_kept():
     scheduler = Scheduler([WorkUnit(0, 8), WorkUnit(8, 16)], time_limit=5.0)
     done, verdicts, deaths = run(scheduler, dies={9}, hangs=frozenset({3}))
-    assert sorted((v.unit.start, v.status) for v in verdicts) == [(3, TIMED_OUT), (9, FAILED)]
+    assert sorted((v.task.start, v.status) for v in verdicts) == [(3, TIMED_OUT), (9, FAILED)]
     assert covered(done) == [i for i in range(16) if i not in (3, 9)]
     assert deaths == 2 + 3 + MAX_DEATHS
 
@@ -246,8 +246,8 @@ class RandomFaults(RuleBasedStateMachine):
 
     def judge(self, verdict: Verdict | None) -> None:
         if verdict is not None:
-            assert verdict.unit.size == 1
-            self.record(verdict.unit)
+            assert verdict.task.size == 1
+            self.record(verdict.task)
 
     def pick(self, data: st.DataObject) -> tuple[int, WorkUnit]:
         worker = data.draw(st.sampled_from(sorted(self.working)))

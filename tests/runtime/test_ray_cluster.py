@@ -42,7 +42,7 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_one_unit(cluster):
     job, units = scripted.job(scripted.slow, samples=160), scripted.units(4, 160)
     events: list[Any] = []
     node, most_alive = None, 0
-    for event in RayExecutor(cluster.address).run(job, units, lambda: False):
+    for event in scripted.run(RayExecutor(cluster.address), job, units):
         events.append(event)
         done = sum(isinstance(e, UnitDone) for e in events)
         if isinstance(event, WorkersChanged):
@@ -55,7 +55,7 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_one_unit(cluster):
             cluster.remove_node(node, allow_graceful=False)
     payload = scripted.results(events, 160)
     truth = scripted.results(
-        list(SerialExecutor().run(scripted.job(scripted.logits, samples=160), units, lambda: False)), 160
+        list(scripted.run(SerialExecutor(), scripted.job(scripted.logits, samples=160), units)), 160
     )
     assert payload["logits"].tobytes() == truth["logits"].tobytes()
     assert payload["status"].tolist() == truth["status"].tolist()
