@@ -65,6 +65,7 @@ class SerialSession:
         self._sources: deque[Iterator[WorkUnit]] = deque()
         self._runner = PieceRunner(job)
         self._tally = Tally()
+        self._told = False  # of the worker
         self._ready = False
 
     def add(self, units: Iterable[WorkUnit]) -> None:
@@ -79,8 +80,10 @@ class SerialSession:
         ExecutorError
             The warm-up failed.
         """
-        if not self._ready:
+        if not self._told:
+            self._told = True
             yield WorkersChanged(alive=1, starting=0)
+        if not self._ready:
             try:
                 self._job.warm_up()
             except Exception as error:
@@ -137,4 +140,6 @@ class SerialSession:
                     tasks = sample.accept(task, arrays, seconds)
             return sample.payload
         finally:
+            if sample.payload is None:  # left in the middle: its turn comes again, if there is one
+                self._sources.appendleft(iter([unit]))
             sample.close()

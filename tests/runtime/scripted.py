@@ -191,12 +191,15 @@ class InPieces:
         A folder, where each piece that is computed leaves a line.
     seconds : float
         That each piece sleeps.
+    ballast : int
+        Numbers that pieces share and nobody needs.
     """
 
     def __init__(
         self, fault: str = "", at: tuple[int, str, int] = (105, "neurons", 8), path: Path | None = None,
-        seconds: float = 0.0,
+        seconds: float = 0.0, ballast: int = 0,
     ) -> None:  # fmt: skip
+        self.ballast = ballast
         self.fault = fault
         self.at = at
         self.path = path
@@ -213,7 +216,7 @@ class InPieces:
                     for a, b in itertools.pairwise(edges)
                     if a < b
                 ],
-                Shared(f"{index}-{kind}", {"values": values}),
+                Shared(f"{index}-{kind}", {"values": values, "ballast": np.zeros(self.ballast)}),
             )
             return np.concatenate([block["values"] for block in found])
 
@@ -258,7 +261,7 @@ class Blocks:
             os._exit(1)
         if fault == "hang":
             sum(itertools.repeat(1, 10**15))
-        if fault == "share" and (values.flags.writeable or _base(values).flags.owndata):
+        if fault == "share" and any(a.flags.writeable or _base(a).flags.owndata for a in shared.arrays.values()):
             raise RuntimeError("copied")
         start, stop = piece.block
         return {"values": np.tanh(np.array([row @ values for row in self.matrices[piece.kind][start:stop]]))}
