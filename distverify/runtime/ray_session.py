@@ -109,11 +109,10 @@ class RaySession:
         with _explained():
             while True:
                 yield from self._flush()
-                if self._should_stop():
-                    self._stop()
+                stopping = self._stopping()
                 if self._scheduler.finished:
                     return
-                if self._scheduler.stopping and not answers(self._raylet):
+                if stopping and not answers(self._raylet):
                     # A SIGTERM to the process group, or to the batch job, ended Ray as well. Tasks in flight are
                     # lost; waiting for them, Ray would end this process after a minute.
                     return
@@ -148,10 +147,17 @@ class RaySession:
             if self._deliveries:
                 self._fetch_unit(self._deliveries.popleft())
 
-    def _stop(self) -> None:
-        self._scheduler.stop()
-        for sample in self._samples.values():
-            sample.close()  # its pieces in flight are told when they come
+    def _stopping(self) -> bool:
+        """Whether nothing more is begun. Asked often: a signal may have come while this loop waited for something."""
+        if not self._scheduler.stopping and self._should_stop():
+            self._scheduler.stop()
+            for sample in self._samples.values():
+                sample.close()  # its pieces in flight are told when they come
+        return self._scheduler.stopping
+
+    def _gone(self, node: str) -> bool:
+        """Whether that node is to blame. When a run stops, Ray may have been ended as well, and would not answer: not asked then."""
+        return self._stopping() or self._cluster.gone(node)
 
     # Once per poll interval
 
@@ -159,9 +165,9 @@ class RaySession:
         now = time.monotonic()
         if now >= self._next_look:
             self._next_look = now + POLL_SECONDS
-            self._cluster.look()
             self._kill_overdue(now)
-            if not self._scheduler.stopping:
+            if not self._stopping():
+                self._cluster.look()
                 self._cluster.request(self._scheduler.demand(self._max_actors or LARGEST_REQUEST))
                 self._cluster.waiting(now, self._scheduler.alive)
         for _ in range(self._scheduler.missing_workers(self._cluster.slots, now)):
@@ -199,8 +205,8 @@ class RaySession:
         """Give every idle worker a task, as long as there are any."""
         for worker in self._scheduler.idle():
             while True:
-                if self._should_stop():  # asked anew: a signal may have come while this loop waited
-                    self._stop()
+                if self._stopping():
+                    return
                 task = self._scheduler.assign(worker, time.monotonic())
                 if task is not None:
                     self._send(worker, task)
@@ -300,8 +306,8 @@ class RaySession:
             values: Payload = ray.get(delivery.payload)
         except RayError as error:
             text = f"its result cannot be fetched ({reason(error)})"
-            gone = self._cluster.gone(delivery.node)
-            self._lost(delivery.task, text, self._scheduler.payload_lost(delivery.task, text, gone))
+            verdict = self._scheduler.payload_lost(delivery.task, text, self._gone(delivery.node))
+            self._lost(delivery.task, text, verdict)
             return None
         self._scheduler.delivered(delivery.task)
         return values
@@ -313,7 +319,7 @@ class RaySession:
         if node is None:
             self._scheduler.start_failed(worker, text, time.monotonic())
             return
-        task, verdict = self._scheduler.died(worker, text, self._cluster.gone(node))
+        task, verdict = self._scheduler.died(worker, text, self._gone(node))
         if task is not None:
             self._lost(task, text, verdict)
 

@@ -281,7 +281,9 @@ def test_the_time_limit_holds_for_the_sample_not_for_each_piece(local_ray):
 
 
 def test_what_pieces_share_is_read_where_the_object_store_holds_it(workers):
-    analysis = scripted.InPieces("share", (100, "neurons", 0), ballast=10**6)  # Ray sends less than 100 kB with the call
+    analysis = scripted.InPieces(
+        "share", (100, "neurons", 0), ballast=10**6
+    )  # Ray sends less than 100 kB with the call
     job = scripted.job_in_pieces(analysis, 1)
     payload = scripted.results(list(scripted.run(workers, job, scripted.units_in_pieces(1))), 1)
     assert payload["status"].tolist() != [FAILED], payload["message"]
