@@ -18,8 +18,9 @@ from distverify.status import FAILED, MISCLASSIFIED, OK, PENDING, STATUS_MEANING
 
 __all__ = [
     "FAILED", "MISCLASSIFIED", "OK", "PENDING", "STATUS_MEANINGS", "TIMED_OUT",
-    "Analyse", "AnalyseInPieces", "Crew", "Event", "Executor", "Job", "Payload", "Piece", "PieceDone", "PieceWorker", "Recall",
-    "RunStatistics", "SampleResult", "Session", "Shared", "UnitDone", "UnitLost", "WorkUnit", "WorkerRecord", "WorkersChanged",
+    "Analyse", "AnalyseInPieces", "Crew", "Event", "Executor", "Job", "Payload", "Piece", "PieceDone", "PieceTask",
+    "PieceWorker", "Recall", "RunStatistics", "SampleResult", "Session", "Shared", "Task", "UnitDone", "UnitLost", "WorkUnit",
+    "WorkerRecord", "WorkersChanged",
 ]  # fmt: skip
 
 Analyse = Callable[[Network, NDArray[np.float64], int, int, Settings], SampleResult]
@@ -52,6 +53,24 @@ class WorkUnit:
 
     def __str__(self) -> str:
         return f"samples {self.start}:{self.stop}"  # pieces are not part of a unit's name
+
+
+@dataclass(frozen=True, order=True)
+class PieceTask:
+    """A piece of the sample of ``unit``, with what it needs: row ``row`` of its analysis' request number ``request``."""
+
+    unit: WorkUnit
+    request: int
+    row: int
+    piece: Piece = field(compare=False)
+    shared: Shared = field(compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.piece} of {self.unit}"
+
+
+# What a worker is given.
+Task = WorkUnit | PieceTask
 
 
 @dataclass(frozen=True)
@@ -90,6 +109,12 @@ class Job:
     variables: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
     analyse_in_pieces: AnalyseInPieces | None = None
     piece_worker: Callable[[Network], PieceWorker] | None = None
+
+    def in_pieces(self, unit: WorkUnit) -> bool:
+        """Whether ``unit`` is computed in pieces: a single sample, planned so, of a job that can."""
+        return (
+            unit.pieces > 1 and unit.size == 1 and self.analyse_in_pieces is not None and self.piece_worker is not None
+        )
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from distverify.analysis.sample import SampleResult
-from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, Job, Payload, WorkUnit
+from distverify.analysis.pieces import Arrays, Piece, PieceWorker, Shared
+from distverify.errors import PieceError
+from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, Analyse, Job, Payload, SampleResult, WorkUnit
 
 # Set by the worker for every sample, whatever the analysis computes.
 RESERVED = ("status", "message", "seconds", "label")
@@ -58,7 +59,7 @@ def run_unit(job: Job, unit: WorkUnit, budget: float = math.inf) -> Payload:
     begin = time.perf_counter()
     done = 0
     for row, position in enumerate(range(unit.start, unit.stop)):
-        _run_sample(job, position, payload, row)
+        run_sample(job, position, payload, row, job.analyse)
         done = row + 1
         if time.perf_counter() - begin >= budget:
             break
@@ -81,17 +82,48 @@ def blank_payload(job: Job, unit: WorkUnit, status: int = FAILED, message: str =
 
 
 def describe(error: BaseException) -> str:
-    """An exception as one line, "Type: text"."""
+    """An exception as one line, "Type: text"; of a PieceError, whose text says everything, the text."""
     text = " ".join(str(error).split())
-    line = f"{type(error).__name__}: {text}" if text else type(error).__name__
+    if isinstance(error, PieceError):
+        line = text
+    else:
+        line = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return line if len(line) <= _LONGEST_MESSAGE else line[: _LONGEST_MESSAGE - 3] + "..."
 
 
-def _run_sample(job: Job, position: int, payload: Payload, row: int) -> None:
+class PieceRunner:
+    """Computes pieces of a job's samples in this process, with one piece worker."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._worker: PieceWorker | None = None
+
+    def run(self, piece: Piece, shared: Shared) -> tuple[float, str, Arrays]:
+        """Kernel seconds, what went wrong ("" if nothing did), and the results by name (contiguous; none if something did)."""
+        begin = time.perf_counter()
+        try:
+            if self._worker is None:
+                assert self._job.piece_worker is not None
+                self._worker = self._job.piece_worker(self._job.network)
+            arrays = {name: read_only(values) for name, values in self._worker.compute(piece, shared).items()}
+        except Exception as error:  # fails the sample, not the run
+            return time.perf_counter() - begin, describe(error), {}
+        return time.perf_counter() - begin, "", arrays
+
+
+def read_only(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """``values`` as Ray delivers them, wherever they were computed: contiguous (then nothing is copied on the way) and read-only."""
+    view = np.asarray(values, order="C").view()
+    view.flags.writeable = False
+    return view
+
+
+def run_sample(job: Job, position: int, payload: Payload, row: int, analyse: Analyse) -> None:
+    """Write the outcome of ``analyse`` for the sample at ``position`` into row ``row`` of a blank payload."""
     x, label, index = job.inputs[position], int(job.labels[position]), int(job.indices[position])
     begin = time.perf_counter()
     try:
-        result = job.analyse(job.network, x, label, index, job.settings)
+        result = analyse(job.network, x, label, index, job.settings)
         seconds = time.perf_counter() - begin
         status, message, values = _checked(job, result)
     except Exception as error:  # a poison sample is a recorded failure, not a stopped run

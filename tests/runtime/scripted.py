@@ -5,13 +5,27 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distverify.network.graph import Network
-from distverify.runtime.work import MISCLASSIFIED, Job, Payload, UnitDone, WorkUnit
+from distverify.runtime.work import (
+    MISCLASSIFIED,
+    Crew,
+    Event,
+    Executor,
+    Job,
+    Payload,
+    Piece,
+    PieceDone,
+    Recall,
+    Shared,
+    UnitDone,
+    WorkUnit,
+)
 from distverify.settings import Settings
 
 VARIABLES: dict[str, tuple[tuple[int, ...], str]] = {
@@ -55,6 +69,20 @@ def results(events: list[Any], samples: int = SAMPLES) -> Payload:
 
 def units(size: int, samples: int = SAMPLES) -> list[WorkUnit]:
     return [WorkUnit(i, min(i + size, samples)) for i in range(0, samples, size)]
+
+
+def never() -> bool:
+    return False
+
+
+def run(
+    executor: Executor, job: Job, units: Iterable[WorkUnit], should_stop: Callable[[], bool] = never,
+    recall: Recall | None = None,
+) -> Generator[Event]:  # fmt: skip
+    """The events of a session that gets all units at once."""
+    with executor.open(job, should_stop, recall) as session:
+        session.add(units)
+        yield from session.events()
 
 
 def nothing() -> None:
@@ -142,3 +170,120 @@ def warm_up_raises() -> None:
 
 def warm_up_exits() -> None:
     os._exit(1)
+
+
+def job_in_pieces(analysis: Any, samples: int = SAMPLES, **changes: Any) -> Job:
+    return job(logits, samples=samples, **({"analyse_in_pieces": analysis, "piece_worker": Blocks} | changes))
+
+
+def units_in_pieces(samples: int = SAMPLES) -> list[WorkUnit]:
+    return [WorkUnit(i, i + 1, 4) for i in range(samples)]
+
+
+class InPieces:
+    """An analysis in two requests: hidden neurons in blocks, then output rows.
+
+    Parameters
+    ----------
+    at : (index, kind, start)
+        The piece that gets ``fault``, see :class:`Blocks`.
+    path : Path, optional
+        A folder, where each piece that is computed leaves a line.
+    seconds : float
+        That each piece sleeps.
+    ballast : int
+        Numbers that pieces share and nobody needs.
+    """
+
+    def __init__(
+        self, fault: str = "", at: tuple[int, str, int] = (105, "neurons", 8), path: Path | None = None,
+        seconds: float = 0.0, ballast: int = 0,
+    ) -> None:  # fmt: skip
+        self.ballast = ballast
+        self.fault = fault
+        self.at = at
+        self.path = path
+        self.seconds = seconds
+
+    def __call__(
+        self, net: Network, x: np.ndarray, label: int, index: int, settings: Settings, pieces: int, crew: Crew
+    ) -> dict[str, Any]:
+        def request(kind: str, size: int, values: np.ndarray) -> np.ndarray:
+            edges = [i * size // pieces for i in range(pieces + 1)]
+            found = crew.map(
+                [
+                    Piece(f"{index}-{kind}-{a}", kind, (a, b), self._request((index, kind, a)))
+                    for a, b in itertools.pairwise(edges)
+                    if a < b
+                ],
+                Shared(f"{index}-{kind}", {"values": values, "ballast": np.zeros(self.ballast)}),
+            )
+            return np.concatenate([block["values"] for block in found])
+
+        outputs = request("rows", 3, request("neurons", 16, x))
+        predicted = int(np.argmax(outputs))
+        out: dict[str, Any] = {"logits": outputs, "predicted": predicted, "radius": float(np.ptp(outputs))}
+        return out if predicted == label else out | {"status": MISCLASSIFIED, "radius": 0.0}
+
+    def _request(self, at: tuple[int, str, int]) -> tuple[str, Path | None, float]:
+        return (self.fault if at == self.at else "", self.path, self.seconds)
+
+    def computed(self) -> list[str]:
+        """Keys of the pieces that workers began, in order; one that was begun twice is there twice."""
+        assert self.path is not None
+        file = self.path / "pieces"
+        return file.read_text().split() if file.exists() else []
+
+
+class Blocks:
+    """A piece worker; ``request`` of a piece is (fault, folder, seconds to sleep).
+
+    Faults: "raise", "crash" (ends its process), "crash once", "hang", "share" (raises unless what is shared is read in place).
+    """
+
+    def __init__(self, net: Network) -> None:
+        rng = np.random.default_rng(2)
+        self.matrices = {"neurons": rng.normal(size=(16, 6)), "rows": rng.normal(size=(3, 16))}
+
+    def compute(self, piece: Piece, shared: Shared) -> dict[str, np.ndarray]:
+        fault, path, seconds = piece.request
+        if path is not None:
+            with (path / "pieces").open("a") as file:
+                file.write(f"{piece.key}\n")
+        time.sleep(seconds)
+        values = shared.arrays["values"]
+        first = path is not None and fault == "crash once" and not (path / "crashed").exists()
+        if first:
+            (path / "crashed").touch()
+        if fault == "raise":
+            raise FloatingPointError("bad\n  block")
+        if fault == "crash" or first:
+            os._exit(1)
+        if fault == "hang":
+            sum(itertools.repeat(1, 10**15))
+        if fault == "share" and any(a.flags.writeable or _base(a).flags.owndata for a in shared.arrays.values()):
+            raise RuntimeError("copied")
+        start, stop = piece.block
+        return {"values": np.tanh(np.array([row @ values for row in self.matrices[piece.kind][start:stop]]))}
+
+
+def _base(values: np.ndarray) -> np.ndarray:
+    while isinstance(values.base, np.ndarray):
+        values = values.base
+    return values
+
+
+class Kept:
+    """What a journal does with pieces."""
+
+    def __init__(self) -> None:
+        self.pieces: dict[tuple[int, str], Payload] = {}
+        self.asked: list[tuple[int, str]] = []
+
+    def keep(self, event: Event) -> None:
+        if isinstance(event, PieceDone):
+            self.pieces[event.position, event.key] = event.payload
+
+    def recall(self, position: int, key: str) -> Payload | None:
+        self.asked.append((position, key))
+        return self.pieces.get((position, key))

@@ -7,9 +7,18 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
+from distverify.analysis.pieces import Piece, Shared
 from distverify.errors import ExecutorError
-from distverify.runtime.policy import GRACE, LONGEST_PAUSE, MAX_DEATHS, MAX_FAILED_STARTS, Scheduler, Verdict
-from distverify.runtime.work import FAILED, TIMED_OUT, WorkUnit
+from distverify.runtime.policy import (
+    GRACE,
+    LONGEST_PAUSE,
+    MAX_DEATHS,
+    MAX_FAILED_STARTS,
+    MOST_RETRIES,
+    Scheduler,
+    Verdict,
+)
+from distverify.runtime.work import FAILED, TIMED_OUT, PieceTask, WorkUnit
 
 
 def ready_worker(scheduler: Scheduler) -> int:
@@ -66,7 +75,7 @@ def test_units_are_assigned_in_order_and_finish():
 @pytest.mark.parametrize("bad", range(8))
 def test_a_sample_that_always_kills_is_cornered_and_its_neighbours_are_kept(bad):
     done, verdicts, deaths = run(Scheduler([WorkUnit(0, 8), WorkUnit(8, 16)]), dies={bad})
-    assert [v.unit for v in verdicts] == [WorkUnit(bad, bad + 1)]
+    assert [v.task for v in verdicts] == [WorkUnit(bad, bad + 1)]
     assert verdicts[0].status == FAILED
     assert verdicts[0].message == "given up after 3 workers were lost on it (scripted)"
     assert covered(done) == [i for i in range(16) if i != bad]
@@ -76,7 +85,7 @@ def test_a_sample_that_always_kills_is_cornered_and_its_neighbours_are_kept(bad)
 def test_every_sample_kills():
     done, verdicts, deaths = run(Scheduler([WorkUnit(0, 8)]), dies=set(range(8)))
     assert done == []
-    assert covered(v.unit for v in verdicts) == list(range(8))
+    assert covered(v.task for v in verdicts) == list(range(8))
     assert deaths == 7 + 8 * MAX_DEATHS
 
 
@@ -153,7 +162,7 @@ def test_without_a_time_limit_nothing_is_overdue():
 def test_a_sample_that_hangs_times_out_and_its_neighbours_are_kept():
     scheduler = Scheduler([WorkUnit(0, 8), WorkUnit(8, 16)], time_limit=5.0)
     done, verdicts, deaths = run(scheduler, dies={9}, hangs=frozenset({3}))
-    assert sorted((v.unit.start, v.status) for v in verdicts) == [(3, TIMED_OUT), (9, FAILED)]
+    assert sorted((v.task.start, v.status) for v in verdicts) == [(3, TIMED_OUT), (9, FAILED)]
     assert covered(done) == [i for i in range(16) if i not in (3, 9)]
     assert deaths == 2 + 3 + MAX_DEATHS
 
@@ -228,6 +237,197 @@ def test_starts_pause_longer_and_longer_while_others_work():
     assert scheduler.missing_workers(4, 200.0 + LONGEST_PAUSE) == 1
 
 
+def sample(position: int, pieces: int = 4) -> WorkUnit:
+    return WorkUnit(position, position + 1, pieces)
+
+
+def tasks(unit: WorkUnit, count: int = 4, request: int = 1) -> list[PieceTask]:
+    return [PieceTask(unit, request, i, Piece(f"{i}", "rows", (i, i + 1)), Shared("s")) for i in range(count)]
+
+
+def with_pieces(*units: WorkUnit, **options: object) -> Scheduler:
+    return Scheduler(units, in_pieces=lambda unit: unit.pieces > 1, **options)  # type: ignore[arg-type]
+
+
+def test_a_sample_in_pieces_is_begun_where_a_worker_is_idle_and_no_piece_waits():
+    scheduler = with_pieces(sample(0), sample(1))
+    assert scheduler.begin_sample() is None  # no worker
+    workers = [ready_worker(scheduler) for _ in range(5)]
+    assert scheduler.assign(workers[0], 0.0) is None  # not as a whole
+    assert scheduler.begin_sample() == sample(0)
+    pieces = tasks(sample(0))
+    scheduler.add_pieces(pieces)
+    assert scheduler.begin_sample() is None  # pieces wait
+    assert [scheduler.assign(w, 0.0) for w in workers] == [*pieces, None]
+    assert scheduler.idle() == workers[4:]
+    assert scheduler.begin_sample() == sample(1)  # for the worker that is left
+    assert scheduler.begin_sample() is None  # no more
+    for worker, piece in zip(workers, pieces, strict=False):
+        assert scheduler.done(worker) == piece
+        scheduler.delivered(piece)
+    assert not scheduler.finished
+    scheduler.end_sample(sample(0))
+    scheduler.end_sample(sample(1))
+    assert scheduler.finished
+
+
+def test_pieces_come_before_fresh_units_and_whole_units_stay_in_order():
+    scheduler = with_pieces(sample(0), WorkUnit(1, 3), sample(3))
+    worker = ready_worker(scheduler)
+    scheduler.begin_sample()
+    assert scheduler.assign(worker, 0.0) == WorkUnit(1, 3)  # while the analysis has not asked yet
+    scheduler.add_pieces(tasks(sample(0), 2))
+    scheduler.done(worker, 2)
+    assert scheduler.assign(worker, 0.0) == tasks(sample(0))[0]
+    scheduler.done(worker)
+    assert scheduler.begin_sample() is None
+    assert scheduler.assign(worker, 0.0) == tasks(sample(0))[1]
+
+
+def test_a_piece_that_kills_its_workers_is_given_up_after_three_deaths_and_never_split():
+    scheduler = with_pieces(sample(0))
+    ready_worker(scheduler)
+    scheduler.begin_sample()
+    (piece,) = tasks(sample(0), 1)
+    scheduler.add_pieces([piece])
+    for death in range(1, MAX_DEATHS + 1):
+        for node_gone in (True, False):
+            worker = ready_worker(scheduler)
+            assert scheduler.assign(worker, 0.0) == piece
+            lost, verdict = scheduler.died(worker, "scripted", node_gone)
+            assert lost == piece
+            assert (verdict is not None) == (death == MAX_DEATHS and not node_gone)
+    assert verdict == Verdict(piece, FAILED, "given up after 3 workers were lost on it (scripted)")
+    scheduler.end_sample(sample(0))
+    assert scheduler.finished
+
+
+def test_a_lost_payload_of_a_piece_is_computed_again():
+    scheduler = with_pieces(sample(0))
+    worker = ready_worker(scheduler)
+    scheduler.begin_sample()
+    (piece,) = tasks(sample(0), 1)
+    scheduler.add_pieces([piece])
+    scheduler.assign(worker, 0.0)
+    scheduler.done(worker)
+    assert scheduler.payload_lost(piece, "gone") is None
+    assert scheduler.assign(worker, 0.0) == piece
+
+
+def test_a_sample_that_is_over_leaves_nothing_waiting_and_forgets_its_pieces_in_flight():
+    scheduler = with_pieces(sample(0), sample(1))
+    a, b, c = (ready_worker(scheduler) for _ in range(3))
+    scheduler.begin_sample()
+    scheduler.add_pieces(tasks(sample(0), 3))
+    first, second = scheduler.assign(a, 0.0), scheduler.assign(b, 0.0)
+    scheduler.end_sample(sample(0))
+    assert scheduler.assign(c, 0.0) is None  # the third is dropped
+    assert scheduler.died(a, "scripted") == (first, None)
+    assert scheduler.done(b) == second
+    assert scheduler.begin_sample() == sample(1)
+    scheduler.end_sample(sample(1))
+    assert scheduler.finished
+
+
+def test_the_time_limit_of_a_sample_in_pieces_counts_from_its_first_piece():
+    scheduler = with_pieces(sample(0), time_limit=10.0)
+    a, b = ready_worker(scheduler), ready_worker(scheduler)
+    scheduler.begin_sample()
+    assert scheduler.overdue_samples(1e9) == []  # no piece is begun
+    scheduler.add_pieces(tasks(sample(0), 3))
+    scheduler.assign(a, 100.0)
+    scheduler.done(a)
+    scheduler.assign(b, 109.0)
+    assert scheduler.overdue_samples(110.0 + GRACE) == scheduler.overdue(110.0 + GRACE) == []
+    assert scheduler.overdue_samples(110.1 + GRACE) == [sample(0)]
+    assert scheduler.too_late(sample(0)) == Verdict(sample(0), TIMED_OUT, "stopped after the time limit of 10 s")
+    scheduler.end_sample(sample(0))
+    assert scheduler.overdue(110.1 + GRACE) == [b]  # the sample's time, not the piece's
+    assert scheduler.timed_out(b) == (tasks(sample(0))[1], None)
+    assert scheduler.finished
+    assert scheduler.overdue_samples(1e9) == []
+
+
+def test_workers_wanted_for_samples_in_pieces():
+    assert with_pieces(sample(0, 8)).missing_workers(4, 0.0) == 5
+    assert with_pieces(sample(0, 2), WorkUnit(1, 9)).missing_workers(4, 0.0) == 3
+    scheduler = with_pieces(sample(0, 3))
+    worker = ready_worker(scheduler)
+    scheduler.begin_sample()
+    assert scheduler.missing_workers(4, 0.0) == 2  # also while its analysis has not asked
+    scheduler.add_pieces(tasks(sample(0, 3), 2))
+    scheduler.assign(worker, 0.0)
+    assert scheduler.missing_workers(4, 0.0) == 2
+    assert scheduler.demand(100) == 3
+
+
+def test_stop_keeps_pieces_in_flight_and_begins_no_other():
+    scheduler = with_pieces(sample(0), sample(1))
+    a, b = ready_worker(scheduler), ready_worker(scheduler)
+    scheduler.begin_sample()
+    scheduler.add_pieces(tasks(sample(0), 2))
+    scheduler.assign(a, 0.0)
+    scheduler.stop()
+    assert scheduler.assign(b, 0.0) is None
+    assert scheduler.begin_sample() is None
+    assert not scheduler.finished
+    scheduler.done(a)
+    assert scheduler.finished
+
+
+def test_an_iterator_of_units_is_consumed_as_workers_need_them():
+    taken: list[int] = []
+
+    def endless():
+        for i in range(10**9):
+            taken.append(i)
+            yield WorkUnit(i, i + 1)
+
+    scheduler = Scheduler(endless())
+    assert scheduler.missing_workers(4, 0.0) == 5
+    workers = [ready_worker(scheduler) for _ in range(4)]
+    for _ in range(100):
+        for worker in workers:
+            unit = scheduler.assign(worker, 0.0)
+            assert unit is not None
+            assert scheduler.done(worker, 1) == unit
+            scheduler.delivered(unit)
+        scheduler.missing_workers(4, 0.0)
+        assert not scheduler.finished
+    assert len(taken) <= 400 + 5
+
+
+def test_what_is_remembered_of_deaths_and_retries_does_not_grow():
+    units = (WorkUnit(i, i + 1) for i in range(10**9))
+    scheduler = Scheduler(units)
+    worker = ready_worker(scheduler)
+    for _ in range(20 * MOST_RETRIES):  # every fresh unit dies once
+        unit = scheduler.assign(worker, 0.0)
+        assert isinstance(unit, WorkUnit)
+        if unit in scheduler._deaths:
+            scheduler.done(worker, 1)
+            scheduler.delivered(unit)
+        else:
+            scheduler.died(worker, "x")
+            worker = ready_worker(scheduler)
+    assert len(scheduler._deaths) <= MOST_RETRIES + 1
+    assert len(scheduler._retries) <= MOST_RETRIES + 1
+
+
+def test_units_may_be_added_at_any_time():
+    scheduler = Scheduler([WorkUnit(0, 1)])
+    worker = ready_worker(scheduler)
+    scheduler.assign(worker, 0.0)
+    scheduler.add([])
+    scheduler.add(iter([WorkUnit(1, 2)]))
+    scheduler.done(worker, 1)
+    assert scheduler.assign(worker, 0.0) == WorkUnit(1, 2)
+    scheduler.done(worker, 1)
+    assert scheduler.finished
+    scheduler.add([WorkUnit(2, 3)])
+    assert not scheduler.finished
+
+
 class RandomFaults(RuleBasedStateMachine):
     """Workers come and die at random; then all goes well, and every sample must have exactly one result."""
 
@@ -246,8 +446,8 @@ class RandomFaults(RuleBasedStateMachine):
 
     def judge(self, verdict: Verdict | None) -> None:
         if verdict is not None:
-            assert verdict.unit.size == 1
-            self.record(verdict.unit)
+            assert verdict.task.size == 1
+            self.record(verdict.task)
 
     def pick(self, data: st.DataObject) -> tuple[int, WorkUnit]:
         worker = data.draw(st.sampled_from(sorted(self.working)))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from distverify.runtime import ray_cluster
 from distverify.runtime.ray_executor import RayExecutor
 from distverify.runtime.serial import SerialExecutor
 from distverify.runtime.work import UnitDone, UnitLost, WorkersChanged
@@ -24,15 +27,15 @@ HEALTH_CHECK = {
 }
 
 
-@pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+@pytest.fixture(params=[1])
+def cluster(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     if ray.is_initialized():
         ray.shutdown()
     for name, value in HEALTH_CHECK.items():
         monkeypatch.setenv(name, value)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": request.param, "include_dashboard": False})
     yield cluster
     ray.shutdown()
     cluster.shutdown()
@@ -42,7 +45,7 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_one_unit(cluster):
     job, units = scripted.job(scripted.slow, samples=160), scripted.units(4, 160)
     events: list[Any] = []
     node, most_alive = None, 0
-    for event in RayExecutor(cluster.address).run(job, units, lambda: False):
+    for event in scripted.run(RayExecutor(cluster.address), job, units):
         events.append(event)
         done = sum(isinstance(e, UnitDone) for e in events)
         if isinstance(event, WorkersChanged):
@@ -55,10 +58,73 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_one_unit(cluster):
             cluster.remove_node(node, allow_graceful=False)
     payload = scripted.results(events, 160)
     truth = scripted.results(
-        list(SerialExecutor().run(scripted.job(scripted.logits, samples=160), units, lambda: False)), 160
+        list(scripted.run(SerialExecutor(), scripted.job(scripted.logits, samples=160), units)), 160
     )
     assert payload["logits"].tobytes() == truth["logits"].tobytes()
     assert payload["status"].tolist() == truth["status"].tolist()
     lost = [e.unit for e in events if isinstance(e, UnitLost)]
     assert len(lost) == 1
     assert lost[0] in [e.unit for e in events if isinstance(e, UnitDone)]  # whole: the unit was not to blame
+
+
+def requested() -> list[dict[str, float]]:
+    """What an autoscaler was last asked for."""
+    text = ray.experimental.internal_kv._internal_kv_get(b"autoscaler_resource_request")
+    return [] if text is None else json.loads(text)
+
+
+@pytest.mark.parametrize("cluster", [0], indirect=True)
+def test_a_cluster_without_room_is_waited_for_and_asked_to_grow(cluster, monkeypatch, caplog):
+    monkeypatch.setattr(ray_cluster, "WAIT_LINE_SECONDS", 1.0)
+    polls, demands = 0, []
+
+    def should_stop() -> bool:
+        nonlocal polls
+        polls += 1
+        if polls == 8:  # 2 s
+            demands.append(requested())
+            cluster.add_node(num_cpus=4, memory=2_500_000_000)
+        return False
+
+    executor = RayExecutor(cluster.address, max_actors=5, memory_per_actor=10**9)
+    most_alive = 0
+    with (
+        caplog.at_level(logging.WARNING, "distverify.runtime"),
+        executor.open(scripted.job(scripted.slow), should_stop) as session,
+    ):
+        assert session.slots == 1
+        session.add(scripted.units(2))
+        events = []
+        for event in session.events():
+            events.append(event)
+            if isinstance(event, WorkersChanged):
+                most_alive = max(most_alive, event.alive)
+        assert session.slots == 2
+        assert most_alive == 2  # four by its CPUs, two by its memory
+        assert {w.node for w in session.statistics().workers} == {ray.nodes()[0]["NodeManagerHostname"]}
+    scripted.results(events)
+    assert demands == [[{"CPU": 1.0, "memory": 1e9}] * 5]
+    lines = [
+        m for m in caplog.messages if m.startswith("waiting for a machine with 1 CPUs and 0.9 GiB of memory: 1 are")
+    ]
+    assert 2 <= len(lines) <= 10
+    assert "the largest with 0 CPUs" in lines[0]
+
+
+@pytest.mark.parametrize("cluster", [0], indirect=True)
+def test_a_run_that_waits_for_room_can_be_stopped_and_withdraws_its_request(cluster):
+    polls = 0
+
+    def should_stop() -> bool:
+        nonlocal polls
+        polls += 1
+        return polls > 6
+
+    ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")  # stays, to be asked afterwards
+    assert requested() == []
+    with RayExecutor().open(scripted.job(scripted.logits), should_stop) as session:
+        session.add(scripted.units(8))
+        events = list(session.events())
+        assert requested() == [{"CPU": 1.0}] * 3  # as many as there are units
+    assert events == [WorkersChanged(alive=0, starting=1)]
+    assert requested() == []

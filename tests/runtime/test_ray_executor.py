@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,20 +22,8 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
 
 
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[str]:
-    """A Ray with two CPUs that executors find connected, and its address."""
-    ray.init(address="local", include_dashboard=False, num_cpus=2, log_to_driver=False, logging_level="ERROR")
-    yield ray.get_runtime_context().gcs_address
-    ray.shutdown()
-
-
-def never() -> bool:
-    return False
-
-
 def serial(analyse: object) -> Payload:
-    return scripted.results(list(SerialExecutor().run(scripted.job(analyse), scripted.units(24), never)))
+    return scripted.results(list(scripted.run(SerialExecutor(), scripted.job(analyse), scripted.units(24))))
 
 
 def assert_equal_bits(ours: Payload, truth: Payload, rows: np.ndarray | slice = slice(None)) -> None:
@@ -48,8 +35,8 @@ def assert_equal_bits(ours: Payload, truth: Payload, rows: np.ndarray | slice = 
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize("analyse", [scripted.logits, scripted.poison])
 def test_results_are_bit_equal_to_the_serial_executor(analyse):
-    events = list(RayExecutor().run(scripted.job(analyse), scripted.units(4), never))
-    assert events[0] == WorkersChanged(alive=0, starting=0)
+    events = list(scripted.run(RayExecutor(), scripted.job(analyse), scripted.units(4)))
+    assert events[0] == WorkersChanged(alive=0, starting=3)  # two, and a spare
     assert_equal_bits(scripted.results(events), serial(analyse))
 
 
@@ -57,14 +44,14 @@ def test_results_are_bit_equal_to_the_serial_executor(analyse):
 def test_weights_and_inputs_are_read_where_the_object_store_holds_them():
     strided = np.random.default_rng(0).normal(size=(scripted.SAMPLES, 12))[:, ::2]
     job = scripted.job(scripted.sharing, inputs=strided)
-    payload = scripted.results(list(RayExecutor().run(job, scripted.units(8), never)))
+    payload = scripted.results(list(scripted.run(RayExecutor(), job, scripted.units(8))))
     assert payload["message"].tolist() == [""] * scripted.SAMPLES
     assert payload["predicted"].tolist() == [1] * scripted.SAMPLES
 
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_sample_that_always_ends_its_worker_is_given_up_and_the_others_are_kept():
-    events = list(RayExecutor().run(scripted.job(scripted.crash), scripted.units(8), never))
+    events = list(scripted.run(RayExecutor(), scripted.job(scripted.crash), scripted.units(8)))
     payload = scripted.results(events)
     assert np.flatnonzero(payload["status"] == FAILED).tolist() == [5]
     assert payload["message"][5].startswith("given up after 3 workers were lost on it (the worker process")
@@ -75,7 +62,7 @@ def test_a_sample_that_always_ends_its_worker_is_given_up_and_the_others_are_kep
 @pytest.mark.usefixtures("local_ray")
 def test_a_sample_that_hangs_is_timed_out_and_its_neighbours_are_kept():
     begin = time.monotonic()
-    events = list(RayExecutor(time_limit=1.0).run(scripted.job(scripted.hang), scripted.units(8), never))
+    events = list(scripted.run(RayExecutor(time_limit=1.0), scripted.job(scripted.hang), scripted.units(8)))
     payload = scripted.results(events)
     assert np.flatnonzero(payload["status"] == TIMED_OUT).tolist() == [5]
     assert payload["message"][5] == "stopped after the time limit of 1 s"
@@ -87,7 +74,7 @@ def test_a_sample_that_hangs_is_timed_out_and_its_neighbours_are_kept():
 def test_a_killed_worker_costs_one_unit(tmp_path):
     analyse = scripted.Recorded(tmp_path / "computed", seconds=0.25)
     events, victim = [], None
-    run = RayExecutor(max_actors=2).run(scripted.job(analyse), scripted.units(4), never)
+    run = scripted.run(RayExecutor(max_actors=2), scripted.job(analyse), scripted.units(4))
     for event in run:
         events.append(event)
         if isinstance(event, UnitDone) and victim is None:
@@ -106,7 +93,7 @@ def test_a_killed_worker_costs_one_unit(tmp_path):
 @pytest.mark.usefixtures("local_ray")
 def test_should_stop_keeps_units_in_flight_and_begins_no_other():
     stop, events, begin = [], [], 0.0
-    for event in RayExecutor().run(scripted.job(scripted.slow), scripted.units(2), lambda: bool(stop)):
+    for event in scripted.run(RayExecutor(), scripted.job(scripted.slow), scripted.units(2), lambda: bool(stop)):
         events.append(event)
         if isinstance(event, UnitDone) and not stop:
             stop.append(True)
@@ -120,15 +107,13 @@ def test_should_stop_keeps_units_in_flight_and_begins_no_other():
 
 @pytest.mark.usefixtures("local_ray")
 def test_should_stop_before_anything_began():
-    assert list(RayExecutor().run(scripted.job(scripted.slow), scripted.units(2), lambda: True)) == [
-        WorkersChanged(alive=0, starting=0)
-    ]
+    assert list(scripted.run(RayExecutor(), scripted.job(scripted.slow), scripted.units(2), lambda: True)) == []
 
 
 @pytest.mark.usefixtures("local_ray")
 def test_a_consumer_that_leaves_ends_the_actors(tmp_path):
     analyse = scripted.Recorded(tmp_path / "computed", seconds=0.3)
-    run = RayExecutor().run(scripted.job(analyse), scripted.units(1), never)
+    run = scripted.run(RayExecutor(), scripted.job(analyse), scripted.units(1))
     next(e for e in run if isinstance(e, UnitDone))
     run.close()
     time.sleep(1.0)
@@ -147,20 +132,14 @@ def test_a_consumer_that_leaves_ends_the_actors(tmp_path):
 def test_actors_that_cannot_start_end_the_run(warm_up, reason):
     job = scripted.job(scripted.logits, warm_up)
     with pytest.raises(ExecutorError, match=rf"no worker can start: \d attempts in a row failed \({reason}"):
-        list(RayExecutor().run(job, scripted.units(8), never))
+        list(scripted.run(RayExecutor(), job, scripted.units(8)))
 
 
 @pytest.mark.usefixtures("local_ray")
 def test_an_actor_whose_job_cannot_be_read_names_the_error():
     job = scripted.job(scripted.Unreadable())
     with pytest.raises(ExecutorError, match=r"no worker can start: .*the job cannot be read: .*no such analysis"):
-        list(RayExecutor().run(job, scripted.units(8), never))
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_more_cpus_than_any_node_has():
-    with pytest.raises(ExecutorError, match=r"cpus_per_actor: got 64, but the largest node .* has 2 CPUs"):
-        list(RayExecutor(cpus_per_actor=64).run(scripted.job(scripted.logits), scripted.units(8), never))
+        list(scripted.run(RayExecutor(), job, scripted.units(8)))
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -168,7 +147,7 @@ def test_driver_overhead_per_unit():
     samples = 300
     job = scripted.job(scripted.logits, samples=samples)
     arrivals = []
-    for event in RayExecutor().run(job, scripted.units(1, samples), never):
+    for event in scripted.run(RayExecutor(), job, scripted.units(1, samples)):
         if isinstance(event, UnitDone):
             arrivals.append(time.perf_counter())
     overhead = (arrivals[-1] - arrivals[0]) / (samples - 1)
@@ -179,14 +158,14 @@ def test_driver_overhead_per_unit():
 
 def test_another_address_than_the_one_connected(local_ray):
     with pytest.raises(ExecutorError, match=f"got 'other:6379', but Ray is connected to {local_ray}"):
-        list(RayExecutor("other:6379").run(scripted.job(scripted.logits), scripted.units(8), never))
+        list(scripted.run(RayExecutor("other:6379"), scripted.job(scripted.logits), scripted.units(8)))
 
 
 def test_an_existing_ray_is_used_and_left_running(local_ray):
     script = (
         "from distverify.runtime.ray_executor import RayExecutor\n"
         "from tests.runtime import scripted\n"
-        f"run = RayExecutor({local_ray!r}).run(scripted.job(scripted.logits), scripted.units(8), bool)\n"
+        f"run = scripted.run(RayExecutor({local_ray!r}), scripted.job(scripted.logits), scripted.units(8), bool)\n"
         "events = list(run)\n"
         "print(scripted.results(events)['status'].tolist())\n"
     )
@@ -208,7 +187,7 @@ def test_a_ray_of_its_own_is_quiet_and_ends_with_the_run():
         "def handler(*_): pass\n"
         "signal.signal(signal.SIGTERM, handler)\n"
         "events = []\n"
-        "for event in RayExecutor().run(scripted.job(scripted.crash), scripted.units(8), lambda: False):\n"
+        "for event in scripted.run(RayExecutor(), scripted.job(scripted.crash), scripted.units(8)):\n"
         "    assert signal.getsignal(signal.SIGTERM) is handler\n"
         "    events.append(event)\n"
         "import ray\n"
@@ -220,7 +199,11 @@ def test_a_ray_of_its_own_is_quiet_and_ends_with_the_run():
         cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=120, check=False,
         env={k: v for k, v in os.environ.items() if not k.startswith("RAY_")},
     )  # fmt: skip
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.returncode == 0
+    logged = ran.stderr.splitlines()
+    assert len(logged) == 3 + 2 + 1  # one per death, and the verdict: nothing else is printed
+    assert logged[0].startswith("8 samples from 100 to 107 lost, will be computed again: the worker process died")
+    assert logged[-1].startswith("sample 105 failed: given up after 3 workers were lost on it (the worker process")
     expected = serial(scripted.logits)["status"]
     expected[5] = FAILED
     assert ran.stdout == f"{expected.tolist()}\n"
@@ -234,11 +217,36 @@ def test_a_ray_of_its_own_is_quiet_and_ends_with_the_run():
         ({"max_actors": 0}, "max_actors: got 0; give at least 1"),
         ({"time_limit": 0.0}, "time_limit: got 0.0; give a positive number of seconds"),
         ({"time_limit": float("nan")}, "time_limit: got nan"),
+        ({"memory_per_actor": 0}, "memory_per_actor: got 0; give a positive number of bytes"),
     ],
 )
 def test_numbers_out_of_range(arguments, message):
     with pytest.raises(SettingsError, match=message):
         RayExecutor(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"cpus_per_actor": 64},
+            r"cpus_per_actor: got 64, but the largest node of this Ray has \d+ CPUs; give at most",
+        ),
+        (
+            {"memory_per_actor": 10**15},
+            r"memory_per_actor: got 10{15}, but the largest node .* has \d+ bytes for actors",
+        ),
+    ],
+)
+def test_more_than_a_ray_of_its_own_has(arguments, message):
+    if ray.is_initialized():
+        ray.shutdown()
+    with (
+        pytest.raises(ExecutorError, match=message),
+        RayExecutor("local", **arguments).open(scripted.job(scripted.logits), scripted.never),
+    ):
+        pytest.fail("the session was opened")
+    assert not ray.is_initialized()
 
 
 def test_addresses_that_lead_nowhere(monkeypatch):
@@ -249,10 +257,10 @@ def test_addresses_that_lead_nowhere(monkeypatch):
         address = f"127.0.0.1:{free.getsockname()[1]}"  # bound, but nobody listens
         monkeypatch.setenv("RAY_ADDRESS", address)
         for given in (address, None):
-            run = RayExecutor(given).run(scripted.job(scripted.logits), scripted.units(8), never)
+            run = scripted.run(RayExecutor(given), scripted.job(scripted.logits), scripted.units(8))
             with pytest.raises(ExecutorError, match=f"nothing answers at '{address}'.*`ray start --head`"):
                 next(run)
-    run = RayExecutor("ray://head:10001").run(scripted.job(scripted.logits), scripted.units(8), never)
+    run = scripted.run(RayExecutor("ray://head:10001"), scripted.job(scripted.logits), scripted.units(8))
     with pytest.raises(ExecutorError, match="address: got 'ray://head:10001'; give host:port of the head"):
         next(run)
 

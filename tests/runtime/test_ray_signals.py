@@ -23,7 +23,7 @@ from tests.runtime import scripted
 stop = []
 for name in (signal.SIGINT, signal.SIGTERM):
     signal.signal(name, lambda *_: stop.append(1))
-for event in RayExecutor().run(scripted.job(scripted.slow), scripted.units(4), lambda: bool(stop)):
+for event in scripted.run(RayExecutor(), scripted.job(scripted.slow), scripted.units(4), lambda: bool(stop)):
     if isinstance(event, UnitDone):
         print(event.unit.start, event.payload["status"].tolist(), flush=True)
 print("ended", len(stop), flush=True)

@@ -18,7 +18,7 @@ def threads() -> list[int]:
 
 def test_every_unit_is_done_in_order():
     job = scripted.job(scripted.poison)
-    events = list(SerialExecutor().run(job, scripted.units(7), lambda: False))
+    events = list(scripted.run(SerialExecutor(), job, scripted.units(7)))
     assert events[0] == WorkersChanged(alive=1, starting=0)
     assert [e.unit for e in events[1:]] == scripted.units(7)
     payload = scripted.results(events)
@@ -28,7 +28,7 @@ def test_every_unit_is_done_in_order():
 def test_cutting_the_run_differently_changes_no_bit():
     job = scripted.job(scripted.logits)
     executor = SerialExecutor()
-    runs = [scripted.results(list(executor.run(job, scripted.units(n), lambda: False))) for n in (1, 5, 24)]
+    runs = [scripted.results(list(scripted.run(executor, job, scripted.units(n)))) for n in (1, 5, 24)]
     for name in ("logits", "predicted", "radius", "status", "label"):
         assert runs[0][name].tobytes() == runs[1][name].tobytes() == runs[2][name].tobytes()
 
@@ -36,7 +36,7 @@ def test_cutting_the_run_differently_changes_no_bit():
 def test_should_stop_ends_the_run_between_units():
     done: list[UnitDone] = []
     job = scripted.job(scripted.logits)
-    for event in SerialExecutor().run(job, scripted.units(4), lambda: len(done) >= 2):
+    for event in scripted.run(SerialExecutor(), job, scripted.units(4), lambda: len(done) >= 2):
         if isinstance(event, UnitDone):
             done.append(event)
     assert len(done) == 2
@@ -45,7 +45,7 @@ def test_should_stop_ends_the_run_between_units():
 def test_threads_are_limited_while_the_run_lasts_and_restored():
     seen, before = [], threads()
     job = scripted.job(lambda *_: seen.append(threads()) or {})
-    list(SerialExecutor().run(job, scripted.units(24), lambda: False))
+    list(scripted.run(SerialExecutor(), job, scripted.units(24)))
     assert len(seen) == 24
     assert all(set(s) == {1} for s in seen)
     assert threads() == before
@@ -53,7 +53,7 @@ def test_threads_are_limited_while_the_run_lasts_and_restored():
 
 def test_threads_are_restored_when_the_consumer_leaves():
     before = threads()
-    events = SerialExecutor().run(scripted.job(scripted.logits), scripted.units(4), lambda: False)
+    events = scripted.run(SerialExecutor(), scripted.job(scripted.logits), scripted.units(4))
     next(events)
     events.close()
     assert threads() == before
@@ -62,7 +62,7 @@ def test_threads_are_restored_when_the_consumer_leaves():
 def test_a_warm_up_that_fails_ends_the_run():
     job = scripted.job(scripted.logits, scripted.warm_up_raises)
     with pytest.raises(ExecutorError, match=r"could not be warmed up \(ImportError: no kernels here\)"):
-        list(SerialExecutor().run(job, scripted.units(4), lambda: False))
+        list(scripted.run(SerialExecutor(), job, scripted.units(4)))
 
 
 def test_limit_threads_refuses_none_and_takes_more_than_there_are():

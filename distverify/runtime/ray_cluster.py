@@ -1,0 +1,130 @@
+"""The machines of a Ray cluster: how many actors fit on them, which are gone, and what an autoscaler is asked for."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from distverify.errors import ExecutorError
+from distverify.runtime.failures import log
+from distverify.runtime.ray_connection import ray
+from distverify.runtime.worker import describe
+
+WAIT_LINE_SECONDS = 30.0  # between log lines about what a run without workers waits for
+
+
+class Cluster:
+    """What is known of the nodes alive.
+
+    Parameters
+    ----------
+    cpus : float
+        That each actor reserves.
+    memory : int, optional
+        Bytes that each actor reserves.
+    own : bool
+        It was started for this run: no machine will join, and no autoscaler listens.
+    """
+
+    def __init__(self, cpus: float, memory: int | None, own: bool) -> None:
+        self.slots = 0
+        self._needs = {"CPU": float(cpus)} | ({} if memory is None else {"memory": float(memory)})
+        self._own = own
+        self._nodes: list[dict[str, Any]] = []
+        self._requested = 0
+        self._next_line = math.inf
+        self.look()
+        if own and not self.slots:
+            self._refuse()
+
+    def look(self) -> None:
+        """Count the nodes, and the actors that fit on them."""
+        self._nodes = [node for node in ray.nodes() if node["Alive"]]
+        self.slots = sum(self._fitting(node) for node in self._nodes)
+
+    def gone(self, node: str) -> bool:
+        """Whether the node of that id is not alive any more."""
+        self.look()
+        return all(alive["NodeID"] != node for alive in self._nodes)
+
+    def name(self, node: str) -> str:
+        """The machine's name, of the node of that id."""
+        if all(known["NodeID"] != node for known in self._nodes):
+            self.look()
+        return next((str(n["NodeManagerHostname"]) for n in self._nodes if n["NodeID"] == node), node)
+
+    def raylet_here(self) -> str:
+        """Socket of the Ray process on this machine."""
+        here = ray.get_runtime_context().get_node_id()
+        return next(str(node["RayletSocketName"]) for node in self._nodes if node["NodeID"] == here)
+
+    def request(self, actors: int) -> None:
+        """Tell an autoscaler how many actors are wanted in all, so that it starts the nodes at once and not one by one.
+
+        Without an autoscaler this is an entry in a table that nobody reads. The first call that wants more than there is
+        counts, then those that differ by much: the request stands until it is replaced.
+        """
+        if self._own or (not self._requested and actors <= self.slots):
+            return
+        if self._requested / 2 < actors <= self._requested * 1.25:
+            return
+        self._tell(actors)
+
+    def withdraw(self) -> None:
+        """The nodes are not needed any more."""
+        if self._requested:
+            self._tell(0)
+
+    def waiting(self, now: float, workers: int) -> None:
+        """Log what is waited for where no worker is alive: at once where none fits, and every 30 s."""
+        if workers:
+            self._next_line = math.inf
+            return
+        if self._next_line == math.inf:
+            self._next_line = now if not self.slots else now + WAIT_LINE_SECONDS
+        if now < self._next_line:
+            return
+        self._next_line = now + WAIT_LINE_SECONDS
+        if self.slots:
+            log.warning(
+                "waiting for a worker to start: %d fit on the machines (%s each), but none is ready; other work may hold "
+                "them, see `ray status`", self.slots, self._described(self._needs),
+            )  # fmt: skip
+        else:
+            log.warning(
+                "waiting for a machine with %s: %d are there, the largest with %s; add one (`ray start --address ...`), let "
+                "the autoscaler do so, or stop the run and ask for less per actor",
+                self._described(self._needs), len(self._nodes), self._described(self._largest()),
+            )  # fmt: skip
+
+    def _fitting(self, node: dict[str, Any]) -> int:
+        return min(int(node["Resources"].get(name, 0.0) / need + 1e-9) for name, need in self._needs.items())
+
+    def _largest(self) -> dict[str, float]:
+        return {name: max((n["Resources"].get(name, 0.0) for n in self._nodes), default=0.0) for name in self._needs}
+
+    def _refuse(self) -> None:
+        most = self._largest()
+        cpus, memory = self._needs["CPU"], self._needs.get("memory", 0.0)
+        if most["CPU"] < cpus:
+            raise ExecutorError(
+                f"cpus_per_actor: got {cpus:g}, but the largest node of this Ray has {most['CPU']:g} CPUs; "
+                f"give at most {most['CPU']:g}, or add a larger node"
+            )
+        raise ExecutorError(
+            f"memory_per_actor: got {memory:.0f}, but the largest node of this Ray has {most['memory']:.0f} bytes for "
+            f"actors; give at most {most['memory']:.0f}, or add a larger node"
+        )
+
+    def _described(self, resources: dict[str, float]) -> str:
+        memory = f" and {resources['memory'] / 2**30:.1f} GiB of memory" if "memory" in resources else ""
+        return f"{resources['CPU']:g} CPUs{memory}"
+
+    def _tell(self, actors: int) -> None:
+        from ray.autoscaler.sdk import request_resources
+
+        self._requested = actors
+        try:
+            request_resources(bundles=[dict(self._needs) for _ in range(actors)])
+        except Exception as error:  # only a hint: actors that wait ask for nodes too, later
+            log.warning("the autoscaler could not be told of %d actors: %s", actors, describe(error))
