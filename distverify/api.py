@@ -74,7 +74,7 @@ def certify(
     address: str | None = None,
     cpus_per_actor: float = 1,
     max_actors: int | None = None,
-    memory_per_actor: float | None = None,
+    memory_per_actor: int | None = None,
     time_limit: float | None = None,
     samples_per_unit: int | None = None,
     pieces_per_sample: int | None = None,

@@ -73,7 +73,7 @@ def _recorded(values: float | Sequence[float] | None) -> Any:
 
 def choose_executor(
     name: str, address: str | None, cpus_per_actor: float, max_actors: int | None, time_limit: float | None,
-    memory_per_actor: float | None = None,
+    memory_per_actor: int | None = None,
 ) -> Executor:  # fmt: skip
     """The executor of that name; refuses what it would ignore."""
     if name not in EXECUTORS:

@@ -244,8 +244,16 @@ def certify(
         options["compute"] = None  # of data sets and of property files, what is usual for them
     from distverify.api import certify as run
     from distverify.cli.progress import reporting
-    from distverify.cli.run_tables import print_plan
-    from distverify.cli.tables import print_result
+    from distverify.cli.run_tables import print_plan, statistics_tables
+    from distverify.cli.tables import print_result, print_tables
+    from distverify.runtime.plan import Plan
+
+    plans: list[Plan] = []
+
+    def planned(plan: Plan) -> None:
+        plans.append(plan)
+        if explain:
+            print_plan(plan)
 
     options |= {"norm": float(options["norm"]), "eps": options["eps"] or ()}
     with reporting(quiet) as progress:
@@ -254,12 +262,16 @@ def certify(
             data[0] if len(data) == 1 else data,
             output=output,
             progress=progress,
-            planned=print_plan if explain else None,
+            planned=planned,
             command=command_line(ctx),
             **options,
         )
     if not quiet:
         print_result(result)
+        if plans:  # something was computed
+            print_tables(statistics_tables(result.provenance["environment"]["statistics"], plans[-1]))
+    if explain and not plans:
+        click.echo("nothing to plan: the result is complete")
     if result.summary().failures:
         ctx.exit(SOME_FAILED)
 

@@ -43,7 +43,7 @@ def positive(text: str) -> float:
     return values[0]
 
 
-def memory(text: str) -> float:
+def memory(text: str) -> int:
     """Bytes: a number with K, M, G or T (powers of 1000), such as 4G; a B may follow."""
     short = text.strip().upper().removesuffix("B")
     power = "KMGT".find(short[-1:]) + 1 if short else 0
@@ -53,7 +53,7 @@ def memory(text: str) -> float:
         value = math.nan
     if not (math.isfinite(value) and value >= 1.0):
         raise ValueError(f"got {text!r}; write an amount of memory such as 4G or 500M")
-    return value
+    return int(value)
 
 
 def radii(text: str) -> tuple[float, ...]:
