@@ -120,6 +120,11 @@ class Encloser:
         self.node += 1
         self._pass_activations()
 
+    @property
+    def given(self) -> list[int]:
+        """The linear nodes that have bounds."""
+        return [i for i in range(self.node) if isinstance(self._enclosure.network.nodes[i], LinearNode)]
+
     def known(self, node: int) -> tuple[Floats, Floats]:
         """The bounds of a node before :attr:`node`."""
         return self._enclosure.lower[node], self._enclosure.upper[node]
