@@ -6,15 +6,18 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from distverify.analysis.bounder import Bounder, Whole
+from distverify.analysis.facts import Wanted, monotone_features
 from distverify.analysis.reuse import BySlopes
 from distverify.analysis.search import Floats, search_each
-from distverify.bounds.enclosure import Enclosure, enclose
-from distverify.bounds.jacobian import JacobianBounds, check_methods, output_rows
-from distverify.bounds.methods import RowBounds, bound_rows
+from distverify.bounds.enclosure import Steepness
+from distverify.bounds.jacobian import check_methods, output_rows
 from distverify.network.graph import Network
 from distverify.region import Ball, Balls
+
+__all__ = ["find_stationary_free", "monotone_features", "stationary_free_radius"]
 
 
 def stationary_free_radius(
@@ -47,35 +50,22 @@ def stationary_free_radius(
     """
     check_methods(method, layer_bounds)
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
-    matrix = output_rows(network, rows, None)
-    free = np.ones(network.input_size, dtype=bool) if balls.weights is None else balls.weights > 0.0
+    return find_stationary_free(Whole(network, method, layer_bounds), balls, output_rows(network, rows, None))
 
-    def clearest_sign(enclosure: Enclosure) -> Floats:
-        bounds = bound_rows(enclosure, matrix, method)
-        with np.errstate(invalid="ignore"):
-            return np.asarray(np.fmax(bounds.lower, -bounds.upper)[:, free].max(axis=1))
+
+def find_stationary_free(bounder: Bounder, balls: Balls, rows: Floats) -> Floats:
+    """The radii for ``rows @ f``, ``rows`` float64 [K, outputs]; see :func:`stationary_free_radius`."""
+    wanted = Wanted(("clearest",), balls.norm, balls.weights)
+
+    def clearest_sign(known: Steepness) -> Floats:
+        return np.asarray(bounder.rows(known, rows, wanted)["clearest"], np.float64)
 
     clearest = BySlopes(clearest_sign)
 
     def at(eps: float) -> Floats:
-        return clearest(enclose(network, balls.at(eps), layer_bounds))
+        return clearest(bounder.enclose(balls.at(eps)))
 
     at_centre = at(0.0)
     if not (at_centre > 0).any():
-        return np.zeros(matrix.shape[0])
+        return np.zeros(rows.shape[0])
     return search_each(at, at_centre, 0.01 * max(1.0, float(np.abs(balls.x0).max())), balls.farthest)
-
-
-def monotone_features(bounds: JacobianBounds | RowBounds) -> NDArray[np.int8]:
-    """Which outputs certainly rise (1) or fall (-1) with which features over a region; 0 where neither is known.
-
-    Parameters
-    ----------
-    bounds : of the Jacobian over the region
-
-    Returns
-    -------
-    int8 [rows, inputs]
-        Strict signs of the bounds: an output is increasing in a feature of sign 1, whatever the others are in a box.
-    """
-    return np.asarray((bounds.lower > 0).astype(np.int8) - (bounds.upper < 0).astype(np.int8))

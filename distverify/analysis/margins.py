@@ -8,11 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.bounds import crown
-from distverify.bounds.enclosure import Enclosure, enclose
+from distverify.analysis.bounder import Bounder
+from distverify.bounds.enclosure import Steepness
 from distverify.bounds.jacobian import margin_rows
 from distverify.errors import SettingsError
-from distverify.network.graph import Network
 from distverify.region import Balls
 from distverify.settings import TARGETS
 
@@ -25,7 +24,8 @@ class MarginProblem:
 
     Attributes
     ----------
-    network : Network
+    bounder : Bounder
+        Of the network.
     balls : Balls
     label, predicted : int
     targets : tuple of int
@@ -34,40 +34,37 @@ class MarginProblem:
         The margins as combinations of outputs.
     at_centre : float64 [targets]
         Sound lower bounds of the margins at the sample itself.
-    layer_bounds : "crown" or "interval"
     """
 
-    network: Network
+    bounder: Bounder
     balls: Balls
     label: int
     predicted: int
     targets: tuple[int, ...]
     rows: Floats
     at_centre: Floats
-    layer_bounds: str
 
     @property
     def misclassified(self) -> bool:
         """Whether some margin is not certainly positive even at the sample itself."""
         return self.predicted != self.label or not bool((self.at_centre > 0).all())
 
-    def enclose(self, eps: float) -> Enclosure:
+    def enclose(self, eps: float) -> Steepness:
         """Bounds of every node's value over the ball of radius ``eps``."""
-        return enclose(self.network, self.balls.at(eps), self.layer_bounds)
+        return self.bounder.enclose(self.balls.at(eps))
 
     def per_output(self, values: Floats | float) -> Floats:
         """``values`` of the targets at their classes, NaN at all others: float64 [outputs]."""
-        spread = np.full(self.network.output_size, np.nan)
+        spread = np.full(self.bounder.network.output_size, np.nan)
         spread[list(self.targets)] = values
         return spread
 
 
 def pose_margins(
-    network: Network,
+    bounder: Bounder,
     balls: Balls,
     label: int | None,
     targets: str | int = "untargeted",
-    layer_bounds: str = "crown",
     seed: int | Sequence[int] = 0,
 ) -> MarginProblem:
     """The margins of the sample at the centre of ``balls``.
@@ -77,6 +74,7 @@ def pose_margins(
     SettingsError
         A label or target that is not an output of the network, or a network with a single output.
     """
+    network = bounder.network
     outputs = network.output_size
     if outputs < 2:
         raise SettingsError(f"network: has {outputs} output; a certified radius compares at least two classes")
@@ -89,8 +87,8 @@ def pose_margins(
     rows = margin_rows(outputs, label, chosen)
     at_centre = np.zeros(0)
     if chosen:
-        at_centre = crown.row_bounds(enclose(network, balls.at(0.0), layer_bounds).reduced, rows)[0]
-    return MarginProblem(network, balls, label, predicted, tuple(chosen), rows, at_centre, layer_bounds)
+        at_centre = bounder.margins(bounder.enclose(balls.at(0.0)), rows)
+    return MarginProblem(bounder, balls, label, predicted, tuple(chosen), rows, at_centre)
 
 
 def choose_targets(logits: Floats, label: int, targets: str | int, seed: int | Sequence[int]) -> list[int]:

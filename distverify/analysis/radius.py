@@ -9,16 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.analysis.bounder import Whole
+from distverify.analysis.facts import Wanted
 from distverify.analysis.march import march_radii
 from distverify.analysis.margins import MarginProblem, pose_margins
 from distverify.analysis.reuse import BySlopes
 from distverify.analysis.search import TOLERANCE, search_smallest
-from distverify.bounds import crown
-from distverify.bounds.enclosure import Enclosure
-from distverify.bounds.gradient import jacobian_at
+from distverify.bounds.enclosure import Steepness
 from distverify.bounds.jacobian import check_methods
-from distverify.bounds.lipschitz import row_constants
-from distverify.bounds.methods import bound_rows
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.region import Ball, Balls
@@ -101,11 +99,11 @@ def certified_radius(
     if evaluations < 1:
         raise SettingsError(f"evaluations: got {evaluations}; give a whole number of at least 1")
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
-    problem = pose_margins(network, balls, label, targets, layer_bounds, seed)
-    return find_radius(problem, method, evaluations, tolerance)
+    problem = pose_margins(Whole(network, method, layer_bounds), balls, label, targets, seed)
+    return find_radius(problem, evaluations, tolerance)
 
 
-def find_radius(problem: MarginProblem, method: str, evaluations: int, tolerance: float) -> CertifiedRadius:
+def find_radius(problem: MarginProblem, evaluations: int, tolerance: float) -> CertifiedRadius:
     """The certified radii of ``problem``; see :func:`certified_radius`."""
     if not problem.targets or problem.misclassified:
         nothing = 0.0 if problem.predicted != problem.label or problem.targets else math.nan
@@ -115,7 +113,7 @@ def find_radius(problem: MarginProblem, method: str, evaluations: int, tolerance
 
     def margins(eps: float) -> Floats:
         bounded.append(eps)
-        return crown.row_bounds(problem.enclose(eps).reduced, problem.rows)[0]
+        return problem.bounder.margins(problem.enclose(eps), problem.rows)
 
     slopes = _centre_slopes(problem)
     with np.errstate(divide="ignore"):
@@ -123,7 +121,7 @@ def find_radius(problem: MarginProblem, method: str, evaluations: int, tolerance
     reach = reach if math.isfinite(reach) and reach > 0 else 1.0
     by_crown = search_smallest(margins, at_centre, 0.8 * reach, balls.farthest)
     guess = 0.9 * float(by_crown.min()) or 0.5 * reach
-    constants = margin_constants(problem, method)
+    constants = margin_constants(problem)
     by_jacobian, spent = march_radii(
         lambda eps: constants(problem.enclose(eps)), at_centre, guess, balls.farthest,
         slopes=slopes, evaluations=evaluations, tolerance=tolerance,
@@ -136,8 +134,8 @@ def find_radius(problem: MarginProblem, method: str, evaluations: int, tolerance
 
 
 def verify_at(
-    problem: MarginProblem, eps: float, method: str, evaluations: int,
-    enclosure: Enclosure | None = None, found: CertifiedRadius | None = None,
+    problem: MarginProblem, eps: float, evaluations: int, known: Steepness | None = None,
+    found: CertifiedRadius | None = None,
 ) -> int:  # fmt: skip
     """Whether no point of the ball of radius ``eps`` is classified as a target: BY_CROWN, BY_JACOBIAN or NOT_VERIFIED.
 
@@ -146,9 +144,9 @@ def verify_at(
     Parameters
     ----------
     problem : MarginProblem
-    method, evaluations : see :func:`certified_radius`
-    enclosure : Enclosure, optional
-        Of that ball, if it is known already.
+    evaluations : see :func:`certified_radius`
+    known : optional
+        The bounds of every node over that ball, if they are there already.
     found : CertifiedRadius, optional
         The radii of ``problem``: where they decide, nothing is computed.
     """
@@ -163,33 +161,28 @@ def verify_at(
             return BY_JACOBIAN
         if eps > found.crown * (1.0 + 2.0 * TOLERANCE):
             return NOT_VERIFIED
-    enclosure = problem.enclose(eps) if enclosure is None else enclosure
-    open_ = np.flatnonzero(~(crown.row_bounds(enclosure.reduced, problem.rows)[0] > 0))
+    known = problem.enclose(eps) if known is None else known
+    open_ = np.flatnonzero(~(problem.bounder.margins(known, problem.rows) > 0))
     if open_.size == 0:
         return BY_CROWN
     if found is not None:
         return NOT_VERIFIED
-    constants = margin_constants(problem, method, open_)
+    constants = margin_constants(problem, open_)
     by_jacobian, _ = march_radii(
-        lambda radius: constants(problem.enclose(radius)), problem.at_centre[open_], eps, eps,
+        lambda radius: constants(known if radius == eps else problem.enclose(radius)), problem.at_centre[open_], eps, eps,
         slopes=_centre_slopes(problem)[open_], evaluations=evaluations, tolerance=0.0, goal=eps,
     )  # fmt: skip
     return BY_JACOBIAN if bool((by_jacobian >= eps).all()) else NOT_VERIFIED
 
 
-def margin_constants(
-    problem: MarginProblem, method: str, which: NDArray[np.int64] | None = None
-) -> Callable[[Enclosure], Floats]:
-    """Lipschitz constants of the margins (or those of ``which``) over an enclosure's region: float64 [K]."""
+def margin_constants(problem: MarginProblem, which: NDArray[np.int64] | None = None) -> Callable[[Steepness], Floats]:
+    """Lipschitz constants of the margins (or those of ``which``) over an enclosed region: float64 [K]."""
     rows = problem.rows if which is None else np.ascontiguousarray(problem.rows[which])
-    norm, weights = problem.balls.norm, problem.balls.weights
-    return BySlopes(lambda enclosure: row_constants(bound_rows(enclosure, rows, method), norm, weights=weights))
+    wanted = Wanted(("constants",), problem.balls.norm, problem.balls.weights)
+    return BySlopes(lambda known: np.asarray(problem.bounder.rows(known, rows, wanted)["constants"], np.float64))
 
 
 def _centre_slopes(problem: MarginProblem) -> Floats:
     """Dual norms of the margins' gradients at the sample, about: float64 [targets]. Choices of radii only rest on them."""
-    dual = {math.inf: 1, 2.0: 2, 1.0: np.inf}[problem.balls.norm]
-    gradients = jacobian_at(problem.network, problem.balls.x0[None], problem.rows)[0]
-    if problem.balls.weights is not None:
-        gradients = gradients * problem.balls.weights
-    return np.asarray(np.linalg.norm(gradients, ord=dual, axis=1))
+    balls = problem.balls
+    return problem.bounder.gradient_norms(balls.x0, problem.rows, balls.norm, balls.weights)

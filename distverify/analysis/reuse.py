@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from distverify.bounds.enclosure import Enclosure
+from distverify.bounds.enclosure import Steepness
 
 T = TypeVar("T")
 
@@ -20,8 +20,8 @@ class BySlopes(Generic[T]):
 
     Parameters
     ----------
-    compute : callable (enclosure) -> T
-        Must read the network, the slopes and the reduced network of the enclosure, and nothing else of it.
+    compute : callable (known) -> T
+        Must read the network, the slopes and the reduced network of what is known, and nothing else of it.
 
     Attributes
     ----------
@@ -29,18 +29,18 @@ class BySlopes(Generic[T]):
         How often ``compute`` was called.
     """
 
-    def __init__(self, compute: Callable[[Enclosure], T]) -> None:
+    def __init__(self, compute: Callable[[Steepness], T]) -> None:
         self._compute = compute
         self._known: dict[bytes, T] = {}
         self.computed = 0
 
-    def __call__(self, enclosure: Enclosure) -> T:
+    def __call__(self, known: Steepness) -> T:
         digest = hashlib.sha256()
-        for glo, ghi in enclosure.slopes.values():
+        for glo, ghi in known.slopes.values():
             digest.update(glo.tobytes())
             digest.update(ghi.tobytes())
         key = digest.digest()
         if key not in self._known:
-            self._known[key] = self._compute(enclosure)
+            self._known[key] = self._compute(known)
             self.computed += 1
         return self._known[key]

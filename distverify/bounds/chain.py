@@ -7,13 +7,14 @@ both orders: *backward* (one chain per output row; columns start at the groups a
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
 from distverify.bounds.enclosure import Enclosure, plain_reduction
 from distverify.bounds.fastlip import derivative_ranges
-from distverify.bounds.reduced import Floats, Product, Reduced
+from distverify.bounds.reduced import Floats, Group, Product, Reduced
 from distverify.network.operators import Dense
 
 
@@ -34,6 +35,8 @@ class Chain:
         The links that read a group's members may be off: what a unit of each may lose by that.
     output : dict source -> (rows, loss), float64 [K, source size]
         The wanted rows, and what a unit of each source member may lose in contracting with them.
+    groups : list of Group
+        Of the reduced network; of groups 1, 2, ... the chain's members are theirs.
     """
 
     rows: int
@@ -42,18 +45,34 @@ class Chain:
     links: list[dict[int, Dense]]
     inexact: list[Floats]
     output: dict[int, tuple[Floats, Floats]]
+    groups: list[Group]
+
+    @property
+    def work(self) -> list[int]:
+        """Multiplications for one member of each group, for both sides of one row."""
+        arriving = [sum(matrix.weight.size for matrix in links.values()) for links in self.links]
+        return [2 * sum(arriving[g + 1 :]) for g in range(len(self.sizes))]
 
     @property
     def cost(self) -> int:
         """Multiplications of the whole recursion, for both sides of all rows."""
-        arriving = [sum(matrix.weight.size for matrix in links.values()) for links in self.links]
-        return 2 * self.rows * sum(n * sum(arriving[g + 1 :]) for g, n in enumerate(self.sizes))
+        return self.rows * sum(n * work for n, work in zip(self.sizes, self.work, strict=True))
+
+    @property
+    def structure(self) -> bytes:
+        """Hash of which neurons the groups hold: bounds of a group's columns from elsewhere are of those neurons."""
+        digest = hashlib.sha256()
+        for group in self.groups[1:]:
+            digest.update(f"{group.node} {group.size} ".encode())
+            if group.members is not None:
+                digest.update(group.members.tobytes())
+        return digest.digest()
 
     def take(self, rows: slice) -> Chain:
         """The chain for some of its rows."""
         output = {g: (wanted[rows], loss[rows]) for g, (wanted, loss) in self.output.items()}
         inexact = [loss[rows] for loss in self.inexact]
-        return Chain(len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, inexact, output)
+        return Chain(len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, inexact, output, self.groups)
 
 
 def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
@@ -62,7 +81,7 @@ def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     links = [{} if g.affine is None else g.affine.edges for g in groups]
     sizes, slopes = [g.size for g in groups], [g.slopes for g in groups]
     inexact = _product_losses(enclosure, enclosure.reduced, rows)
-    return Chain(rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows))
+    return Chain(rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows), groups)
 
 
 def _product_losses(enclosure: Enclosure, reduced: Reduced, rows: Floats) -> list[Floats]:
@@ -124,7 +143,9 @@ def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
         inexact[0] += (loss @ magnitudes).T
     order = [0, *range(len(groups) - 1, 0, -1)]
     sizes = [rows.shape[0], *(groups[g].size for g in order[1:])]
-    return Chain(groups[0].size, sizes, [groups[g].slopes for g in order], links, inexact, result)
+    return Chain(
+        groups[0].size, sizes, [groups[g].slopes for g in order], links, inexact, result, [groups[g] for g in order]
+    )
 
 
 def _magnitudes(reduced: Reduced) -> list[Floats]:

@@ -54,10 +54,11 @@ class ColumnPush:
     def bound(self) -> tuple[Floats, Floats]:
         """Sound bounds of the rows' derivatives with respect to group 0: lower, upper, float64 [K, n]."""
         for index in range(len(self.chain.sizes) - 1, 0, -1):
-            self._fix_lines(index, *self.unit_columns(index))
+            self.fix_lines(index, *self.unit_columns(index))
         return self.unit_columns(0)
 
-    def _fix_lines(self, index: int, lower: Floats, upper: Floats) -> None:
+    def fix_lines(self, index: int, lower: Floats, upper: Floats) -> None:
+        """Take ``lower`` and ``upper``, float64 [K, n], as the bounds of group ``index``: those of all later groups are there."""
         su, cu, sl, cl, psi_z = np.empty((5, *lower.shape))
         weight, active = self._loss[index].copy(), np.empty(lower.shape[1], dtype=np.int64)
         sizes = np.ones(lower.shape[0])
@@ -73,14 +74,19 @@ class ColumnPush:
         for source, matrix in links.items():
             self._loss[source] += gamma * matrix.pull_abs(psi_z)
 
-    def unit_columns(self, index: int) -> tuple[Floats, Floats]:
-        """Bounds of Y(group ``index``), all of its entries: lower, upper float64 [K, n]."""
-        size, rows = self.chain.sizes[index], self.chain.rows
+    def unit_columns(self, index: int, which: slice | None = None) -> tuple[Floats, Floats]:
+        """Bounds of Y(group ``index``), all of its entries or those of the members ``which``: lower, upper float64 [K, n].
+
+        Needs the bounds of all later groups: :meth:`fix_lines`.
+        """
+        first, last, _ = (which or slice(None)).indices(self.chain.sizes[index])
+        size, rows = last - first, self.chain.rows
         lower, upper = np.empty((rows, size)), np.empty((rows, size))
         block = max(_LEAST_COLUMNS, min(size, self.block_bytes // (rows * _column_bytes(self.chain, index))))
         for start in range(0, size, block):
             stop = min(start + block, size)
-            lower[:, start:stop], upper[:, start:stop] = self._push(index, slice(start, stop), np.zeros(_NONE))
+            unit = slice(first + start, first + stop)
+            lower[:, start:stop], upper[:, start:stop] = self._push(index, unit, np.zeros(_NONE))
         return lower, upper
 
     def merged_columns(self, columns: Floats) -> tuple[Floats, Floats]:

@@ -7,10 +7,10 @@ product is bounded by chords. Never looser than `recurjac`, at the same order of
 from __future__ import annotations
 
 from distverify.bounds.chain import Chain
-from distverify.bounds.columns import ColumnPush
+from distverify.bounds.columns import BLOCK_BYTES, ColumnPush
 from distverify.kernels.rounding import Rounding
 
 
-def push(chain: Chain, rounding: Rounding) -> ColumnPush:
+def push(chain: Chain, rounding: Rounding, block_bytes: int = BLOCK_BYTES) -> ColumnPush:
     """The recursion over ``chain``; its ``bound()`` gives the bounds."""
-    return ColumnPush(chain, rounding, chord=True)
+    return ColumnPush(chain, rounding, chord=True, block_bytes=block_bytes)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.bounds.enclosure import Enclosure, enclose
+from distverify.bounds.enclosure import Steepness, enclose
 from distverify.bounds.jacobian import check_methods, output_rows
 from distverify.bounds.methods import RowBounds, bound_rows
 from distverify.errors import SettingsError
@@ -118,31 +118,54 @@ def vector_constant(
     bounds: RowBounds,
     rows: Floats,
     norm: float,
-    enclosure: Enclosure,
+    enclosure: Steepness,
     rounding: Rounding = SOUND,
     *,
     weights: Floats | None = None,
 ) -> float:
     """Induced p -> p norm over all outputs: an upper bound, never above :func:`product_of_norms`.
 
+    Parameters
+    ----------
+    bounds, rows : of all outputs, with ``rows`` their :func:`row_constants`
+    """
+    product = product_of_norms(enclosure, norm, weights=weights)
+    return min(induced_norm(rows, norm, vector_parts(bounds, norm, weights), bounds.lower.shape[1], rounding), product)
+
+
+def vector_parts(bounds: RowBounds, norm: float, weights: Floats | None = None) -> Floats:
+    """What :func:`induced_norm` needs of some rows besides their constants, float64 [n, inputs]; parts of blocks are stacked.
+
+    inf: nothing (n = 0). 1: the sum over the rows (n = 1). 2: every row (n = rows).
+    """
+    if norm == math.inf:
+        return np.zeros((0, bounds.lower.shape[1]))
+    magnitude = _weighted(bounds.magnitude, weights)
+    return magnitude.sum(axis=0)[None] if norm == 1.0 else magnitude
+
+
+def induced_norm(rows: Floats, norm: float, parts: Floats, inputs: int, rounding: Rounding = SOUND) -> float:
+    """Induced p -> p norm of every matrix within bounds: an upper bound.
+
     inf: the largest row constant. 1: the largest column sum. 2: the spectral norm of the elementwise maximum, bounded by
     Collatz and Wielandt's quotient: for M >= 0 and any x > 0, ||M||_2^2 <= max_i (M^T M x)_i / x_i.
 
     Parameters
     ----------
-    bounds, rows : of all outputs, with ``rows`` their :func:`row_constants`
+    rows : float64 [K]
+        The :func:`row_constants` of all rows.
+    parts : float64 [n, inputs]
+        Their :func:`vector_parts`.
     """
-    magnitude = _weighted(bounds.magnitude, weights)
-    grow = 1.0 + rounding.gamma(sum(magnitude.shape) + 4)
-    product = product_of_norms(enclosure, norm, weights=weights)
+    grow = 1.0 + rounding.gamma(rows.size + inputs + 4)
     if norm == math.inf:
-        return min(float(rows.max()), product)
+        return float(rows.max())
     if norm == 1.0:
-        return min(float(magnitude.sum(axis=0).max() * grow), product)
-    largest = float(magnitude.max())
+        return float(parts.sum(axis=0).max() * grow)
+    largest = float(parts.max())
     if largest == 0.0 or not math.isfinite(largest):
-        return min(largest, product)
-    scaled = magnitude / largest
+        return largest
+    scaled = parts / largest
     # The row constants' own norm (Frobenius) is always valid; the quotient needs a positive vector close to Perron's.
     bound = float(np.sqrt(((rows / largest) ** 2).sum()) * grow)
     gram = scaled @ scaled.T if scaled.shape[0] <= scaled.shape[1] else scaled.T @ scaled
@@ -152,10 +175,10 @@ def vector_constant(
         y = gram @ x
         x = np.maximum(y / y.max(), 1e-250)
     quotient = float((gram @ x / x).max()) * grow * grow * (1.0 + 8 * rounding.unit)
-    return min(min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit), product)
+    return min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit)
 
 
-def product_of_norms(enclosure: Enclosure, norm: float, *, weights: Floats | None = None) -> float:
+def product_of_norms(enclosure: Steepness, norm: float, *, weights: Floats | None = None) -> float:
     """The textbook bound of the vector output's Lipschitz constant: layer by layer, norm of the weights times steepest slope.
 
     Slopes are those over the enclosure's region, so that over the whole space it is the global bound (Szegedy et al., ICLR 2014);

@@ -8,11 +8,14 @@ import numpy as np
 
 from distverify.bounds import fastlip, linear, recurjac
 from distverify.bounds.chain import Chain, backward_chain, forward_chain
-from distverify.bounds.columns import ColumnPush, rows_at_once
+from distverify.bounds.columns import BLOCK_BYTES, ColumnPush, rows_at_once
 from distverify.bounds.enclosure import Enclosure
 from distverify.bounds.reduced import Floats
+from distverify.kernels.rounding import Rounding
 
 _RECURSIVE = {"linear": linear.push, "recurjac": recurjac.push}
+# One rule: its name for the ReLU family, and for any activation.
+WITHOUT_RECURSION = ("fastlip", "interval")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +47,9 @@ class RowBounds:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def bound_rows(enclosure: Enclosure, rows: Floats, method: str, direction: str = "auto") -> RowBounds:
+def bound_rows(
+    enclosure: Enclosure, rows: Floats, method: str, direction: str = "auto", block_bytes: int = BLOCK_BYTES
+) -> RowBounds:
     """Bound the derivatives of ``rows @ f``, ``rows`` float64 [K, outputs], by the named method.
 
     Parameters
@@ -52,8 +57,10 @@ def bound_rows(enclosure: Enclosure, rows: Floats, method: str, direction: str =
     direction : "auto", "backward", "forward" or "both"
         "backward" runs one chain per row, "forward" one per input; "auto" the one with fewer multiplications; "both"
         intersects the two. Methods without recursion have no direction.
+    block_bytes : int
+        Memory for the columns in flight.
     """
-    if method in ("fastlip", "interval"):  # one rule: its name for the ReLU family, and for any activation
+    if method in WITHOUT_RECURSION:
         return RowBounds(*fastlip.bound(enclosure, rows))
     backward = forward = None
     if direction != "forward":
@@ -65,20 +72,28 @@ def bound_rows(enclosure: Enclosure, rows: Floats, method: str, direction: str =
         backward, forward = (backward, None) if backward.cost <= forward.cost else (None, forward)
     if backward is None:
         assert forward is not None
-        lower, upper, _ = _in_blocks(forward, enclosure, method)
+        lower, upper, _ = bound_chain(forward, enclosure.rounding, method, block_bytes)
         return RowBounds(np.ascontiguousarray(lower.T), np.ascontiguousarray(upper.T))
-    lower, upper, pushes = _in_blocks(backward, enclosure, method)
+    lower, upper, pushes = bound_chain(backward, enclosure.rounding, method, block_bytes)
     if forward is not None:
-        low, high, _ = _in_blocks(forward, enclosure, method)
+        low, high, _ = bound_chain(forward, enclosure.rounding, method, block_bytes)
         lower, upper = np.fmax(lower, low.T), np.fmin(upper, high.T)
     return RowBounds(lower, upper, pushes)
 
 
-def _in_blocks(chain: Chain, enclosure: Enclosure, method: str) -> tuple[Floats, Floats, tuple[ColumnPush, ...]]:
-    """Run the recursion for as many rows at once as memory allows."""
-    block = rows_at_once(chain)
+def begin(chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOCK_BYTES) -> ColumnPush:
+    """The recursion of the named method over ``chain``."""
+    return _RECURSIVE[method](chain, rounding, block_bytes)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def bound_chain(
+    chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOCK_BYTES
+) -> tuple[Floats, Floats, tuple[ColumnPush, ...]]:
+    """Bounds of all the chain's rows, float64 [K, n], and the recursions: as many rows at once as memory allows."""
+    block = rows_at_once(chain, block_bytes)
     chains = [chain] if chain.rows <= block else [chain.take(slice(k, k + block)) for k in range(0, chain.rows, block)]
-    pushes = tuple(_RECURSIVE[method](c, enclosure.rounding) for c in chains)
+    pushes = tuple(begin(c, rounding, method, block_bytes) for c in chains)
     bounds = [push.bound() for push in pushes]
     if len(bounds) == 1:
         return *bounds[0], pushes

@@ -39,6 +39,13 @@ class Affine:
     error: Floats
     size: Floats
 
+    def take(self, rows: slice) -> Affine:
+        """Some of its n entries."""
+        if rows == slice(0, self.constant.size):
+            return self
+        edges = {group: Dense(edge.weight[rows]) for group, edge in self.edges.items()}
+        return Affine(edges, self.constant[rows], self.error[rows], self.size[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class Group:
@@ -58,6 +65,8 @@ class Group:
         What a unit coefficient of z may lose to rounding when it is pulled back by one step (CROWN).
     pull_underflow : float
         What a row may lose in that step to underflow, whatever its coefficients.
+    members : int64 [n], optional
+        Which of the node's neurons they are; all of them if not given.
     """
 
     node: int
@@ -67,6 +76,7 @@ class Group:
     magnitude: Floats
     pull_loss: Floats
     pull_underflow: float = 0.0
+    members: NDArray[np.int64] | None = None
 
     @property
     def size(self) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from distverify.analysis.bounder import Whole
 from distverify.analysis.landscape import monotone_features, stationary_free_radius
 from distverify.analysis.margins import pose_margins
 from distverify.analysis.network import analyse_network
@@ -219,27 +220,27 @@ def test_the_interval_method_is_fast_lip_for_any_activation() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_verified_agrees_with_the_radius(norm: float) -> None:
     net = network(2)
-    problem = pose_margins(net, Balls(X, norm), None)
-    found = find_radius(problem, "linear", 16, 1e-3)
+    problem = pose_margins(Whole(net), Balls(X, norm), None)
+    found = find_radius(problem, 16, 1e-3)
     best = found.radius
     for eps in best * np.array([1e-3, 0.5, 0.999, 1.01, 2.0]):
-        with_radius = verify_at(problem, eps, "linear", 16, found=found)
-        alone = verify_at(problem, eps, "linear", 16)
+        with_radius = verify_at(problem, eps, 16, found=found)
+        alone = verify_at(problem, eps, 16)
         assert (with_radius > 0) == (eps <= best)
         assert (alone > 0) == (eps <= best)
         assert with_radius == BY_CROWN or eps > found.crown
-    assert verify_at(problem, found.crown, "linear", 16) == BY_CROWN
+    assert verify_at(problem, found.crown, 16) == BY_CROWN
 
 
 def test_jacobian_bounds_verify_where_crown_does_not() -> None:
     for seed in range(40):
         net = build_chain([4, 12, 12, 3], ["tanh", "tanh"], np.random.default_rng(seed), scale=3.0)
-        problem = pose_margins(net, Balls(X), None)
-        found = find_radius(problem, "linear", 16, 1e-3)
+        problem = pose_margins(Whole(net), Balls(X), None)
+        found = find_radius(problem, 16, 1e-3)
         if found.jacobian > 1.01 * found.crown > 0:
             eps = 0.5 * (found.crown + found.jacobian)
-            assert verify_at(problem, eps, "linear", 16, found=found) == BY_JACOBIAN
-            assert verify_at(problem, eps, "linear", 64) == BY_JACOBIAN
+            assert verify_at(problem, eps, 16, found=found) == BY_JACOBIAN
+            assert verify_at(problem, eps, 64) == BY_JACOBIAN
             return
     pytest.skip("CROWN was never beaten")
 
