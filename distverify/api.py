@@ -6,15 +6,20 @@ import os
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from distverify._version import __version__
 from distverify.analysis.cost import sample_cost
+from distverify.analysis.in_pieces import analyse_in_pieces
+from distverify.analysis.piece_worker import BoundsWorker
 from distverify.analysis.property import PropertyAnalysis
 from distverify.analysis.sample import analyse_sample
 from distverify.analysis.warm_up import warm_up
+from distverify.bounds.columns import BLOCK_BYTES
 from distverify.data.dataset import NO_LABEL, Dataset
 from distverify.data.property_set import load_properties
 from distverify.driver import Planning, Progress, carry_out
@@ -193,7 +198,11 @@ def certify(
     network = network.in_precision(precision)
     settings = replace(settings, feature_eps=chosen_factors(network, feature_eps, features))
     names: tuple[str, ...] = ()
-    analyse: Analyse = analyse_sample
+    # A quarter of what a worker may take, where that is less than is fastest.
+    within: dict[str, Any] = {}
+    if memory_per_actor is not None and memory_per_actor < 4 * BLOCK_BYTES:
+        within["block_bytes"] = memory_per_actor // 4
+    analyse: Analyse = partial(analyse_sample, **within) if within else analyse_sample
     if paths:
         found = load_properties(
             paths, model=model_name, input_size=network.input_size, output_size=network.output_size, samples=samples
@@ -220,7 +229,10 @@ def certify(
         environment=describe_environment(command) | {"inputs": describe_inputs(network, scale, mean, std, layout)},
         names=names,
     )  # fmt: skip
-    job = Job(network, data.inputs, data.labels, data.indices, settings, analyse, warm_up, variables)
+    job = Job(
+        network, data.inputs, data.labels, data.indices, settings, analyse, warm_up, variables,
+        analyse_in_pieces=None if paths else partial(analyse_in_pieces, **within), piece_worker=BoundsWorker,
+    )  # fmt: skip
     with Journal.open(output, manifest, overwrite=overwrite, retry_failed=retry_failed) as journal:
         carry_out(journal, runner, job, planning, str(output), progress)
     return open_result(output)
