@@ -64,8 +64,8 @@ class Progress:
     slowest, fastest : float or None
         Samples per second of the slowest and the fastest worker.
     phase : "starting", "probing", "running" or "finishing"
-    pieces : (done, known) or None
-        Of samples in progress that are computed in pieces.
+    pieces : int
+        Pieces of samples that this run has computed.
     """
 
     done: int
@@ -80,7 +80,7 @@ class Progress:
     slowest: float | None = None
     fastest: float | None = None
     phase: str = "running"
-    pieces: tuple[int, int] | None = None
+    pieces: int = 0
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ class _Run:
         self._total = int(job.labels.size)
         self._resumed = self._done
         self._phase = "starting"
-        self._workers = self._most_workers = 0
+        self._workers = self._most_workers = self._pieces = 0
         self._statistics = RunStatistics()
         self._statistics_due = 0.0
         self._probes: set[int] = set()  # positions that are being timed
@@ -232,6 +232,7 @@ class _Run:
                 self._time(event, session)
         elif isinstance(event, PieceDone):
             self._journal.commit_piece(event.position, event.key, event.payload, event.seconds)
+            self._pieces += 1
         elif isinstance(event, WorkersChanged):
             self._workers = event.alive
             self._most_workers = max(self._most_workers, event.alive)
@@ -283,6 +284,7 @@ class _Run:
                 slowest=slowest,
                 fastest=fastest,
                 phase=self._phase,
+                pieces=self._pieces,
             )
         )
 

@@ -31,8 +31,8 @@ def details(progress: Progress) -> str:
         parts.append(per_second(rate) + _each(progress, rate))
         if progress.done < progress.total:
             parts.append(f"{duration((progress.total - progress.done) / rate)} left")
-    if progress.pieces is not None and progress.pieces[1]:
-        parts.append(f"{progress.pieces[0]:,} of {count(progress.pieces[1], 'piece')}")
+    if progress.pieces:
+        parts.append(count(progress.pieces, "piece"))
     parts.append(f"{progress.failed} failed")
     if progress.retried:
         parts.append(f"{progress.retried} retried")
