@@ -211,7 +211,9 @@ def test_a_plan_is_kept_whatever_is_measured_later(output: Path) -> None:
     assert (plans[0].seconds_per_sample, plans[0].workers) == (2.0, 4)
     assert max(u.size for u in again.units) == 2
     assert "probing" not in {p.phase for p in told}
-    assert told[0].resumed == told[0].done == 7  # four timed ones, what is left of the unit that held one of them, and another of two
+    assert (
+        told[0].resumed == told[0].done == 7
+    )  # four timed ones, what is left of the unit that held one of them, and another of two
     assert len(positions(again.units)) == SAMPLES - 7
 
 

@@ -29,11 +29,14 @@ class SampleCost:
         How many times pieces are handed out and waited for, about.
     pieces : int
         Into how many pieces a stage can be cut at most; 1: not at all.
+    rows : int
+        Output rows of the network.
     """
 
     seconds: float
     stages: int
     pieces: int
+    rows: int = 1
 
 
 def sample_cost(network: Network, settings: Settings) -> SampleCost:
@@ -44,7 +47,7 @@ def sample_cost(network: Network, settings: Settings) -> SampleCost:
     """
     wanted = set(settings.compute)
     if PROPERTY in wanted or wanted == {"global"}:
-        return SampleCost(0.0, 1, 1)
+        return SampleCost(0.0, 1, 1, network.output_size)
     passed = 0.0  # multiplications that one row takes from a node down to the input
     crown = columns = 0.0
     widest = 0
@@ -66,4 +69,4 @@ def sample_cost(network: Network, settings: Settings) -> SampleCost:
     of_jacobians += _SEARCHED if "landscape" in wanted else 0
     seconds = (balls * crown + of_jacobians * columns) / _RATE
     pieces = max(network.output_size, widest) // _LEAST_ROWS
-    return SampleCost(seconds, max(balls + of_jacobians, 1), max(pieces, 1))
+    return SampleCost(seconds, max(balls + of_jacobians, 1), max(pieces, 1), network.output_size)

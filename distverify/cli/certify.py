@@ -244,8 +244,8 @@ def certify(
         options["compute"] = None  # of data sets and of property files, what is usual for them
     from distverify.api import certify as run
     from distverify.cli.progress import reporting
-    from distverify.cli.run_tables import print_plan, statistics_tables
-    from distverify.cli.tables import print_result, print_tables
+    from distverify.cli.run_tables import print_plan, print_workers
+    from distverify.cli.tables import print_result
     from distverify.runtime.plan import Plan
 
     plans: list[Plan] = []
@@ -268,8 +268,7 @@ def certify(
         )
     if not quiet:
         print_result(result)
-        if plans:  # something was computed
-            print_tables(statistics_tables(result.provenance["environment"]["statistics"], plans[-1]))
+        print_workers(result)
     if explain and not plans:
         click.echo("nothing to plan: the result is complete")
     if result.summary().failures:

@@ -34,6 +34,7 @@ def estimate(ctx: click.Context, /, model: Path, data: Path, timed: int, seed: i
     Example:
       distverify estimate net.onnx data.npz --eps 0.01 --compute jacobian,radius
     """
+    from distverify.cli.run_tables import describe_units
     from distverify.estimate.estimate import estimate as predict
 
     if ctx.get_parameter_source("compute") is click.core.ParameterSource.DEFAULT:
@@ -47,6 +48,7 @@ def estimate(ctx: click.Context, /, model: Path, data: Path, timed: int, seed: i
         "Core-hours": f"{found.core_hours:.3g} (between {found.core_hours_low:.3g} and {found.core_hours_high:.3g})",
         "Memory per worker": f"about {found.memory / 1e9:.2g} GB",
         "Result file": f"{found.file_size / 1e6:.3g} MB",
+        "Units": describe_units(found.plan),
         "Workers": f"up to {found.actors:,} pay off (--max-actors)",
         "Here": f"{duration(3600 * found.core_hours / workers)} on {count(workers, 'worker')} of this machine",
     }

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
 from distverify.cli.tables import add_row, columns_table, facts_table, print_tables
 from distverify.cli.text import count, duration, per_second, significant
-from distverify.results.statistics import describe_statistics
 from distverify.runtime.plan import Plan
-from distverify.runtime.work import RunStatistics
+
+if TYPE_CHECKING:
+    from distverify.results.reader import Result
 
 
-def print_plan(plan: Plan, *, outputs: int | None = None) -> None:
-    """How a run is cut, and why, on stdout.
-
-    Parameters
-    ----------
-    plan : Plan
-    outputs : int, optional
-        Of the network: to tell how many rows a piece has.
-    """
-    print_tables([plan_table(plan, outputs=outputs)])
+def print_plan(plan: Plan) -> None:
+    """How a run is cut, and why, on stdout."""
+    print_tables([plan_table(plan)])
 
 
-def plan_table(plan: Plan, *, outputs: int | None = None) -> Table:
+def plan_table(plan: Plan) -> Table:
     """The table of :func:`print_plan`."""
     table = facts_table("Plan")
     add_row(table, "Samples", f"{plan.samples:,}")
-    add_row(table, "Units", _units(plan))
+    add_row(table, "Units", describe_units(plan))
     if plan.pieces > 1:
-        add_row(table, "Pieces", _pieces(plan, outputs))
+        add_row(table, "Pieces", _pieces(plan))
     time = plan.seconds_per_sample
     add_row(table, "Measured", "not timed" if time is None else f"{duration(time)} of kernel time per sample")
     add_row(
@@ -61,39 +55,19 @@ def expected_seconds(plan: Plan) -> float | None:
     return total * rounds / plan.count if plan.count else 0.0
 
 
-def print_statistics(
-    statistics: RunStatistics,
-    plan: Plan | None,
-    seconds_total: float,
-    *,
-    most_workers: int | None = None,
-    lost_workers: int | None = None,
-) -> None:
-    """What the workers did, on stdout, after a run.
-
-    Parameters
-    ----------
-    statistics : RunStatistics
-    plan : Plan, optional
-    seconds_total : float
-        From the start of this run to its end.
-    most_workers : int, optional
-        Alive at one time; by default all that there were.
-    lost_workers : int, optional
-        That died or whose machine did; left out where it is not known.
-    """
-    most = len(statistics.workers) if most_workers is None else most_workers
-    told = describe_statistics(statistics, most, seconds_total)
-    print_tables(statistics_tables(told, plan, lost_workers))
+def print_workers(result: Result) -> None:
+    """What the workers of the run that finished ``result`` did, on stdout; nothing for a run that goes on."""
+    environment = result.provenance["environment"]
+    if "statistics" in environment:
+        plan = Plan.from_json(environment["plan"]) if "plan" in environment else None
+        print_tables(statistics_tables(environment["statistics"], plan))
 
 
-def statistics_tables(
-    told: Mapping[str, Any], plan: Plan | None = None, lost_workers: int | None = None
-) -> list[Table]:
-    """The tables of :func:`print_statistics`, from what ``describe_statistics`` told (so also from a provenance)."""
+def statistics_tables(told: Mapping[str, Any], plan: Plan | None = None) -> list[Table]:
+    """The tables of :func:`print_workers`, from what :func:`distverify.results.statistics.describe_statistics` told."""
     table = facts_table("Workers")
     workers = f"{told['most_workers']:,} at once, {told['workers']:,} in all on {count(told['nodes'], 'node')}"
-    add_row(table, "Workers", workers + (f", {lost_workers:,} lost" if lost_workers else ""))
+    add_row(table, "Workers", workers)
     add_row(
         table, "Time", f"{duration(told['kernel_seconds'])} in kernels, {duration(told['seconds'])} from start to end"
     )
@@ -108,7 +82,7 @@ def statistics_tables(
     if told["slowest"] is not None and told["workers"] > 1:
         add_row(table, "Per worker", f"{per_second(told['slowest'])} to {per_second(told['fastest'])} in kernels")
     if plan is not None:
-        add_row(table, "Plan", _units(plan) + (f"; {_pieces(plan)}" if plan.pieces > 1 else ""))
+        add_row(table, "Plan", describe_units(plan) + (f"; {_pieces(plan)}" if plan.pieces > 1 else ""))
     each = told.get("each") or []
     return [table, _each(each)] if len(each) > 1 else [table]
 
@@ -123,7 +97,7 @@ def _each(each: list[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _units(plan: Plan) -> str:
+def describe_units(plan: Plan) -> str:
     most = count(min(plan.unit_samples, plan.samples), "sample")
     return (
         f"{count(plan.count, 'unit')} of {most}"
@@ -132,8 +106,8 @@ def _units(plan: Plan) -> str:
     )
 
 
-def _pieces(plan: Plan, outputs: int | None = None) -> str:
+def _pieces(plan: Plan) -> str:
     text = f"each sample in about {plan.pieces:,} pieces"
-    if outputs is None:
+    if plan.rows < 2 * plan.pieces:
         return text
-    return f"{text}: {-(-outputs // plan.pieces):,} of {outputs:,} output rows in one"
+    return f"{text}: {-(-plan.rows // plan.pieces):,} of {plan.rows:,} output rows in one"

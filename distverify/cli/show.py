@@ -21,7 +21,7 @@ def show(file: Path) -> None:
       distverify show net.onnx
       distverify show out.h5
     """
-    from distverify.cli import tables
+    from distverify.cli import run_tables, tables
 
     if file.suffix.lower() == ".onnx":
         from distverify.prepare import load_network
@@ -32,5 +32,6 @@ def show(file: Path) -> None:
 
     result = open_result(file)
     tables.print_result(result)
+    run_tables.print_workers(result)
     tables.print_classes(result)
     tables.print_contents(result)

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.analysis.cost import sample_cost
 from distverify.api import certify
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.prepare import normalise_data, open_dataset, open_network
 from distverify.results.reader import Result
-from distverify.runtime.plan import LARGEST_BYTES, SHORTEST_SECONDS
+from distverify.runtime.plan import LARGEST_BYTES, SHORTEST_SECONDS, Plan, make_plan
 
 Floats = NDArray[np.float64]
 
@@ -53,6 +54,8 @@ class Estimate:
         Bytes of the finished result.
     actors : int
         With more workers than this, starting and sending would cost more than they save.
+    plan : Plan
+        How the run would be cut for the workers that pay off on this machine.
     failures : tuple of str
         Messages of samples that failed.
     """
@@ -66,6 +69,7 @@ class Estimate:
     memory: int
     file_size: int
     actors: int
+    plan: Plan
     failures: tuple[str, ...]
 
 
@@ -121,7 +125,7 @@ def estimate(
             **options,
             **normalisation,
         )
-        return _predict(result, data.size)
+        return _predict(result, data.size, network)
 
 
 def choose_samples(logits: Floats, count: int, seed: int = 0) -> NDArray[np.int64]:
@@ -144,7 +148,7 @@ def choose_samples(logits: Floats, count: int, seed: int = 0) -> NDArray[np.int6
     return np.sort(np.array([generator.choice(group) for group in groups], dtype=np.int64))
 
 
-def _predict(result: Result, samples: int) -> Estimate:
+def _predict(result: Result, samples: int, network: Network) -> Estimate:
     seconds = result["seconds"]
     count = len(seconds)
     mean = float(seconds.mean())
@@ -159,10 +163,15 @@ def _predict(result: Result, samples: int) -> Estimate:
     per_sample = _bytes_per_sample(result)
     file_size = result.path.stat().st_size + (samples - count) * per_sample
     unit = min(LARGEST_BYTES, max(1, math.ceil(SHORTEST_SECONDS / max(mean, 1e-9))) * per_sample)
+    actors = max(1, min(samples, int(total / (_UNITS_EACH * SHORTEST_SECONDS))))
+    plan = make_plan(
+        samples, workers=min(os.cpu_count() or 1, actors), bytes_per_sample=per_sample, seconds_per_sample=mean,
+        cost=sample_cost(network, result.settings),
+    )  # fmt: skip
     return Estimate(
         samples=samples, timed=count, core_hours=total / 3600, core_hours_low=max(mean - spread, float(seconds.min())) * samples / 3600,
         core_hours_high=(mean + spread) * samples / 3600, slowest=float(seconds.max()), memory=_peak_memory() + 2 * unit,
-        file_size=file_size, actors=max(1, min(samples, int(total / (_UNITS_EACH * SHORTEST_SECONDS)))),
+        file_size=file_size, actors=actors, plan=plan,
         failures=tuple(f.message for f in result.summary().failures),
     )  # fmt: skip
 

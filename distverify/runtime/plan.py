@@ -39,6 +39,8 @@ class Plan:
         Kernel time that was measured.
     bytes_per_sample : int
         Of results.
+    rows : int
+        Output rows of the network: a piece holds about ``rows / pieces`` of them.
     reason : str
         What decided, for people.
     """
@@ -49,6 +51,7 @@ class Plan:
     workers: int = 1
     seconds_per_sample: float | None = None
     bytes_per_sample: int = 0
+    rows: int = 1
     reason: str = ""
 
     @property
@@ -103,16 +106,17 @@ def make_plan(
     """
     _check(samples, workers, bytes_per_sample, seconds_per_sample, unit_samples, pieces)
     known = (workers, seconds_per_sample, bytes_per_sample)
+    told = (*known, 1 if cost is None else cost.rows)
     if pieces is None and unit_samples is None:
         pieces, reason = _pieces(samples, *known, cost)
         if pieces > 1:
-            return Plan(samples, 1, pieces, *known, reason)
+            return Plan(samples, 1, pieces, *told, reason)
     if pieces is not None and pieces > 1:
-        return Plan(samples, 1, pieces, *known, "as told")
+        return Plan(samples, 1, pieces, *told, "as told")
     if unit_samples is not None:
-        return Plan(samples, unit_samples, 1, *known, "as told")
+        return Plan(samples, unit_samples, 1, *told, "as told")
     size, reason = _unit_samples(samples, *known)
-    return Plan(samples, size, 1, *known, reason)
+    return Plan(samples, size, 1, *told, reason)
 
 
 def _pieces(samples: int, workers: int, seconds: float | None, size: int, cost: SampleCost | None) -> tuple[int, str]:

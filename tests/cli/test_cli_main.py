@@ -134,11 +134,13 @@ def test_certify_hands_its_options_to_the_api(api: Recorder) -> None:
         "--mean", "0.1,0.2,0.3", "--std", "0.5", "--address", "head:6379", "--cpus-per-actor", "2",
         "--max-actors", "4", "--time-limit", "60", "--retry-failed", "--layout", "hwc", "--features", "0:3",
         "--feature-eps", "1,0,1", "--domain", "0,1", "--march-evaluations", "40", "--march-tolerance", "0.01",
-        "--landscape-outputs", "label", "--eps-units", "normalised",
+        "--landscape-outputs", "label", "--eps-units", "normalised", "--memory-per-actor", "1.5G",
+        "--pieces-per-sample", "8",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     assert api.arguments == (Path("net.onnx"), Path("data.npz"))
     assert callable(api.options.pop("progress"))
+    assert callable(api.options.pop("planned"))
     command = api.options.pop("command")
     assert command.startswith("distverify certify net.onnx data.npz -o out.h5 --eps 0.005,0.01 --norm 2")
     assert api.options == {
@@ -168,6 +170,9 @@ def test_certify_hands_its_options_to_the_api(api: Recorder) -> None:
         "address": "head:6379",
         "cpus_per_actor": 2,
         "max_actors": 4,
+        "memory_per_actor": 1_500_000_000,
+        "samples_per_unit": None,
+        "pieces_per_sample": 8,
         "time_limit": 60.0,
         "retry_failed": True,
         "overwrite": False,

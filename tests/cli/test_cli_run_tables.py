@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from distverify.cli.run_tables import expected_seconds, print_plan, print_statistics
+from distverify.cli.run_tables import expected_seconds, print_plan, statistics_tables
+from distverify.cli.tables import print_tables
+from distverify.results.statistics import describe_statistics
 from distverify.runtime.plan import Plan
 from distverify.runtime.work import RunStatistics, WorkerRecord
 
@@ -32,8 +34,8 @@ def test_a_plan_tells_what_is_done_and_why(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_plan_of_pieces(capsys: pytest.CaptureFixture[str]) -> None:
-    plan = Plan(3, 1, pieces=8, workers=4, seconds_per_sample=600.0, bytes_per_sample=48_000_000)
-    print_plan(plan, outputs=1000)
+    plan = Plan(3, 1, pieces=8, workers=4, seconds_per_sample=600.0, bytes_per_sample=48_000_000, rows=1000)
+    print_plan(plan)
     text = words(capsys.readouterr().out)
     assert "Units 3 units of 1 sample" in text
     assert "Pieces each sample in about 8 pieces: 125 of 1,000 output rows in one" in text
@@ -67,12 +69,16 @@ def worker(number: int, samples: int, node: str = "node-a") -> WorkerRecord:
     return WorkerRecord(number, node, 3, samples, 20.0, 25.0)
 
 
+def shown(statistics: RunStatistics, plan: Plan | None, seconds: float, most_workers: int) -> None:
+    print_tables(statistics_tables(describe_statistics(statistics, most_workers, seconds), plan))
+
+
 def test_statistics_tell_every_figure_and_every_worker(capsys: pytest.CaptureFixture[str]) -> None:
     statistics = RunStatistics((worker(0, 40), worker(1, 10, "node-b"), worker(2, 0)), 6, 1, 2)
-    print_statistics(statistics, PLAN, 30.0, most_workers=2, lost_workers=1)
+    shown(statistics, PLAN, 30.0, 2)
     text = words(capsys.readouterr().out)
     for expected in (
-        "Workers 2 at once, 3 in all on 2 nodes, 1 lost",
+        "Workers 2 at once, 3 in all on 2 nodes",
         "Time 1 min 00 s in kernels, 30 s from start to end",
         "Efficiency 80% of 1 min 15 s of workers' time",
         "Units 6 done, 1 failed, 2 lost and computed again",
@@ -87,7 +93,7 @@ def test_statistics_tell_every_figure_and_every_worker(capsys: pytest.CaptureFix
 
 
 def test_hundreds_of_workers_have_no_row_each(capsys: pytest.CaptureFixture[str]) -> None:
-    print_statistics(RunStatistics(tuple(worker(k, 40) for k in range(300)), 900), None, 30.0)
+    shown(RunStatistics(tuple(worker(k, 40) for k in range(300)), 900), None, 30.0, 300)
     text = capsys.readouterr().out
     assert "300 at once, 300 in all on 1 node\n" in text
     assert len(text.splitlines()) < 12
@@ -95,7 +101,7 @@ def test_hundreds_of_workers_have_no_row_each(capsys: pytest.CaptureFixture[str]
 
 
 def test_a_run_that_had_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    print_statistics(RunStatistics(), None, 0.0)
+    shown(RunStatistics(), None, 0.0, 0)
     text = words(capsys.readouterr().out)
     assert "0 at once, 0 in all on 0 nodes" in text
     assert "Efficiency" not in text
@@ -103,5 +109,5 @@ def test_a_run_that_had_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_foreign_names_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    print_statistics(RunStatistics((worker(0, 4, "\x1b[2Jnode"), worker(1, 4)), 2), None, 9.0)
+    shown(RunStatistics((worker(0, 4, "\x1b[2Jnode"), worker(1, 4)), 2), None, 9.0, 2)
     assert "\x1b" not in capsys.readouterr().out
