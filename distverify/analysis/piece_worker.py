@@ -179,6 +179,9 @@ class BoundsWorker:
         """The region's encloser, once the shared bounds of all linear nodes before ``node`` are in it."""
         kept = self._kept.pop(place, None)
         if kept is None or kept.encloser.node > node or not _agree(kept.encloser, arrays):
+            kept = None  # what takes the memory goes before the next is made
+            while len(self._kept) >= KEPT_REGIONS:
+                self._kept.popitem(last=False)
             kept = _Kept(Encloser(self.network, region_from(arrays), place.layer_bounds))
         encloser = kept.encloser
         while encloser.node < node:
@@ -186,8 +189,6 @@ class BoundsWorker:
             lower, upper = arrays[f"lower{encloser.node}"], arrays[f"upper{encloser.node}"]
             encloser.give(np.array(lower, dtype=np.float64), np.array(upper, dtype=np.float64))
         self._kept[place] = kept
-        if len(self._kept) > KEPT_REGIONS:
-            self._kept.popitem(last=False)
         return kept
 
     def _chain(self, place: Place, how: Recursion, block: Block, arrays: Arrays) -> Chain:
