@@ -33,6 +33,7 @@ from distverify.analysis.requests import (
     digest,
     make_piece,
     region_arrays,
+    rows_arrays,
     share,
 )
 from distverify.analysis.sample import SampleResult, analyse_through
@@ -167,13 +168,13 @@ class InPieces:
         """See :class:`distverify.analysis.bounder.Bounder`."""
         here = _known(known)
         blocks = cut(rows.shape[0], self.pieces, self.cuts.rows)
-        found = self._ask([(Margins(here.place), b) for b in blocks], {**here.arrays, "rows": rows})
+        found = self._ask([(Margins(here.place), b) for b in blocks], {**here.arrays, **rows_arrays(rows)})
         return _joined(found, "lower")
 
     def gradient_norms(self, x0: Floats, rows: Floats, norm: float, weights: Floats | None) -> Floats:
         """See :class:`distverify.analysis.bounder.Bounder`."""
         blocks = cut(rows.shape[0], self.pieces, self.cuts.rows)
-        found = self._ask([(Gradients(norm), b) for b in blocks], {"x0": x0, "rows": rows, **_weights(weights)})
+        found = self._ask([(Gradients(norm), b) for b in blocks], {"x0": x0, **rows_arrays(rows), **_weights(weights)})
         return _joined(found, "norms")
 
     def rows(self, known: Steepness, rows: Floats, wanted: Wanted) -> Arrays:
@@ -207,9 +208,10 @@ class InPieces:
 
     def _row_facts(self, known: Known, rows: Floats, wanted: Wanted) -> Arrays:
         """All of :attr:`Wanted.parts`."""
-        arrays = {**known.arrays, "rows": rows, **_weights(wanted.weights)}
-        how = Recursion(self.method, wanted.direction, digest({"rows": rows}), self.block_bytes)
-        asking = _Asking(self, known.place, arrays, wanted)
+        matrix = rows_arrays(rows)
+        how = Recursion(self.method, wanted.direction, digest(matrix), self.block_bytes)
+        arrays = {**known.arrays, **matrix, **_weights(wanted.weights)}
+        asking = _Asking(self, known.place, arrays, rows.shape[0], wanted)
         if self.method in WITHOUT_RECURSION:
             return asking.chains(replace(how, direction="backward"))
         shape = None
@@ -242,16 +244,17 @@ class InPieces:
 
 @dataclass(eq=False)
 class _Asking:
-    """One question about the derivatives of some rows."""
+    """One question about the derivatives of ``count`` rows."""
 
     bounder: InPieces
     place: Place
     arrays: Arrays
+    count: int
     wanted: Wanted
 
     def chains(self, how: Recursion) -> Arrays:
         """The parts that are wanted, from blocks of rows."""
-        found = self._chains(how, self.arrays["rows"].shape[0], self.wanted.parts)
+        found = self._chains(how, self.count, self.wanted.parts)
         return {name: _joined(found, name) for name in found[0]}
 
     def bounds(self, how: Recursion, shape: Arrays | None = None) -> tuple[Floats, Floats]:
@@ -267,7 +270,7 @@ class _Asking:
     def columns(self, how: Recursion, shape: Arrays | None) -> Arrays:
         """The parts that are wanted, from blocks of columns of one group after the other."""
         wanted = self.wanted
-        lower, upper, blocks = self._by_columns(how, self.arrays["rows"].shape[0], shape)
+        lower, upper, blocks = self._by_columns(how, self.count, shape)
         if "other_lower" in self.arrays:
             lower, upper = np.fmax(lower, self.arrays["other_lower"]), np.fmin(upper, self.arrays["other_upper"])
         if "constants" not in wanted.parts or wanted.norm != np.inf:

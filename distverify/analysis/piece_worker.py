@@ -26,6 +26,8 @@ from distverify.analysis.requests import (
     Vector,
     column_name,
     region_from,
+    rows_from,
+    rows_shape,
 )
 from distverify.bounds import crown, fastlip
 from distverify.bounds.chain import Chain, backward_chain, forward_chain
@@ -83,10 +85,12 @@ class BoundsWorker:
                 return self._neurons(request, block, arrays)
             case Margins():
                 enclosure = self._enclosure(request.place, arrays)
-                return {"lower": crown.row_bounds(enclosure.reduced, _rows(arrays, block))[0]}
+                return {"lower": crown.row_bounds(enclosure.reduced, rows_from(arrays, block))[0]}
             case Gradients():
                 x0 = _floats(arrays["x0"])
-                return {"norms": gradient_norms(self.network, x0, _rows(arrays, block), request.norm, _weights(arrays))}
+                return {
+                    "norms": gradient_norms(self.network, x0, rows_from(arrays, block), request.norm, _weights(arrays))
+                }
             case Chains():
                 return self._chains(request, block, arrays)
             case Shape():
@@ -122,7 +126,7 @@ class BoundsWorker:
     def _chains(self, request: Chains, block: Block, arrays: Arrays) -> Arrays:
         enclosure, how = self._enclosure(request.place, arrays), request.how
         if how.method in WITHOUT_RECURSION:
-            bounds = RowBounds(*fastlip.bound(enclosure, _rows(arrays, block)))
+            bounds = RowBounds(*fastlip.bound(enclosure, rows_from(arrays, block)))
         else:
             chain = self._chain(request.place, how, block, arrays)
             lower, upper, pushes = bound_chain(chain, enclosure.rounding, how.method, how.block_bytes)
@@ -136,19 +140,22 @@ class BoundsWorker:
         return row_facts(bounds, request.parts, request.norm, _weights(arrays))
 
     def _shape(self, request: Shape, arrays: Arrays) -> Arrays:
-        place, how = request.place, request.how
+        how, enclosure = request.how, self._enclosure(request.place, arrays)
         # All rows have the same chain, apart from what rounding may cost them.
-        chain = self._chain(place, Recursion(how.method, "backward", how.matrix, how.block_bytes), (0, 1), arrays)
-        rows = arrays["rows"].shape[0]
+        row, count = rows_from(arrays, (0, 1)), rows_shape(arrays)[0]
+        chain = backward_chain(enclosure, row)
+        sizes, work = chain.sizes, chain.work
         forward = how.direction == "forward"
-        if forward or (how.direction == "auto" and self.network.input_size < rows):
-            other = self._forward_chain(place, how, arrays)
-            if forward or chain.cost * rows > other.cost:
-                forward, chain = True, other
+        if forward or (how.direction == "auto" and self.network.input_size < count):
+            # The forward chain of all rows differs from that of one in its first group, which the rows are.
+            other = forward_chain(enclosure, row)
+            others, theirs = [count, *other.sizes[1:]], other.work_for(count)
+            if forward or count * _total(sizes, work) > other.rows * _total(others, theirs):
+                forward, chain, sizes, work = True, other, others, theirs
         return {
             "forward": np.array(forward),
-            "sizes": np.array(chain.sizes),
-            "work": np.array(chain.work, dtype=np.float64),
+            "sizes": np.array(sizes),
+            "work": np.array(work, dtype=np.float64),
             "rows": np.array(rows_at_once(chain, how.block_bytes)),
             "structure": np.frombuffer(chain.structure, dtype=np.uint8),
         }
@@ -172,6 +179,9 @@ class BoundsWorker:
         """The region's encloser, once the shared bounds of all linear nodes before ``node`` are in it."""
         kept = self._kept.pop(place, None)
         if kept is None or kept.encloser.node > node or not _agree(kept.encloser, arrays):
+            kept = None  # what takes the memory goes before the next is made
+            while len(self._kept) >= KEPT_REGIONS:
+                self._kept.popitem(last=False)
             kept = _Kept(Encloser(self.network, region_from(arrays), place.layer_bounds))
         encloser = kept.encloser
         while encloser.node < node:
@@ -179,20 +189,18 @@ class BoundsWorker:
             lower, upper = arrays[f"lower{encloser.node}"], arrays[f"upper{encloser.node}"]
             encloser.give(np.array(lower, dtype=np.float64), np.array(upper, dtype=np.float64))
         self._kept[place] = kept
-        if len(self._kept) > KEPT_REGIONS:
-            self._kept.popitem(last=False)
         return kept
 
     def _chain(self, place: Place, how: Recursion, block: Block, arrays: Arrays) -> Chain:
         if how.direction == "forward":
             return self._forward_chain(place, how, arrays).take(slice(*block))
-        return backward_chain(self._enclosure(place, arrays), _rows(arrays, block))
+        return backward_chain(self._enclosure(place, arrays), rows_from(arrays, block))
 
     def _forward_chain(self, place: Place, how: Recursion, arrays: Arrays) -> Chain:
         """That of all inputs."""
         enclosure, kept = self._enclosure(place, arrays), self._kept[place]
         if kept.forward is None or kept.forward[0] != how.matrix:
-            kept.forward = how.matrix, forward_chain(enclosure, np.array(arrays["rows"], dtype=np.float64))
+            kept.forward = how.matrix, forward_chain(enclosure, rows_from(arrays))
         return kept.forward[1]
 
     def _push(self, place: Place, how: Recursion, chains: Block, arrays: Arrays, group: int) -> ColumnPush:
@@ -233,8 +241,8 @@ def _agree(encloser: Encloser, arrays: Arrays) -> bool:
     )
 
 
-def _rows(arrays: Arrays, block: Block) -> Floats:
-    return np.ascontiguousarray(_floats(arrays["rows"])[slice(*block)])
+def _total(sizes: list[int], work: list[int]) -> int:
+    return sum(n * each for n, each in zip(sizes, work, strict=True))
 
 
 def _weights(arrays: Arrays) -> Floats | None:

@@ -41,7 +41,7 @@ class Recursion:
     method : str
     direction : "backward" or "forward" ("auto" or "both" where it is not decided yet)
     matrix : str
-        Hash of the shared "rows" [K, outputs].
+        Hash of the shared :func:`rows_arrays`.
     block_bytes : int
         Memory for the columns in flight.
     """
@@ -154,6 +154,34 @@ def make_piece(request: Request, block: Block, shared: Shared) -> Piece:
 def column_name(side: str, group: int, chains: Block) -> str:
     """What the bounds of ``chains``' derivatives by the members of ``group`` are called among shared arrays."""
     return f"{side} of chains {chains[0]} by group {group}"
+
+
+def rows_arrays(rows: Floats) -> Arrays:
+    """Rows [K, outputs] as arrays: mostly single outputs or margins, of which only the few entries are sent."""
+    at = np.flatnonzero(rows)
+    if 4 * at.size > rows.size:
+        return {"rows": rows}
+    return {"rows_at": at, "rows_values": rows.reshape(-1)[at], "rows_shape": np.array(rows.shape)}
+
+
+def rows_from(arrays: Mapping[str, NDArray[np.generic]], block: Block | None = None) -> Floats:
+    """The inverse of :func:`rows_arrays`, or those of ``block``: float64 [n, outputs], C order."""
+    if "rows" in arrays:
+        return np.array(arrays["rows"] if block is None else arrays["rows"][slice(*block)], dtype=np.float64)
+    count, outputs = rows_shape(arrays)
+    first, last = (0, count) if block is None else block
+    start, stop = np.searchsorted(arrays["rows_at"], (first * outputs, last * outputs))
+    rows = np.zeros((last - first, outputs))
+    rows.reshape(-1)[arrays["rows_at"][start:stop].astype(np.int64) - first * outputs] = arrays["rows_values"][
+        start:stop
+    ]
+    return rows
+
+
+def rows_shape(arrays: Mapping[str, NDArray[np.generic]]) -> tuple[int, int]:
+    """(K, outputs)."""
+    count, outputs = arrays["rows"].shape if "rows" in arrays else arrays["rows_shape"].tolist()
+    return int(count), int(outputs)
 
 
 def region_arrays(region: Ball) -> Arrays:

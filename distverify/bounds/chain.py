@@ -50,7 +50,14 @@ class Chain:
     @property
     def work(self) -> list[int]:
         """Multiplications for one member of each group, for both sides of one row."""
-        arriving = [sum(matrix.weight.size for matrix in links.values()) for links in self.links]
+        return self.work_for(self.sizes[0])
+
+    def work_for(self, columns: int) -> list[int]:
+        """:attr:`work` if group 0 had so many members."""
+        arriving = [
+            sum(matrix.out_size * (columns if source == 0 else matrix.in_size) for source, matrix in links.items())
+            for links in self.links
+        ]
         return [2 * sum(arriving[g + 1 :]) for g in range(len(self.sizes))]
 
     @property

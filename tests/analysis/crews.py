@@ -26,7 +26,7 @@ class CrewHere:
         One for each call of ``map``.
     results : dict key -> arrays
     seconds : list of float
-        Time of each piece.
+        Processor time of each piece.
     """
 
     def __init__(self, network: Network, workers: int = 1) -> None:
@@ -47,9 +47,9 @@ class CrewHere:
 
     def _compute(self, piece: Piece, shared: Shared) -> Arrays:
         worker = self.workers[len(self.pieces) % len(self.workers)]
-        begin = time.perf_counter()
+        begin = time.process_time()
         found = worker.compute(piece, shared)
-        self.seconds.append(time.perf_counter() - begin)
+        self.seconds.append(time.process_time() - begin)
         self.pieces.append(piece)
         self.kinds[piece.kind] += 1
         for values in found.values():

@@ -14,6 +14,7 @@ from distverify.analysis.facts import FACTS, Wanted
 from distverify.analysis.in_pieces import Cuts, InPieces, analyse_in_pieces
 from distverify.analysis.sample import SampleResult, analyse_sample, analyse_through
 from distverify.bounds import crown
+from distverify.bounds.columns import ColumnPush
 from distverify.bounds.reduction import Reduction
 from distverify.errors import PieceError, SettingsError
 from distverify.kernels.convolution import Geometry
@@ -181,7 +182,7 @@ def test_questions_and_work_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     x = point(network)
     crowned: list[str] = []
     inside: list[str] = []
-    whole, reduced = crown.affine_bounds, Reduction.linear
+    whole, reduced, pushed = crown.affine_bounds, Reduction.linear, ColumnPush.unit_columns
 
     def counted(*arguments: object) -> object:
         crowned.append(inside[-1] if inside else "driver")
@@ -200,7 +201,13 @@ def test_questions_and_work_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
                 inside.pop()
 
     monkeypatch.setattr(crown, "affine_bounds", counted)
+
+    def pushing(*arguments: object) -> object:
+        assert inside, "the driver pushes no columns"
+        return pushed(*arguments)  # type: ignore[arg-type]
+
     monkeypatch.setattr(Reduction, "linear", reducing)
+    monkeypatch.setattr(ColumnPush, "unit_columns", pushing)
     crew = Watched(network, workers=2)
     bounder = InPieces(network, crew, 4, cuts=TINY)
     analyse_through(bounder, x, -1, 0, Settings(eps=(0.02, 0.05), compute=EVERYTHING))

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import numpy as np
 
+from distverify.analysis.in_pieces import analyse_in_pieces
 from distverify.analysis.radius import certified_radius
+from distverify.analysis.sample import analyse_sample
 from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.bounds.lipschitz import row_constants
 from distverify.bounds.methods import bound_rows
 from distverify.bounds.reduced import Group, Reduced
 from distverify.bounds.reduction import Reduction
 from distverify.kernels.rounding import SOUND, Rounding
-from distverify.network.graph import LinearNode, Network
+from distverify.network.graph import ActivationNode, LinearNode, Network
 from distverify.network.normalisation import apply_normalisation
 from distverify.network.onnx_import import load_onnx
 from distverify.region import Ball
+from distverify.settings import Settings
+from tests.analysis.crews import CrewHere
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -125,6 +129,25 @@ def random_case(network: Network, share: float) -> Case:
     return Case(f"random 784-1024x6-10, {share:.0%} unstable, `linear`", parts, lambda: f"mean width {width:.5g}")
 
 
+def pieces_case(network: Network, eps: float, pieces: int) -> Case:
+    """Lipschitz constants around one sample, as a whole and in pieces that one worker computes one after the other."""
+    x, settings = np.random.default_rng(2).random(network.input_size), Settings(eps=(eps,), compute=("lipschitz",))
+    crew = CrewHere(network)
+
+    def whole() -> object:
+        return analyse_sample(network, x, -1, 0, settings)["lipschitz"]
+
+    def parts() -> object:
+        return analyse_in_pieces(network, x, -1, 0, settings, pieces, crew)["lipschitz"]
+
+    off = np.max(np.abs(np.divide(parts(), whole()) - 1.0))
+    widths = "-".join(str(n.size) for n in network.nodes if not isinstance(n, ActivationNode))
+    return Case(
+        f"random {widths}, eps {eps:g}, whole and in {pieces} pieces", {"whole": whole, "pieces": parts},
+        lambda: f"apart by {off:.1g}",
+    )  # fmt: skip
+
+
 def all_cases(quick: bool = False) -> Iterator[Case]:
     """Every case that can run here; ``quick`` leaves out the larger ones."""
     if DATA.is_dir():
@@ -141,6 +164,7 @@ def all_cases(quick: bool = False) -> Iterator[Case]:
             yield ball_case(name, *colours(name), 0.002)
         if not quick:
             yield ball_case("Convnet_avgpool", *digits("Convnet_avgpool"), 0.004)
+    yield pieces_case(random_network([784, 64, 64, 128] if quick else [784, 256, 256, 768]), 0.01, 4)
     network = random_network([784, 64, 64, 64, 10] if quick else [784, *[1024] * 6, 10])
     for share in (0.1,) if quick else (0.02, 0.1, 0.3):
         yield random_case(network, share)
