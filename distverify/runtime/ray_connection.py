@@ -17,7 +17,8 @@ from distverify.runtime.worker import describe
 # Deaths are events of the run; Ray's own lines about them are noise. Ray reads both variables while it is
 # imported.
 os.environ.setdefault(
-    "RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed|has been marked dead|Raylet is terminated"
+    "RAY_DEDUP_LOGS_SKIP_REGEX",
+    "A worker died or was killed|has been marked dead|Raylet is terminated|worker processes have been started on node",
 )
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no notice on the terminal, no report to the network
 

@@ -34,6 +34,7 @@ VARIABLES: dict[str, tuple[tuple[int, ...], str]] = {
     "radius": ((), "float64"),
 }
 SAMPLES = 24
+BIG = 2_500_000  # numbers: 20 MB
 
 
 def network() -> Network:
@@ -120,6 +121,10 @@ def hang(net: Network, x: np.ndarray, label: int, index: int, settings: Settings
 def slow(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
     time.sleep(0.2)
     return logits(net, x, label, index, settings)
+
+
+def big(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+    return {"values": np.full(BIG, float(index))}
 
 
 class Recorded:

@@ -249,6 +249,29 @@ def test_more_than_a_ray_of_its_own_has(arguments, message):
     assert not ray.is_initialized()
 
 
+@pytest.mark.slow
+def test_results_and_what_pieces_share_leave_the_object_store_as_the_run_goes_on():
+    if ray.is_initialized():
+        ray.shutdown()
+    ray.init(
+        address="local", include_dashboard=False, num_cpus=2, log_to_driver=False, logging_level="ERROR",
+        object_store_memory=400_000_000, _system_config={"automatic_object_spilling_enabled": False},
+    )  # fmt: skip
+    try:
+        job = scripted.job(scripted.big, samples=60, variables={"values": ((scripted.BIG,), "float64")})
+        for event in scripted.run(RayExecutor(), job, scripted.units(1, 60)):  # 1.2 GB in all
+            if isinstance(event, UnitDone):
+                assert event.payload["message"][0] == ""
+                assert (event.payload["values"][0] == 100.0 + event.unit.start).all()
+                assert not event.payload["values"].flags.owndata  # read in place
+        analysis = scripted.InPieces(ballast=scripted.BIG)
+        job = scripted.job_in_pieces(analysis, 30)
+        events = list(scripted.run(RayExecutor(), job, scripted.units_in_pieces(30)))  # 1.2 GB in all
+        assert FAILED not in scripted.results(events, 30)["status"]
+    finally:
+        ray.shutdown()
+
+
 def test_addresses_that_lead_nowhere(monkeypatch):
     if ray.is_initialized():
         ray.shutdown()
