@@ -197,7 +197,7 @@ class InPieces:
     seconds : float
         That each piece sleeps.
     ballast : int
-        Numbers that pieces share and nobody needs.
+        Numbers that pieces share, and return, and nobody needs.
     """
 
     def __init__(
@@ -269,7 +269,8 @@ class Blocks:
         if fault == "share" and any(a.flags.writeable or _base(a).flags.owndata for a in shared.arrays.values()):
             raise RuntimeError("copied")
         start, stop = piece.block
-        return {"values": np.tanh(np.array([row @ values for row in self.matrices[piece.kind][start:stop]]))}
+        found = np.tanh(np.array([row @ values for row in self.matrices[piece.kind][start:stop]]))
+        return {"values": found, "ballast": shared.arrays["ballast"]}
 
 
 def _base(values: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 from distverify.runtime import ray_cluster
 from distverify.runtime.ray_executor import RayExecutor
 from distverify.runtime.serial import SerialExecutor
-from distverify.runtime.work import UnitDone, UnitLost, WorkersChanged
+from distverify.runtime.work import PieceDone, UnitDone, UnitLost, WorkersChanged
 from tests.runtime import scripted
 
 ray = pytest.importorskip("ray")
@@ -66,6 +66,29 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_one_unit(cluster):
     lost = [e.unit for e in events if isinstance(e, UnitLost)]
     assert len(lost) == 1
     assert lost[0] in [e.unit for e in events if isinstance(e, UnitDone)]  # whole: the unit was not to blame
+
+
+@pytest.mark.slow
+def test_a_node_that_is_lost_costs_pieces_but_no_sample(cluster, tmp_path):
+    analysis = scripted.InPieces(path=tmp_path, seconds=0.1, ballast=10**5)  # too large to be sent along with the call
+    job, units = scripted.job_in_pieces(analysis, 12), scripted.units_in_pieces(12)
+    node = cluster.add_node(num_cpus=2)
+    events: list[Any] = []
+    for event in scripted.run(RayExecutor(cluster.address, max_actors=3), job, units):
+        events.append(event)
+        if sum(isinstance(e, PieceDone) for e in events) == 30 and node in cluster.worker_nodes:
+            cluster.remove_node(node, allow_graceful=False)
+    payload = scripted.results(events, 12)
+    truth = scripted.results(
+        list(scripted.run(SerialExecutor(), scripted.job_in_pieces(scripted.InPieces(), 12), units)), 12
+    )
+    assert payload["logits"].tobytes() == truth["logits"].tobytes()
+    assert payload["status"].tolist() == truth["status"].tolist()
+    lost = [e for e in events if isinstance(e, UnitLost)]
+    assert 1 <= len(lost) <= 4  # in flight, or done and not fetched
+    assert 12 * 7 <= len(analysis.computed()) <= 12 * 7 + len(lost)
+    told = [(e.position, e.key) for e in events if isinstance(e, PieceDone)]
+    assert len(told) == len(set(told)) == 12 * 7
 
 
 def requested() -> list[dict[str, float]]:
