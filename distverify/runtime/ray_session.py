@@ -320,7 +320,10 @@ class RaySession:
         if node is None:
             self._scheduler.start_failed(worker, text, time.monotonic())
             return
-        task, verdict = self._scheduler.died(worker, text, self._gone(node))
+        gone = self._gone(node)
+        if gone and not self._scheduler.stopping:
+            text = f"its machine is gone ({text})"
+        task, verdict = self._scheduler.died(worker, text, gone)
         if task is not None:
             self._lost(task, text, verdict)
 

@@ -86,6 +86,7 @@ def test_a_node_that_is_lost_costs_pieces_but_no_sample(cluster, tmp_path):
     assert payload["status"].tolist() == truth["status"].tolist()
     lost = [e for e in events if isinstance(e, UnitLost)]
     assert 1 <= len(lost) <= 4  # in flight, or done and not fetched
+    assert all("its machine is gone" in e.reason or "cannot be fetched" in e.reason for e in lost)
     assert 12 * 7 <= len(analysis.computed()) <= 12 * 7 + len(lost)
     told = [(e.position, e.key) for e in events if isinstance(e, PieceDone)]
     assert len(told) == len(set(told)) == 12 * 7
