@@ -156,6 +156,19 @@ def test_driver_overhead_per_unit():
     assert overhead < 0.02  # ten times what was measured: the machine may be busy
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_a_slow_consumer_finds_no_more_results_waiting_than_there_are_workers():
+    job, waiting = scripted.job(scripted.logits, samples=60), []
+    with RayExecutor(max_actors=2).open(job, scripted.never) as session:
+        session.add(scripted.units(1, 60))
+        for event in session.events():
+            if isinstance(event, UnitDone):
+                waiting.append(len(session._deliveries))
+                time.sleep(0.02)
+    assert len(waiting) == 60
+    assert 1 <= max(waiting) <= 2 + 2  # and those that came in at once
+
+
 def test_another_address_than_the_one_connected(local_ray):
     with pytest.raises(ExecutorError, match=f"got 'other:6379', but Ray is connected to {local_ray}"):
         list(scripted.run(RayExecutor("other:6379"), scripted.job(scripted.logits), scripted.units(8)))
