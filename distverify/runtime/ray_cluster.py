@@ -28,8 +28,8 @@ class Cluster:
 
     def __init__(self, cpus: float, memory: int | None, own: bool) -> None:
         self.slots = 0
+        self.own = own
         self._needs = {"CPU": float(cpus)} | ({} if memory is None else {"memory": float(memory)})
-        self._own = own
         self._nodes: list[dict[str, Any]] = []
         self._requested = 0
         self._next_line = math.inf
@@ -64,7 +64,7 @@ class Cluster:
         Without an autoscaler this is an entry in a table that nobody reads. The first call that wants more than there is
         counts, then those that differ by much: the request stands until it is replaced.
         """
-        if self._own or (not self._requested and actors <= self.slots):
+        if not self._requested and actors <= self.slots:
             return
         if self._requested / 2 < actors <= self._requested * 1.25:
             return
@@ -87,8 +87,8 @@ class Cluster:
         self._next_line = now + WAIT_LINE_SECONDS
         if self.slots:
             log.warning(
-                "waiting for a worker to start: %d fit on the machines (%s each), but none is ready; other work may hold "
-                "them, see `ray status`", self.slots, self._described(self._needs),
+                "waiting for the first worker: %d fit on the machines (%s each); it compiles kernels, or waits for what other "
+                "work holds (`ray status` tells)", self.slots, self._described(self._needs),
             )  # fmt: skip
         else:
             log.warning(

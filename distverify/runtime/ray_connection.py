@@ -8,7 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from distverify.errors import ExecutorError
@@ -17,7 +17,8 @@ from distverify.runtime.worker import describe
 # Deaths are events of the run; Ray's own lines about them are noise. Ray reads both variables while it is
 # imported.
 os.environ.setdefault(
-    "RAY_DEDUP_LOGS_SKIP_REGEX", "A worker died or was killed|has been marked dead|Raylet is terminated"
+    "RAY_DEDUP_LOGS_SKIP_REGEX",
+    "A worker died or was killed|has been marked dead|Raylet is terminated|worker processes have been started on node",
 )
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no notice on the terminal, no report to the network
 
@@ -25,7 +26,7 @@ import ray
 import ray.util.metrics
 from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RaySystemError, RayTaskError
 
-__all__ = ["RayError", "RaySystemError", "answers", "connected", "ray", "reason"]
+__all__ = ["RayError", "RaySystemError", "answers", "connected", "explained", "get_all", "ray", "reason"]
 
 CONNECT_SECONDS = 5.0
 
@@ -85,6 +86,30 @@ def reason(error: RayError) -> str:
             return text.strip().splitlines()[-1]
         return "the worker process died" + (f": {detail.group(1)}" if detail else "")
     return describe(error)
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """What Ray raises in the block becomes an ExecutorError."""
+    try:
+        yield
+    except RayError as error:
+        raise ExecutorError(f"Ray failed ({describe(error)}); what was computed is kept: run the same again") from error
+
+
+def get_all(calls: list[Any]) -> list[Any]:
+    """The results of calls that have ended; a RayError for each that failed."""
+    with suppress(RayError):
+        found: list[Any] = ray.get(calls)
+        return found
+    return [_get(call) for call in calls]
+
+
+def _get(call: Any) -> Any:
+    try:
+        return ray.get(call)
+    except RayError as error:
+        return error
 
 
 def _connect(address: str) -> None:

@@ -2,7 +2,7 @@
 
 Actors never restart and Ray retries no call, so every death reaches this loop and names one task; what
 follows from a death is decided in :mod:`distverify.runtime.policy`. What each task costs here does not grow
-with the number of actors or units: 1 ms at 2 actors as at 32.
+with the number of actors or units: 0.8 ms were measured at 2 actors, 0.7 ms at 24.
 """
 
 from __future__ import annotations
@@ -11,19 +11,18 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from distverify.errors import ExecutorError
 from distverify.runtime.conversation import SampleInPieces
 from distverify.runtime.failures import log_failures, log_lost
 from distverify.runtime.policy import Scheduler, Verdict
 from distverify.runtime.ray_actor import Handle, Status, actor_factory
 from distverify.runtime.ray_cluster import Cluster
-from distverify.runtime.ray_connection import RayError, answers, ray, reason
+from distverify.runtime.ray_connection import RayError, answers, explained, get_all, ray, reason
 from distverify.runtime.ray_metrics import MeteredTally
 from distverify.runtime.threads import ThreadLimit, limit_threads
 from distverify.runtime.work import (
@@ -40,7 +39,7 @@ from distverify.runtime.work import (
     WorkersChanged,
     WorkUnit,
 )
-from distverify.runtime.worker import blank_payload, describe
+from distverify.runtime.worker import blank_payload
 
 POLL_SECONDS = 0.5  # how late a signal, an overdue unit or a new node may be noticed
 LARGEST_REQUEST = 256  # actors that an autoscaler is asked for where no number is given
@@ -81,7 +80,7 @@ class RaySession:
         self._outbox: deque[Event] = deque()
         self._reported = WorkersChanged(alive=0, starting=0)
         self._next_look = -math.inf
-        with _explained():
+        with explained():
             self._cluster = Cluster(cpus, memory, own)
             self._raylet = self._cluster.raylet_here()
             # Put once; every actor reads the arrays in its node's shared memory, which takes contiguous ones.
@@ -106,11 +105,11 @@ class RaySession:
         ExecutorError
             Actors cannot start, or Ray itself failed.
         """
-        with _explained():
+        with explained():
             while True:
                 yield from self._flush()
                 stopping = self._stopping()
-                if self._scheduler.finished:
+                if self._scheduler.finished and not self._deliveries:
                     return
                 if stopping and not answers(self._raylet):
                     # A SIGTERM to the process group, or to the batch job, ended Ray as well. Tasks in flight are
@@ -118,8 +117,9 @@ class RaySession:
                     return
                 self._keep_house()
                 self._hand_out()
-                self._collect()
-                self._report_workers()
+                if len(self._deliveries) <= self._scheduler.alive:  # so a slow consumer costs time, not memory
+                    self._collect()
+                    self._report_workers()
 
     def statistics(self) -> RunStatistics:
         """So far."""
@@ -140,12 +140,15 @@ class RaySession:
             self._limit.restore()
 
     def _flush(self) -> Iterator[Event]:
-        """What is to be told; one unit's results at a time are fetched."""
-        while self._outbox or self._deliveries:
-            while self._outbox:
-                yield self._outbox.popleft()
-            if self._deliveries:
-                self._fetch_unit(self._deliveries.popleft())
+        """What is to be told; of the units that are done one at a time is fetched, so that workers need not wait for all."""
+        yield from self._told()
+        if self._deliveries:
+            self._fetch_unit(self._deliveries.popleft())
+            yield from self._told()
+
+    def _told(self) -> Iterator[Event]:
+        while self._outbox:
+            yield self._outbox.popleft()
 
     def _stopping(self) -> bool:
         """Whether nothing more is begun. Asked often: a signal may have come while this loop waited for something."""
@@ -168,7 +171,8 @@ class RaySession:
             self._kill_overdue(now)
             if not self._stopping():
                 self._cluster.look()
-                self._cluster.request(self._scheduler.demand(self._max_actors or LARGEST_REQUEST))
+                if not self._cluster.own:
+                    self._cluster.request(self._scheduler.demand(self._max_actors or LARGEST_REQUEST))
                 self._cluster.waiting(now, self._scheduler.alive)
         for _ in range(self._scheduler.missing_workers(self._cluster.slots, now)):
             worker = self._scheduler.start()
@@ -245,15 +249,15 @@ class RaySession:
     def _collect(self) -> None:
         """Wait for calls to end, for a poll interval at most, and deal with all that have."""
         calls = list(self._calls)
+        patience = 0.0 if self._outbox or self._deliveries else POLL_SECONDS
         if not calls:
-            if not self._outbox:
-                time.sleep(POLL_SECONDS)
+            time.sleep(patience)
             return
-        if not ray.wait(calls, num_returns=1, timeout=0 if self._outbox else POLL_SECONDS)[0]:
+        if not ray.wait(calls, num_returns=1, timeout=patience)[0]:
             return
         ready = ray.wait(calls, num_returns=len(calls), timeout=0)[0]
         pieces: list[_Delivery] = []
-        for call, answer in zip(ready, _get_all(ready), strict=True):
+        for call, answer in zip(ready, get_all(ready), strict=True):
             worker, task, payload = self._calls.pop(call)
             if isinstance(answer, RayError):
                 self._worker_lost(worker, answer)
@@ -319,7 +323,10 @@ class RaySession:
         if node is None:
             self._scheduler.start_failed(worker, text, time.monotonic())
             return
-        task, verdict = self._scheduler.died(worker, text, self._gone(node))
+        gone = self._gone(node)
+        if gone and not self._scheduler.stopping:
+            text = f"its machine is gone ({text})"
+        task, verdict = self._scheduler.died(worker, text, gone)
         if task is not None:
             self._lost(task, text, verdict)
 
@@ -372,26 +379,3 @@ class RaySession:
         self._tally.outcome(payload)
         log_failures(self._job, unit, payload)
         return UnitDone(unit, payload)
-
-
-def _get_all(calls: list[Any]) -> list[Any]:
-    """The calls' results, or the errors that they ended with."""
-    with suppress(RayError):
-        found: list[Any] = ray.get(calls)
-        return found
-    return [_get(call) for call in calls]
-
-
-def _get(call: Any) -> Any:
-    try:
-        return ray.get(call)
-    except RayError as error:
-        return error
-
-
-@contextmanager
-def _explained() -> Iterator[None]:
-    try:
-        yield
-    except RayError as error:
-        raise ExecutorError(f"Ray failed ({describe(error)}); what was computed is kept: run the same again") from error

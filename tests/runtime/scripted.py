@@ -34,6 +34,7 @@ VARIABLES: dict[str, tuple[tuple[int, ...], str]] = {
     "radius": ((), "float64"),
 }
 SAMPLES = 24
+BIG = 2_500_000  # numbers: 20 MB
 
 
 def network() -> Network:
@@ -122,6 +123,10 @@ def slow(net: Network, x: np.ndarray, label: int, index: int, settings: Settings
     return logits(net, x, label, index, settings)
 
 
+def big(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+    return {"values": np.full(BIG, float(index))}
+
+
 class Recorded:
     """Appends "pid index" to a file before each sample, then sleeps: what is computed twice counts."""
 
@@ -192,7 +197,7 @@ class InPieces:
     seconds : float
         That each piece sleeps.
     ballast : int
-        Numbers that pieces share and nobody needs.
+        Numbers that pieces share, and return, and nobody needs.
     """
 
     def __init__(
@@ -264,7 +269,8 @@ class Blocks:
         if fault == "share" and any(a.flags.writeable or _base(a).flags.owndata for a in shared.arrays.values()):
             raise RuntimeError("copied")
         start, stop = piece.block
-        return {"values": np.tanh(np.array([row @ values for row in self.matrices[piece.kind][start:stop]]))}
+        found = np.tanh(np.array([row @ values for row in self.matrices[piece.kind][start:stop]]))
+        return {"values": found, "ballast": shared.arrays["ballast"]}
 
 
 def _base(values: np.ndarray) -> np.ndarray:

@@ -18,7 +18,7 @@ from distverify.runtime.policy import (
     Scheduler,
     Verdict,
 )
-from distverify.runtime.work import FAILED, TIMED_OUT, PieceTask, WorkUnit
+from distverify.runtime.work import FAILED, TIMED_OUT, PieceTask, Task, WorkUnit
 
 
 def ready_worker(scheduler: Scheduler) -> int:
@@ -431,13 +431,17 @@ def test_units_may_be_added_at_any_time():
 class RandomFaults(RuleBasedStateMachine):
     """Workers come and die at random; then all goes well, and every sample must have exactly one result."""
 
+    REQUESTS, PIECES = 2, 3  # of each sample in pieces
+
     def __init__(self) -> None:
         super().__init__()
-        self.samples = 13
-        self.scheduler = Scheduler([WorkUnit(0, 8), WorkUnit(8, 9), WorkUnit(9, 13)], time_limit=1.0)
+        self.samples = 15
+        units = [WorkUnit(0, 8), sample(8), WorkUnit(9, 10), sample(10), WorkUnit(11, 15)]
+        self.scheduler = with_pieces(*units, time_limit=1.0)
         self.now = 0.0
         self.starting: list[int] = []
-        self.working: dict[int, WorkUnit] = {}
+        self.working: dict[int, Task] = {}
+        self.missing: dict[WorkUnit, set[PieceTask]] = {}  # of samples in pieces, begun
         self.results: Counter[int] = Counter()
 
     def record(self, unit: WorkUnit) -> None:
@@ -445,19 +449,62 @@ class RandomFaults(RuleBasedStateMachine):
         assert max(self.results.values()) == 1
 
     def judge(self, verdict: Verdict | None) -> None:
-        if verdict is not None:
+        if verdict is None:
+            return
+        if isinstance(verdict.task, PieceTask):
+            self.end(verdict.task.unit)
+        else:
             assert verdict.task.size == 1
             self.record(verdict.task)
 
-    def pick(self, data: st.DataObject) -> tuple[int, WorkUnit]:
+    def ask(self, unit: WorkUnit, request: int) -> None:
+        pieces = tasks(unit, self.PIECES, request)
+        self.missing[unit] = set(pieces)
+        self.scheduler.add_pieces(pieces)
+
+    def end(self, unit: WorkUnit) -> None:
+        del self.missing[unit]
+        self.scheduler.end_sample(unit)
+        self.record(unit)
+
+    def deliver(self, task: Task) -> None:
+        self.scheduler.delivered(task)
+        if isinstance(task, WorkUnit):
+            self.record(task)
+        elif task in self.missing.get(task.unit, ()):
+            self.missing[task.unit].remove(task)
+            if not self.missing[task.unit]:
+                if task.request < self.REQUESTS:
+                    self.ask(task.unit, task.request + 1)
+                else:
+                    self.end(task.unit)
+
+    def pick(self, data: st.DataObject) -> tuple[int, Task]:
         worker = data.draw(st.sampled_from(sorted(self.working)))
         return worker, self.working.pop(worker)
 
     def assign(self) -> None:
         for worker in self.scheduler.idle():
-            unit = self.scheduler.assign(worker, self.now)
-            if unit is not None:
-                self.working[worker] = unit
+            while True:
+                task = self.scheduler.assign(worker, self.now)
+                if task is not None:
+                    if isinstance(task, PieceTask):
+                        assert task in self.missing[task.unit]  # no piece of a sample that is over
+                    self.working[worker] = task
+                    break
+                unit = self.scheduler.begin_sample()
+                if unit is None:
+                    return
+                self.ask(unit, 1)
+
+    def give_up_overdue(self) -> None:
+        for unit in self.scheduler.overdue_samples(self.now):
+            self.end(unit)
+        for worker in self.scheduler.overdue(self.now):
+            task, verdict = self.scheduler.timed_out(worker)
+            assert task == self.working.pop(worker)
+            assert (verdict is not None) == (isinstance(task, WorkUnit) and task.size == 1)
+            self.judge(verdict)
 
     @rule(slots=st.integers(0, 4))
     def start(self, slots: int) -> None:
@@ -479,48 +526,44 @@ class RandomFaults(RuleBasedStateMachine):
     @precondition(lambda self: self.working)
     @rule(data=st.data(), delivered=st.booleans(), node_gone=st.booleans())
     def done(self, data: st.DataObject, delivered: bool, node_gone: bool) -> None:
-        worker, unit = self.pick(data)
-        unit = self.scheduler.done(worker, data.draw(st.integers(1, unit.size)))
+        worker, task = self.pick(data)
+        size = task.size if isinstance(task, WorkUnit) else 1
+        task = self.scheduler.done(worker, data.draw(st.integers(1, size)))
         self.assign()
         if delivered:
-            self.record(unit)
+            self.deliver(task)
         else:
-            self.judge(self.scheduler.payload_lost(unit, "scripted", node_gone))
+            self.judge(self.scheduler.payload_lost(task, "scripted", node_gone))
 
     @precondition(lambda self: self.working)
     @rule(data=st.data(), node_gone=st.booleans())
     def dies(self, data: st.DataObject, node_gone: bool) -> None:
-        worker, unit = self.pick(data)
+        worker, task = self.pick(data)
         lost, verdict = self.scheduler.died(worker, "scripted", node_gone)
-        assert lost == unit
+        assert lost == task
         self.judge(verdict)
 
     @rule(seconds=st.floats(0.0, 5.0))
     def wait(self, seconds: float) -> None:
         self.now += seconds
-        for worker in self.scheduler.overdue(self.now):
-            assert self.scheduler.timed_out(worker)[0] == self.working[worker]
-            unit = self.working.pop(worker)
-            if unit.size == 1:
-                self.record(unit)
+        self.give_up_overdue()
 
     def teardown(self) -> None:
         for _ in range(100):
             if self.scheduler.finished:
                 break
+            for worker, task in list(self.working.items()):
+                del self.working[worker]
+                self.deliver(self.scheduler.done(worker, task.size if isinstance(task, WorkUnit) else 1))
             self.now += LONGEST_PAUSE
-            self.working.clear()
-            for worker in list(self.scheduler.overdue(self.now)):
-                unit, verdict = self.scheduler.timed_out(worker)
-                self.judge(verdict)
+            self.give_up_overdue()
             for _ in range(self.scheduler.missing_workers(4, self.now)):
                 self.starting.append(self.scheduler.start())
             while self.starting:
                 self.scheduler.ready(self.starting.pop())
             self.assign()
-            for worker, unit in self.working.items():
-                self.record(self.scheduler.done(worker, unit.size))
         assert self.scheduler.finished
+        assert not self.missing
         assert self.results == Counter(range(self.samples))
 
 

@@ -12,11 +12,11 @@ import pytest
 from distverify.runtime import ray_cluster
 from distverify.runtime.ray_executor import RayExecutor
 from distverify.runtime.serial import SerialExecutor
-from distverify.runtime.work import UnitDone, UnitLost, WorkersChanged
+from distverify.runtime.work import PieceDone, UnitDone, UnitLost, WorkersChanged
 from tests.runtime import scripted
 
 ray = pytest.importorskip("ray")
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = pytest.mark.ray
 
 # Ray notices a lost node in 14-38 s by default; with these in 1.5 s.
 HEALTH_CHECK = {
@@ -41,6 +41,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> 
     cluster.shutdown()
 
 
+@pytest.mark.slow
 def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_one_unit(cluster):
     job, units = scripted.job(scripted.slow, samples=160), scripted.units(4, 160)
     events: list[Any] = []
@@ -67,12 +68,37 @@ def test_a_node_that_joins_is_used_and_one_that_is_lost_costs_one_unit(cluster):
     assert lost[0] in [e.unit for e in events if isinstance(e, UnitDone)]  # whole: the unit was not to blame
 
 
+@pytest.mark.slow
+def test_a_node_that_is_lost_costs_pieces_but_no_sample(cluster, tmp_path):
+    analysis = scripted.InPieces(path=tmp_path, seconds=0.1, ballast=10**5)  # too large to be sent along with the call
+    job, units = scripted.job_in_pieces(analysis, 12), scripted.units_in_pieces(12)
+    node = cluster.add_node(num_cpus=2)
+    events: list[Any] = []
+    for event in scripted.run(RayExecutor(cluster.address, max_actors=3), job, units):
+        events.append(event)
+        if sum(isinstance(e, PieceDone) for e in events) == 30 and node in cluster.worker_nodes:
+            cluster.remove_node(node, allow_graceful=False)
+    payload = scripted.results(events, 12)
+    truth = scripted.results(
+        list(scripted.run(SerialExecutor(), scripted.job_in_pieces(scripted.InPieces(), 12), units)), 12
+    )
+    assert payload["logits"].tobytes() == truth["logits"].tobytes()
+    assert payload["status"].tolist() == truth["status"].tolist()
+    lost = [e for e in events if isinstance(e, UnitLost)]
+    assert 1 <= len(lost) <= 4  # in flight, or done and not fetched
+    assert all("its machine is gone" in e.reason or "cannot be fetched" in e.reason for e in lost)
+    assert 12 * 7 <= len(analysis.computed()) <= 12 * 7 + len(lost)
+    told = [(e.position, e.key) for e in events if isinstance(e, PieceDone)]
+    assert len(told) == len(set(told)) == 12 * 7
+
+
 def requested() -> list[dict[str, float]]:
     """What an autoscaler was last asked for."""
     text = ray.experimental.internal_kv._internal_kv_get(b"autoscaler_resource_request")
     return [] if text is None else json.loads(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", [0], indirect=True)
 def test_a_cluster_without_room_is_waited_for_and_asked_to_grow(cluster, monkeypatch, caplog):
     monkeypatch.setattr(ray_cluster, "WAIT_LINE_SECONDS", 1.0)
@@ -111,6 +137,7 @@ def test_a_cluster_without_room_is_waited_for_and_asked_to_grow(cluster, monkeyp
     assert "the largest with 0 CPUs" in lines[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cluster", [0], indirect=True)
 def test_a_run_that_waits_for_room_can_be_stopped_and_withdraws_its_request(cluster):
     polls = 0
@@ -128,3 +155,68 @@ def test_a_run_that_waits_for_room_can_be_stopped_and_withdraws_its_request(clus
         assert requested() == [{"CPU": 1.0}] * 3  # as many as there are units
     assert events == [WorkersChanged(alive=0, starting=1)]
     assert requested() == []
+
+
+class Nodes:
+    """Stands for Ray where only its list of nodes is asked for."""
+
+    def __init__(self, *resources: dict[str, float]) -> None:
+        self.resources = list(resources)
+
+    def nodes(self) -> list[dict[str, Any]]:
+        return [
+            {"NodeID": f"id{i}", "NodeManagerHostname": f"host{i}", "Alive": bool(r), "Resources": r}
+            for i, r in enumerate(self.resources)
+        ]
+
+
+def test_what_fits_on_the_nodes(monkeypatch):
+    nodes = Nodes({"CPU": 8.0, "memory": 3.5e9}, {"memory": 9e9}, {"CPU": 3.0, "memory": 9e9}, {})
+    monkeypatch.setattr(ray_cluster, "ray", nodes)
+    assert ray_cluster.Cluster(1, None, own=False).slots == 11
+    assert ray_cluster.Cluster(2, None, own=False).slots == 4 + 1
+    assert ray_cluster.Cluster(0.5, None, own=False).slots == 16 + 6
+    cluster = ray_cluster.Cluster(1, 10**9, own=False)
+    assert cluster.slots == 3 + 3
+    assert (cluster.name("id2"), cluster.gone("id2"), cluster.gone("id3")) == ("host2", False, True)
+    nodes.resources[2] = {}
+    assert cluster.gone("id2")
+    assert cluster.slots == 3
+
+
+def test_an_autoscaler_is_told_once_and_again_when_the_demand_differs_by_much(monkeypatch):
+    nodes, told = Nodes({"CPU": 4.0}), []
+    monkeypatch.setattr(ray_cluster, "ray", nodes)
+    monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda bundles: told.append(bundles))
+    cluster = ray_cluster.Cluster(2, 10, own=False)
+    nodes.resources[0]["memory"] = 100.0
+    cluster.look()
+    cluster.withdraw()  # nothing to withdraw
+    cluster.request(2)  # fits
+    for actors in (10, 12, 9, 6, 13, 5):
+        cluster.request(actors)
+    cluster.withdraw()
+    assert [len(bundles) for bundles in told] == [10, 13, 5, 0]
+    assert told[0][0] == {"CPU": 2.0, "memory": 10.0}
+
+
+def test_what_is_waited_for_is_logged_every_half_minute(monkeypatch, caplog):
+    nodes = Nodes({"CPU": 1.0})
+    monkeypatch.setattr(ray_cluster, "ray", nodes)
+    cluster = ray_cluster.Cluster(2, None, own=False)
+    with caplog.at_level(logging.WARNING, "distverify.runtime"):
+        for now in range(0, 70, 5):
+            cluster.waiting(float(now), workers=0)
+        assert [m.split(",")[0] for m in caplog.messages] == [
+            "waiting for a machine with 2 CPUs: 1 are there"
+        ] * 3  # at 0, 30 and 60 s
+        caplog.clear()
+        nodes.resources.append({"CPU": 2.0})
+        cluster.look()
+        cluster.waiting(70.0, workers=1)
+        for now in range(75, 110, 5):  # the worker is lost
+            cluster.waiting(float(now), workers=0)
+        (line,) = caplog.messages  # at 105 s
+        assert line.startswith(
+            "waiting for the first worker: 1 fit on the machines (2 CPUs each); it compiles kernels, or"
+        )

@@ -156,6 +156,19 @@ def test_driver_overhead_per_unit():
     assert overhead < 0.02  # ten times what was measured: the machine may be busy
 
 
+@pytest.mark.usefixtures("local_ray")
+def test_a_slow_consumer_finds_no_more_results_waiting_than_there_are_workers():
+    job, waiting = scripted.job(scripted.logits, samples=60), []
+    with RayExecutor(max_actors=2).open(job, scripted.never) as session:
+        session.add(scripted.units(1, 60))
+        for event in session.events():
+            if isinstance(event, UnitDone):
+                waiting.append(len(session._deliveries))
+                time.sleep(0.02)
+    assert len(waiting) == 60
+    assert 1 <= max(waiting) <= 2 + 2  # and those that came in at once
+
+
 def test_another_address_than_the_one_connected(local_ray):
     with pytest.raises(ExecutorError, match=f"got 'other:6379', but Ray is connected to {local_ray}"):
         list(scripted.run(RayExecutor("other:6379"), scripted.job(scripted.logits), scripted.units(8)))
@@ -247,6 +260,29 @@ def test_more_than_a_ray_of_its_own_has(arguments, message):
     ):
         pytest.fail("the session was opened")
     assert not ray.is_initialized()
+
+
+@pytest.mark.slow
+def test_results_and_what_pieces_share_leave_the_object_store_as_the_run_goes_on():
+    if ray.is_initialized():
+        ray.shutdown()
+    ray.init(
+        address="local", include_dashboard=False, num_cpus=2, log_to_driver=False, logging_level="ERROR",
+        object_store_memory=400_000_000, _system_config={"automatic_object_spilling_enabled": False},
+    )  # fmt: skip
+    try:
+        job = scripted.job(scripted.big, samples=60, variables={"values": ((scripted.BIG,), "float64")})
+        for event in scripted.run(RayExecutor(), job, scripted.units(1, 60)):  # 1.2 GB in all
+            if isinstance(event, UnitDone):
+                assert event.payload["message"][0] == ""
+                assert (event.payload["values"][0] == 100.0 + event.unit.start).all()
+                assert not event.payload["values"].flags.owndata  # read in place
+        analysis = scripted.InPieces(ballast=scripted.BIG)
+        job = scripted.job_in_pieces(analysis, 30)
+        events = list(scripted.run(RayExecutor(), job, scripted.units_in_pieces(30)))  # 1.2 GB in all
+        assert FAILED not in scripted.results(events, 30)["status"]
+    finally:
+        ray.shutdown()
 
 
 def test_addresses_that_lead_nowhere(monkeypatch):

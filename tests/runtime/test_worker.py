@@ -3,9 +3,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from distverify.analysis.pieces import Piece, Shared
+from distverify.errors import PieceError
 from distverify.runtime import worker
 from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, TIMED_OUT, WorkUnit
-from distverify.runtime.worker import blank_payload, describe, receive, run_unit
+from distverify.runtime.worker import PieceRunner, blank_payload, describe, receive, run_unit
 from tests.runtime import scripted
 
 
@@ -85,6 +87,7 @@ def test_blank_payload_looks_like_any_other():
 def test_errors_are_described_in_one_short_line():
     assert describe(ValueError("a\n   b")) == "ValueError: a b"
     assert describe(KeyError()) == "KeyError"
+    assert describe(PieceError("rows 0:4: ValueError: a")) == "rows 0:4: ValueError: a"
     assert len(describe(ValueError("x" * 10_000))) == 500
 
 
@@ -97,3 +100,48 @@ def test_warm_up_runs_with_the_machine_s_lock_and_without_it(tmp_path, monkeypat
     monkeypatch.setattr(worker.tempfile, "gettempdir", lambda: str(tmp_path / "absent"))
     assert receive(lambda: job) is job
     assert calls == [1, 1]
+
+
+def test_pieces_are_computed_by_one_piece_worker_and_their_results_look_as_from_ray():
+    made = []
+
+    class Strided:
+        def __init__(self, net: object) -> None:
+            made.append(net)
+
+        def compute(self, piece: Piece, shared: Shared) -> dict[str, np.ndarray]:
+            if piece.kind == "bad":
+                raise FloatingPointError("no\n  value")
+            return {"a": np.arange(6.0)[::2], "n": np.array(3.0)}
+
+    job = scripted.job(scripted.logits, piece_worker=Strided)
+    runner = PieceRunner(job)
+    assert made == []
+    seconds, error, arrays = runner.run(Piece("k", "rows", (0, 1)), Shared("s"))
+    assert (error, arrays["a"].tolist(), arrays["n"].shape) == ("", [0.0, 2.0, 4.0], ())
+    assert all(a.flags.c_contiguous and not a.flags.writeable for a in arrays.values())
+    assert seconds > 0
+    assert runner.run(Piece("k", "bad", (0, 1)), Shared("s"))[1:] == ("FloatingPointError: no value", {})
+    assert made == [job.network]
+
+
+def test_a_piece_worker_that_cannot_be_made_is_an_error_of_the_piece():
+    def refuse(net: object) -> None:
+        raise MemoryError("no room")
+
+    runner = PieceRunner(scripted.job(scripted.logits, piece_worker=refuse))
+    assert runner.run(Piece("k", "rows", (0, 1)), Shared("s"))[1] == "MemoryError: no room"
+
+
+@pytest.mark.parametrize(
+    ("unit", "changes", "expected"),
+    [
+        (WorkUnit(0, 1, 4), {}, True),
+        (WorkUnit(0, 1, 1), {}, False),
+        (WorkUnit(0, 2, 4), {}, False),
+        (WorkUnit(0, 1, 4), {"analyse_in_pieces": None}, False),
+        (WorkUnit(0, 1, 4), {"piece_worker": None}, False),
+    ],
+)
+def test_which_units_are_computed_in_pieces(unit, changes, expected):
+    assert scripted.job_in_pieces(scripted.InPieces(), **changes).in_pieces(unit) == expected
