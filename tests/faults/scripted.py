@@ -15,7 +15,7 @@ from distverify.analysis.sample import SampleResult, analyse_sample
 from distverify.network.graph import Network
 from distverify.settings import Settings
 
-RAISES, EXITS, HANGS = "raises", "exits", "hangs"
+RAISES, EXITS, HANGS, LOST = "raises", "exits", "hangs", "lost"
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Scripted:
     seconds : float
         How much longer than usual a sample takes.
     faults : dict sample index -> str
-        What happens instead of a result: RAISES, EXITS (the process ends) or HANGS.
+        What happens instead of a result: RAISES, EXITS (the process ends) or HANGS. LOST: the result is computed,
+        but the first attempt to fetch it fails.
     """
 
     log: str
@@ -48,7 +49,10 @@ class Scripted:
             os._exit(1)
         if fault == HANGS:  # in C code that never gives the interpreter lock back, as a runaway kernel does
             sum(itertools.repeat(1, 10**15))
-        return analyse_sample(network, x, label, index, settings)
+        result = analyse_sample(network, x, label, index, settings)
+        if fault == LOST:
+            result["message"] = LostOnce(str(result["message"]), f"{self.log}.lost-{index}")
+        return result
 
     def _note(self, index: int) -> None:
         line = f"{index} {os.getpid()} {time.time():.6f}\n".encode()
@@ -57,6 +61,31 @@ class Scripted:
             os.write(file, line)  # one write: lines of several processes do not mix
         finally:
             os.close(file)
+
+
+class LostOnce(str):
+    """A text that cannot be received the first time; ``marker`` is the file that tells the second time apart."""
+
+    marker: str
+
+    def __new__(cls, text: str, marker: str) -> LostOnce:
+        self = super().__new__(cls, text)
+        self.marker = marker
+        return self
+
+    def __str__(self) -> str:
+        return self  # not a plain copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return receive, (str.__str__(self), self.marker)
+
+
+def receive(text: str, marker: str) -> str:
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return text
+    raise ConnectionResetError("lost on the way")
 
 
 class Begun(NamedTuple):

@@ -6,12 +6,12 @@ import os
 import signal
 import time
 from collections import Counter
-from pathlib import Path
+from contextlib import suppress
 
 import pytest
 
 from tests.faults.harness import Case, assert_like_truth, complete, outcomes, start
-from tests.faults.scripted import EXITS, HANGS, RAISES
+from tests.faults.scripted import EXITS, HANGS, LOST, RAISES
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -24,12 +24,13 @@ def test_killing_a_worker_every_two_seconds_costs_at_most_a_unit_each(case: Case
     with start(case, *options, seconds=0.2) as run:
         run.wait_until(case.begun)
         while run.process.poll() is None:
-            dead = {pid for pid, _, _ in kills}
-            computing = [b.pid for b in case.begun() if b.pid not in dead]
+            alive = set(run.processes()) - {pid for pid, _, _ in kills}
+            computing = [b.pid for b in case.begun() if b.pid in alive]
             if computing:
                 committed = case.committed()
-                os.kill(computing[-1], signal.SIGKILL)
-                kills.append((computing[-1], time.time(), committed))
+                with suppress(ProcessLookupError):  # the run is about to end
+                    os.kill(computing[-1], signal.SIGKILL)
+                    kills.append((computing[-1], time.time(), committed))
             end = time.monotonic() + 2.0
             while time.monotonic() < end and run.process.poll() is None:
                 time.sleep(0.05)
@@ -81,13 +82,15 @@ def test_a_bad_sample_is_recorded_and_costs_nobody_else(
     assert_like_truth(case)
 
 
-def test_results_lost_between_a_good_status_and_their_fetch(tmp_path: Path, options: tuple[str, ...]) -> None:
-    # Large enough for the object store: small results travel with the status.
-    case = Case(tmp_path, samples=24, widths=(800, 16, 10))
-    run = complete(case, *options, seconds=0.02, lose_payloads=2)
+def test_results_lost_between_a_good_status_and_their_fetch(case: Case, options: tuple[str, ...]) -> None:
+    lost = (20, 70)
+    run = complete(case, *options, seconds=0.01, faults=dict.fromkeys(lost, LOST))
     assert run.process.returncode == 0, run.errors
-    assert case.marker.read_text().count("lost") == 2
+    assert {path.suffix for path in case.folder.glob("log.lost-*")} == {f".lost-{i}" for i in lost}
     assert_like_truth(case)
-    again = sorted(i for i, n in Counter(b.index for b in case.begun()).items() if n > 1)
-    assert again
-    assert len(again) < case.samples
+    times = Counter(b.index for b in case.begun())
+    assert set(times) == set(range(case.samples))
+    assert all(times[i] == 2 for i in lost)
+    assert max(times.values()) == 2
+    again = [i for i, n in times.items() if n > 1]
+    assert len(again) < case.samples / 2  # their units, and no other
