@@ -28,8 +28,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 # Options with which every test runs: those of a run whose samples are computed in pieces belong here.
 VARIANTS: tuple[tuple[str, ...], ...] = ((),)
 INTERRUPTED = re.compile(r"interrupted: (\d+) of (\d+) samples are kept in \S+\.parts; run the same command")
-# Two agents of Ray look for its control process for a minute after a kill of the driver, and end then; this makes it short.
-PROMPT_AGENTS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
+# After a kill of the driver, two agents of Ray try for a minute to report it to a control process that is gone, then end.
+_AGENT = re.compile(r"ray::(DashboardAgent|RuntimeEnvAgent)|dashboard/agent\.py|runtime_env/agent/main\.py")
+AGENT_SECONDS = 90.0
 _PATIENCE = 120.0  # seconds that anything may take on a busy machine
 _SHARD = re.compile(r"(\d{8,})-(\d{8,})\.\d+\.h5")
 
@@ -156,11 +157,20 @@ class Run:
         """Processes of its session that have not ended; what Ray starts stays in the driver's session."""
         return [pid for pid, session in _sessions() if session == self.pid]
 
-    def assert_gone(self, seconds: float = 30.0) -> None:
-        """No process is left, a little later: Ray's notice that their driver is gone."""
+    def assert_workers_gone(self, seconds: float = 30.0) -> None:
+        """No process but Ray's agents is left, a little later: Ray notices that their driver is gone."""
         end = time.monotonic() + seconds
-        while left := self.processes():
-            assert time.monotonic() < end, [(pid, _name(pid)) for pid in left]
+        while left := {
+            pid: name for pid in self.processes() if not _AGENT.search(name := _command(pid)) and name != "gone"
+        }:
+            assert time.monotonic() < end, left
+            time.sleep(0.05)
+
+    def assert_gone(self, seconds: float = 30.0) -> None:
+        """No process is left, a little later."""
+        end = time.monotonic() + seconds
+        while left := {pid: _command(pid) for pid in self.processes()}:
+            assert time.monotonic() < end, left
             time.sleep(0.05)
 
 
@@ -174,7 +184,7 @@ def start(
     ``before`` is a command that starts the one that it is given.
     """
     driver = [sys.executable, "-m", "tests.faults.driver", case.script(seconds, faults, **script)]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | PROMPT_AGENTS
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     said = case.folder / "errors"
     with said.open("wb") as errors:  # no pipe: its end would be that of the last process, not of the driver
         process = subprocess.Popen(
@@ -237,9 +247,9 @@ def _sessions() -> Iterator[tuple[int, int]]:
                 yield int(folder.name), int(numbers[2])
 
 
-def _name(pid: int) -> str:
+def _command(pid: int) -> str:
     try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
     except (FileNotFoundError, ProcessLookupError):
         return "gone"
 

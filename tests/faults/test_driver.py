@@ -6,11 +6,12 @@ import os
 import random
 import signal
 import time
+from contextlib import ExitStack
 
 import pytest
 
 import distverify as dv
-from tests.faults.harness import INTERRUPTED, Case, assert_like_truth, complete, start
+from tests.faults.harness import AGENT_SECONDS, INTERRUPTED, Case, assert_like_truth, complete, start
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -22,9 +23,10 @@ def test_killed_ten_times_at_random_and_continued(case: Case, options: tuple[str
     """Half of the kills come while the run starts, half while it computes."""
     chance = random.Random(0)
     progress = []
-    for kill in range(KILLS):
-        committed, begun = case.committed(), len(case.begun())
-        with start(case, *options, seconds=0.2) as run:
+    with ExitStack() as killed:
+        for kill in range(KILLS):
+            committed, begun = case.committed(), len(case.begun())
+            run = killed.enter_context(start(case, *options, seconds=0.2))
             if kill % 2:
                 run.wait_until(lambda seen=begun: len(case.begun()) > seen)
                 delay = chance.uniform(0.2, 3.0)
@@ -33,10 +35,13 @@ def test_killed_ten_times_at_random_and_continued(case: Case, options: tuple[str
             end = time.monotonic() + delay
             run.wait_until(lambda end=end: time.monotonic() > end)
             run.kill()
-            run.assert_gone()
-        assert not committed & {b.index for b in case.begun()[begun:]}
-        assert committed <= case.committed()
-        progress.append(len(case.committed()))
+            run.assert_workers_gone()
+            if kill == 1:
+                first = run
+            assert not committed & {b.index for b in case.begun()[begun:]}
+            assert committed <= case.committed()
+            progress.append(len(case.committed()))
+        first.assert_gone(AGENT_SECONDS)
     assert 0 < progress[-1] < case.samples
     with dv.open_result(case.output) as result:
         assert case.samples - result.summary().counts["pending"] == progress[-1]
