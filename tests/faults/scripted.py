@@ -1,0 +1,110 @@
+"""An analysis that writes down what it computes, and fails where it is told to; importable by name in workers."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.analysis.sample import SampleResult, analyse_sample
+from distverify.network.graph import Network
+from distverify.settings import Settings
+
+RAISES, EXITS, HANGS, LOST = "raises", "exits", "hangs", "lost"
+
+
+@dataclass(frozen=True)
+class Scripted:
+    """The real analysis, with a line in ``log`` before each sample.
+
+    Attributes
+    ----------
+    log : str
+        Path of the file to append to.
+    seconds : float
+        How much longer than usual a sample takes.
+    faults : dict sample index -> str
+        What happens instead of a result: RAISES, EXITS (the process ends) or HANGS. LOST: the result is computed,
+        but the first attempt to fetch it fails.
+    """
+
+    log: str
+    seconds: float = 0.0
+    faults: dict[int, str] = field(default_factory=dict)
+
+    def __call__(
+        self, network: Network, x: NDArray[np.float64], label: int, index: int, settings: Settings
+    ) -> SampleResult:
+        self._note(index)
+        time.sleep(self.seconds)
+        fault = self.faults.get(index)
+        if fault == RAISES:
+            raise FloatingPointError(f"sample {index} is poison")
+        if fault == EXITS:
+            os._exit(1)
+        if fault == HANGS:  # in C code that never gives the interpreter lock back, as a runaway kernel does
+            sum(itertools.repeat(1, 10**15))
+        result = analyse_sample(network, x, label, index, settings)
+        if fault == LOST:
+            result["message"] = LostOnce(str(result["message"]), f"{self.log}.lost-{index}")
+        return result
+
+    def _note(self, index: int) -> None:
+        line = f"{index} {os.getpid()} {time.time():.6f}\n".encode()
+        file = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            os.write(file, line)  # one write: lines of several processes do not mix
+        finally:
+            os.close(file)
+
+
+class LostOnce(str):
+    """A text that cannot be received the first time; ``marker`` is the file that tells the second time apart."""
+
+    marker: str
+
+    def __new__(cls, text: str, marker: str) -> LostOnce:
+        self = super().__new__(cls, text)
+        self.marker = marker
+        return self
+
+    def __str__(self) -> str:
+        return self  # not a plain copy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return receive, (str.__str__(self), self.marker)
+
+
+def receive(text: str, marker: str) -> str:
+    try:
+        os.close(os.open(marker, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return text
+    raise ConnectionResetError("lost on the way")
+
+
+class Begun(NamedTuple):
+    """A line of the log: process ``pid`` began sample ``index`` at ``time`` (seconds since 1970)."""
+
+    index: int
+    pid: int
+    time: float
+
+
+def read_log(path: str | os.PathLike[str]) -> list[Begun]:
+    """What was begun, in order; empty where nothing was."""
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="ascii") as file:
+        lines = [line.split() for line in file if line.endswith("\n")]
+    return [Begun(int(index), int(pid), float(at)) for index, pid, at in lines]
+
+
+def from_json(spec: dict[str, Any]) -> Scripted:
+    """The analysis that a driver is told of; JSON knows no integer keys."""
+    return Scripted(spec["log"], spec["seconds"], {int(k): v for k, v in spec["faults"].items()})
