@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from distverify.errors import ExecutorError, SettingsError
+from distverify.runtime.head_watch import HeadWatch
 from distverify.runtime.policy import Scheduler, Verdict
 from distverify.runtime.threads import limit_threads
 from distverify.runtime.work import Event, Job, Payload, UnitDone, UnitLost, WorkersChanged, WorkUnit
@@ -151,6 +152,7 @@ class _DriverLoop:
         self._payloads: dict[int, Any] = {}  # worker -> reference of its unit's payload
         self._slots = 0
         self._slots_seen = -math.inf
+        self._head = HeadWatch(ray.get_runtime_context().gcs_address)
         self._raylet = ""  # socket of the Ray process on this machine
         self._reported = WorkersChanged(alive=0, starting=0)
         # Put once; every actor reads the arrays in its node's shared memory, which takes contiguous ones.
@@ -173,6 +175,10 @@ class _DriverLoop:
                 # A SIGTERM to the process group, or to the batch job, ended Ray as well. Units in flight are
                 # lost; waiting for them, Ray would end this process after a minute.
                 return
+            if not self._head.answers(time.monotonic()):
+                yield from self._workers_changed()
+                yield from self._next_call()  # of workers on other nodes, which go on
+                continue
             yield from self._kill_overdue()
             self._start_workers()
             for worker in self._scheduler.idle():
@@ -241,7 +247,7 @@ class _DriverLoop:
             values: Payload = ray.get(payload)
         except RayError as error:
             reason = f"its result cannot be fetched ({_reason(error)})"
-            yield self._lost(unit, reason, self._scheduler.payload_lost(unit, reason, _gone(node)))
+            yield self._lost(unit, reason, self._scheduler.payload_lost(unit, reason, self._gone(node)))
         else:
             yield UnitDone(unit, values)
 
@@ -252,7 +258,7 @@ class _DriverLoop:
         if node is None:
             self._scheduler.start_failed(worker, reason, time.monotonic())
             return
-        unit, verdict = self._scheduler.died(worker, reason, _gone(node))
+        unit, verdict = self._scheduler.died(worker, reason, self._gone(node))
         if unit is not None:
             yield self._lost(unit, reason, verdict)
 
@@ -276,6 +282,10 @@ class _DriverLoop:
         with suppress(RayError):  # already dead, or Ray is gone
             ray.kill(self._handles.pop(worker), no_restart=True)
 
+    def _gone(self, node: str) -> bool:
+        # While the head is silent nobody knows: not to be counted against the unit.
+        return not self._head.answers(time.monotonic()) or all(n["NodeID"] != node for n in _nodes_alive())
+
     def _workers_changed(self) -> Iterator[Event]:
         now = WorkersChanged(self._scheduler.alive, self._scheduler.starting)
         if now != self._reported:
@@ -285,10 +295,6 @@ class _DriverLoop:
 
 def _nodes_alive() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _gone(node: str) -> bool:
-    return all(alive["NodeID"] != node for alive in _nodes_alive())
 
 
 def _answers(unix_socket: str) -> bool:
