@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -20,9 +21,9 @@ from tests.multinode import recording
 from tests.multinode.recording import Entry
 
 ROOT = Path(__file__).resolve().parents[2]
-SAMPLES = 48
-SECONDS = 0.15  # of sleep per sample
-OPTIONS = ("--eps", "0.02", "--compute", "jacobian,lipschitz", "--samples", f"0:{SAMPLES}", "--max-actors", "2")
+SECONDS = 0.15  # that a sample takes longer on a node
+OPTIONS = ("--eps", "0.02", "--compute", "jacobian,lipschitz")
+MESSAGE = "Ray runtime started"
 
 # Ray notices a lost node in 14-38 s by default; with these in 1.5 s.
 HEALTH_CHECK = {
@@ -53,15 +54,19 @@ def start_command(*options: str, cpus: int = 1) -> list[str]:
     ]  # fmt: skip
 
 
-def head_options(address: str, temporary: Path) -> list[str]:
+def head_command(address: str, temporary: Path, cpus: int = 1) -> list[str]:
     host, port = address.split(":")
-    return [
-        "--head",
-        f"--node-ip-address={host}",
-        f"--port={port}",
-        "--include-dashboard=false",
-        f"--temp-dir={temporary}",
-    ]
+    options = [f"--node-ip-address={host}", f"--port={port}", "--include-dashboard=false", f"--temp-dir={temporary}"]
+    return start_command("--head", *options, cpus=cpus)
+
+
+def node_command(address: str, host: str, cpus: int = 1) -> list[str]:
+    return start_command(f"--address={address}", f"--node-ip-address={host}", cpus=cpus)
+
+
+def on_node(name: str, seconds: float = SECONDS) -> dict[str, str]:
+    """For the environment of a node: its name, and how much longer a sample takes on it."""
+    return {recording.NODE: name, recording.SECONDS: str(seconds)}
 
 
 class Tree:
@@ -73,6 +78,10 @@ class Tree:
                 command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True
             )
         self.log = log
+
+    def wait_until_started(self) -> None:
+        """For ``ray start``."""
+        wait(f"Ray starts ({self.log})", lambda: MESSAGE in self.log.read_text(), alive=[self.process])
 
     def pids(self) -> list[int]:
         """Itself and all that descend from it, parents first."""
@@ -126,33 +135,44 @@ def wait(
         time.sleep(0.05)
 
 
-def listens(address: str) -> bool:
-    host, port = address.split(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def certify_command(log: Path, output: Path, *more: str) -> list[str]:
-    return [
-        sys.executable, "-W", "error", "-m", "tests.multinode.recording", str(log),
-        "certify", str(MODEL), str(DATA), *OPTIONS, "-o", str(output), *more,
-    ]  # fmt: skip
-
-
 class Run:
-    """A run of the command line, in a process of its own."""
+    """A run of the command line on the first ``samples`` of the demo's data, in a process of its own."""
 
-    def __init__(self, folder: Path, *more: str, env: dict[str, str], prefix: tuple[str, ...] = ()) -> None:
-        self.log = folder / "computed"
+    def __init__(
+        self,
+        folder: Path,
+        samples: int,
+        *more: str,
+        env: dict[str, str],
+        prefix: Sequence[str] = (),
+        log: str = "computed",
+    ) -> None:
+        self.samples = samples
+        self.log = folder / log
         self.output = folder / "out.h5"
+        command = [
+            sys.executable,
+            "-W",
+            "error",
+            "-m",
+            "tests.multinode.recording",
+            str(self.log),
+            "certify",
+            str(MODEL),
+        ]
+        command += [str(DATA), *OPTIONS, "--samples", f"0:{samples}", "-o", str(self.output), *more]
         self.process = subprocess.Popen(
-            [*prefix, *certify_command(self.log, self.output, *more)],
-            cwd=ROOT, env=env, start_new_session=True, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [*prefix, *command], cwd=ROOT, env=env | {recording.SECONDS: str(SECONDS)}, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
 
     def entries(self) -> list[Entry]:
         return recording.entries(self.log)
@@ -170,33 +190,44 @@ class Run:
         shards = self.output.with_name("out.h5.parts").glob("????????-????????.*.h5")
         return sorted((int(p.name[:8]), int(p.name[9:17])) for p in shards)
 
+    def largest_unit(self) -> int:
+        """Samples in it, of those on disk."""
+        wait("a unit is committed", lambda: bool(self.committed()), alive=[self.process])
+        return max(stop - start for start, stop in self.committed())
+
     def end(self, seconds: float = 120.0) -> tuple[int, str]:
         """Exit status and standard error."""
-        try:
-            _, errors = self.process.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            self.close()
-            raise
+        _, errors = self.process.communicate(timeout=seconds)
         return self.process.returncode, errors
 
-    def close(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
+    def by_node(self) -> dict[str, list[int]]:
+        """What each node began, in order; what the driver tried beforehand is not asked for."""
+        found: dict[str, list[int]] = {}
+        for entry in self.entries():
+            if entry.node != "driver":
+                found.setdefault(entry.node, []).append(entry.index)
+        return found
 
-    def recomputed(self) -> set[int]:
-        """Samples that workers began more than once."""
-        seen = [e.index for e in self.entries() if e.node != "driver"]
-        return {index for index in seen if seen.count(index) > 1}
+    def recomputed(self) -> list[int]:
+        """Samples that nodes began more than once, ascending."""
+        times = Counter(index for node in self.by_node().values() for index in node)
+        return sorted(index for index, n in times.items() if n > 1)
 
+    def assert_bits_of(self, truth: Path) -> None:
+        """Everything in the result but the times is what ``truth`` holds."""
+        with h5py.File(truth) as expected, h5py.File(self.output) as result:
+            assert set(result) == set(expected)
+            assert result["status"].shape == (self.samples,)
+            for name in set(expected) - {"seconds"}:
+                ours, theirs = result[name][()], expected[name][()]
+                if ours.dtype.kind == "f":
+                    assert (ours.shape, ours.tobytes()) == (theirs.shape, theirs.tobytes()), name
+                else:
+                    np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
-def assert_same_bits(output: Path, truth: Path) -> None:
-    """Everything in both results but the times."""
-    with h5py.File(truth) as expected, h5py.File(output) as result:
-        assert set(result) == set(expected)
-        for name in set(expected) - {"seconds"}:
-            ours, theirs = result[name][()], expected[name][()]
-            if ours.dtype.kind == "f":
-                assert ours.tobytes() == theirs.tobytes(), name
-            else:
-                np.testing.assert_array_equal(ours, theirs, err_msg=name)
+    def assert_one_unit_lost_on(self, node: str, largest: int) -> None:
+        """What was computed twice is at most what ``node``, with one worker, was about when it was lost."""
+        again = self.recomputed()
+        assert len(again) <= largest
+        assert again == self.by_node()[node][len(self.by_node()[node]) - len(again) :]
+        assert all(indices.count(i) == 1 for indices in self.by_node().values() for i in indices)

@@ -56,10 +56,11 @@ def entries(log: Path) -> list[Entry]:
 def main() -> None:
     from distverify import api
     from distverify.cli.main import main as command_line
-    from distverify.runtime import plan
+    from distverify.runtime import head_watch, plan
 
     api.analyse_sample = Recorded(Path(sys.argv.pop(1)))
     plan.SHORTEST_SECONDS = 0.5  # of a unit: many units in a short run
+    head_watch.LONGEST_SILENCE = 5.0
     command_line()
 
 
