@@ -1,0 +1,312 @@
+"""Print how far one driver reaches: ``python -m tests.bench.scale [--quick] [--actors N] [CASE ...]``, one table.
+
+Workers mostly sleep, so that 64 of them fit on a small machine (0.2 GB each) and only what the driver does is measured; ``rate``
+computes in earnest and needs two idle cores, and the public benchmark files beside the checkout. Cases:
+
+* actors: units of 1 s on many workers, and the same with every unit's commit to disk. Efficiency is the time in the analysis as a
+  share of the workers' time, from ready to the end.
+* overhead: the driver's time per unit where units take no time: what it can do at most.
+* memory: the driver's memory after 1,000 and 10,000 units.
+* results: units of 64 MB: the driver's peak of memory above what it had before, and the throughput, without and with commits.
+* rate: samples per second by two workers of one thread each against one, on mnist-net_256x4.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from distverify import api
+from distverify.api import Progress
+from distverify.network.graph import Network
+from distverify.results.reader import Result
+from distverify.runtime import plan
+from distverify.runtime.ray_executor import RayExecutor
+from distverify.runtime.work import Analyse, Event, Job, UnitDone, WorkersChanged, WorkUnit
+from distverify.settings import Settings
+from tests.bench.cases import DATA
+
+OUTPUTS, INPUTS = 1000, 4000  # both bounds of one Jacobian: 64 MB
+PAYLOAD = OUTPUTS * INPUTS * 16
+
+
+class Sleeping:
+    """An analysis that only waits."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __call__(self, network: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+        time.sleep(self.seconds)
+        return {"predicted": 0, "logits": np.zeros(network.output_size), "radius": 0.0}
+
+
+def large(network: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+    """An analysis that returns 64 MB at once."""
+    bounds = np.full((1, OUTPUTS, INPUTS), float(index))
+    return {
+        "predicted": 0, "logits": np.zeros(OUTPUTS), "x0": np.zeros(INPUTS), "jacobian_lower": bounds, "jacobian_upper": bounds,
+    }  # fmt: skip
+
+
+def nothing() -> None:
+    pass
+
+
+def network(inputs: int, outputs: int) -> Network:
+    """With few parameters, however many inputs and outputs."""
+    return Network.from_layers([(np.ones((1, inputs)), np.zeros(1)), (np.ones((outputs, 1)), np.zeros(outputs))])
+
+
+def job(analyse: Analyse, samples: int, inputs: int = 4, outputs: int = 2) -> Job:
+    names: dict[str, tuple[tuple[int, ...], str]] = {"predicted": ((), "int64"), "logits": ((outputs,), "float64")}
+    if analyse is large:
+        shape = (1, outputs, inputs)
+        names |= {
+            "x0": ((inputs,), "float64"),
+            "jacobian_lower": (shape, "float64"),
+            "jacobian_upper": (shape, "float64"),
+        }
+    else:
+        names["radius"] = ((), "float64")
+    labels = np.zeros(samples, dtype=np.int64)
+    inputs_of_all = np.zeros((1, inputs)).repeat(samples, axis=0)
+    return Job(
+        network(inputs, outputs), inputs_of_all, labels, np.arange(samples), Settings(compute=("radius",), eps=()),
+        analyse, nothing, names,
+    )  # fmt: skip
+
+
+@contextmanager
+def ray(cpus: int) -> Iterator[None]:
+    """A Ray of our own that believes in so many CPUs; executors find it connected."""
+    import ray as module
+
+    quiet: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    module.init(address="local", num_cpus=cpus, object_store_memory=2_000_000_000, **quiet)
+    try:
+        yield
+    finally:
+        module.shutdown()
+
+
+def events(job: Job, actors: int) -> Iterator[Event]:
+    """Of one unit per sample, as they come."""
+    units = (WorkUnit(i, i + 1) for i in range(job.labels.size))
+    with RayExecutor(max_actors=actors).open(job, lambda: False) as session:
+        session.add(units)
+        yield from session.events()
+
+
+class Usage:
+    """The workers' time from ready to the last sample, of which so much in the analysis."""
+
+    def __init__(self) -> None:
+        self.workers = self.most = self.samples = 0
+        self.last = time.perf_counter()
+        self.alive = self.kernel = self.first = 0.0
+        self._begun = self._spent = 0.0
+
+    def now(self, workers: int, samples: int) -> None:
+        now = time.perf_counter()
+        self.alive += self.workers * (now - self.last)
+        if workers and not self.first:
+            self.first, self._begun = now, time.process_time()
+        if samples > self.samples:
+            self._spent = time.process_time() - self._begun
+        self.last, self.workers, self.most = now, workers, max(self.most, workers)
+        self.samples = samples
+
+    def event(self, event: Event) -> None:
+        if isinstance(event, WorkersChanged):
+            self.now(event.alive, self.samples)
+        elif isinstance(event, UnitDone):
+            self.now(self.workers, self.samples + event.unit.size)
+            self.kernel += float(event.payload["seconds"].sum())
+
+    def progress(self, progress: Progress) -> None:
+        if progress.done > self.samples or progress.workers != self.workers:
+            self.now(progress.workers, progress.done)
+
+    def processor(self) -> str:
+        """Of all threads of this process, Ray's too, while there were workers."""
+        return f"{self._spent / self.samples * 1e3:.2f} ms"
+
+    def efficiency(self) -> str:
+        return f"{self.kernel / self.alive:.1%} of the time of {self.most} workers"
+
+
+class Peak:
+    """The most memory of this process while the block runs, above what it had before: resident, and its share of what is shared."""
+
+    def __enter__(self) -> Peak:
+        self._end = threading.Event()
+        self._before = memory()
+        self.rss = self.pss = 0.0
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._end.wait(0.02):
+            rss, pss = memory()
+            self.rss, self.pss = max(self.rss, rss - self._before[0]), max(self.pss, pss - self._before[1])
+
+    def __exit__(self, *exception: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def __str__(self) -> str:
+        return f"{self.rss:.0f} MB resident, {self.pss:.0f} MB proportional"
+
+
+def memory() -> tuple[float, float]:
+    """Resident and proportional size of this process, MB (Linux)."""
+    sizes = dict(line.split(":", 1) for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
+    return tuple(int(sizes[name].split()[0]) * 1024 / 1e6 for name in ("Rss", "Pss"))  # type: ignore[return-value]
+
+
+def certify(analyse: Analyse | None, usage: Usage, model: Network | Path, x: np.ndarray, **options: Any) -> Result:
+    """The whole way, with files; a unit per sample where the analysis is scripted."""
+    before = api.analyse_sample, plan.SHORTEST_SECONDS, plan.UNITS_PER_WORKER
+    if analyse is not None:
+        api.analyse_sample, plan.SHORTEST_SECONDS, plan.UNITS_PER_WORKER = analyse, 0.0, x.shape[0]  # type: ignore[assignment]
+    try:
+        with tempfile.TemporaryDirectory(dir=os.environ.get("SCALE_DIR")) as folder:
+            result = api.certify(model, x, output=Path(folder) / "out.h5", progress=usage.progress, **options)
+            usage.kernel = float(np.nansum(result["seconds"]))
+            return result
+    finally:
+        api.analyse_sample, plan.SHORTEST_SECONDS, plan.UNITS_PER_WORKER = before  # type: ignore[assignment]
+
+
+@dataclass(frozen=True)
+class Row:
+    measure: str
+    figure: str
+    target: str = ""
+
+    def __str__(self) -> str:
+        return f"| {self.measure} | {self.figure} | {self.target} |"
+
+
+def actors(quick: bool, most: int) -> Iterator[Row]:
+    units = 4 * most if quick else 1000
+    seconds = 0.2 if quick else 1.0
+    with ray(most):
+        usage = Usage()
+        for event in events(job(Sleeping(seconds), units), most):
+            usage.event(event)
+        yield Row(f"{units} units of {seconds:g} s", usage.efficiency(), "95 %")
+        yield Row("driver, processor time per unit", usage.processor())
+        usage, x = Usage(), np.zeros((units, 4))
+        certify(Sleeping(seconds), usage, network(4, 2), x, compute={"radius"}, max_actors=most).close()
+        yield Row("the same with commits", usage.efficiency(), "95 %")
+        yield Row("driver, processor time per unit", usage.processor())
+
+
+def overhead(quick: bool, most: int) -> Iterator[Row]:
+    units = 200 if quick else 2000
+    with ray(2):
+        usage = Usage()
+        for event in events(job(Sleeping(0.0), units), 2):
+            usage.event(event)
+    wall = (usage.last - usage.first) / units
+    yield Row("driver, time per unit that takes no time", f"{wall * 1e3:.2f} ms", "2 ms")
+
+
+def growth(quick: bool, most: int) -> Iterator[Row]:
+    marks = (100, 1000) if quick else (1000, 10_000)
+    found = {}
+    with ray(2):
+        for done, event in enumerate(
+            filter(lambda e: isinstance(e, UnitDone), events(job(Sleeping(0.0), marks[1]), 2)), 1
+        ):
+            del event
+            if done in marks:
+                found[done] = memory()
+    figure = ", ".join(f"{rss:.0f} MB after {done}" for done, (rss, _) in found.items())
+    yield Row("driver's resident memory by units done", figure, "constant")
+
+
+def results(quick: bool, most: int) -> Iterator[Row]:
+    units = 4 if quick else 24
+    usage = Usage()
+    with ray(2):
+        certify(
+            large, Usage(), network(INPUTS, OUTPUTS), np.zeros((1, INPUTS)), compute={"jacobian"}, eps=[0.01]
+        ).close()
+        work = job(large, units, INPUTS, OUTPUTS)
+        with Peak() as peak:
+            for event in events(work, 2):
+                usage.event(event)
+        rate = units * PAYLOAD / 1e6 / (usage.last - usage.first)
+        yield Row("units of 64 MB: driver's peak", str(peak), "below 128 MB")
+        yield Row("units of 64 MB: throughput", f"{rate:.0f} MB/s")
+        usage, model = Usage(), network(INPUTS, OUTPUTS)
+        x = np.zeros((units, INPUTS))
+        with Peak() as peak:
+            certify(large, usage, model, x, compute={"jacobian"}, eps=[0.01], max_actors=2).close()
+        rate = units * PAYLOAD / 1e6 / (usage.last - usage.first)
+        yield Row("the same with commits: driver's peak", str(peak), "below 192 MB")
+        yield Row("the same with commits: throughput", f"{rate:.0f} MB/s")
+
+
+def rate(quick: bool, most: int) -> Iterator[Row]:
+    if not DATA.is_dir():
+        yield Row("two workers against one", "needs the public benchmark files")
+        return
+    images = np.loadtxt(DATA / "mnist_test.csv", delimiter=",", max_rows=4 if quick else 100)
+    each = 4 if quick else 200
+    per_second: dict[int, float] = {}
+    for workers in (1, 2):
+        rows = np.resize(np.arange(images.shape[0]), workers * each)
+        usage = Usage()
+        certify(
+            None, usage, DATA / "mnist-net_256x4.onnx", images[rows, 1:] / 255, y=images[rows, 0].astype(np.int64),
+            eps=[0.005, 0.01], compute={"jacobian", "lipschitz", "radius"}, max_actors=workers,
+        ).close()  # fmt: skip
+        per_second[workers] = usage.samples / (usage.last - usage.first)
+        figure = (
+            f"{per_second[workers]:.2f} samples per second for {usage.last - usage.first:.0f} s; {usage.efficiency()}"
+        )
+        yield Row(f"mnist-net_256x4, {workers} of one thread", figure, "95 %")
+    yield Row("two workers against one", f"{per_second[2] / per_second[1]:.2f} x", "1.85 x")
+
+
+CASES: dict[str, Callable[[bool, int], Iterator[Row]]] = {
+    "actors": actors, "overhead": overhead, "memory": growth, "results": results, "rate": rate,
+}  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"any of {', '.join(CASES)} (default: all)")
+    parser.add_argument("--quick", action="store_true", help="few units each: whether it runs, not how fast")
+    parser.add_argument("--actors", type=int, help="how many are many (default 64, with --quick 4)")
+    chosen = parser.parse_args()
+    unknown = [name for name in chosen.cases if name not in CASES]
+    if unknown:
+        parser.error(f"no case {unknown[0]!r}; there are {', '.join(CASES)}")
+    print("| measure | figure | target |")
+    print("|---|---|---|")
+    for name in chosen.cases or CASES:
+        for row in CASES[name](chosen.quick, chosen.actors or (4 if chosen.quick else 64)):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    # Under its importable name, by which workers find the analyses.
+    from tests.bench import scale
+
+    scale.main()
