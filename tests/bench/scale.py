@@ -14,7 +14,6 @@ computes in earnest and needs two idle cores, and the public benchmark files bes
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import threading
 import time
@@ -29,7 +28,6 @@ import numpy as np
 from distverify import api
 from distverify.api import Progress
 from distverify.network.graph import Network
-from distverify.results.reader import Result
 from distverify.runtime import plan
 from distverify.runtime.ray_executor import RayExecutor
 from distverify.runtime.work import Analyse, Event, Job, UnitDone, WorkersChanged, WorkUnit
@@ -41,14 +39,21 @@ PAYLOAD = OUTPUTS * INPUTS * 16
 
 
 class Sleeping:
-    """An analysis that only waits."""
+    """An analysis that only waits, and returns for how long as the radius.
 
-    def __init__(self, seconds: float) -> None:
+    With a gate (a file), from the ninth sample on it waits for that first: until all workers are there.
+    """
+
+    def __init__(self, seconds: float, gate: Path | None = None) -> None:
         self.seconds = seconds
+        self.gate = gate
 
     def __call__(self, network: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+        while index >= 8 and self.gate is not None and not self.gate.exists():
+            time.sleep(0.02)
+        begin = time.perf_counter()
         time.sleep(self.seconds)
-        return {"predicted": 0, "logits": np.zeros(network.output_size), "radius": 0.0}
+        return {"predicted": 0, "logits": np.zeros(network.output_size), "radius": time.perf_counter() - begin}
 
 
 def large(network: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
@@ -109,41 +114,50 @@ def events(job: Job, actors: int) -> Iterator[Event]:
 
 
 class Usage:
-    """The workers' time from ready to the last sample, of which so much in the analysis."""
+    """The workers' time from ready to the last sample, of which so much in the analysis.
 
-    def __init__(self) -> None:
+    With a gate, from when ``wanted`` workers are there, which opens it.
+    """
+
+    def __init__(self, wanted: int = 1, gate: Path | None = None) -> None:
+        self.wanted, self.gate = wanted, gate
         self.workers = self.most = self.samples = 0
-        self.last = time.perf_counter()
-        self.alive = self.kernel = self.first = 0.0
-        self._begun = self._spent = 0.0
+        self.kernel = self.alive = self.processor = 0.0
+        self._first = self._last = self._processor_first = 0.0
 
-    def now(self, workers: int, samples: int) -> None:
+    @property
+    def seconds(self) -> float:
+        return self._last - self._first
+
+    def now(self, workers: int, samples: int, kernel: float = 0.0) -> None:
         now = time.perf_counter()
-        self.alive += self.workers * (now - self.last)
-        if workers and not self.first:
-            self.first, self._begun = now, time.process_time()
-        if samples > self.samples:
-            self._spent = time.process_time() - self._begun
-        self.last, self.workers, self.most = now, workers, max(self.most, workers)
-        self.samples = samples
+        if self._first:
+            self.alive += self.workers * (now - self._last)
+            self.samples += samples
+            self.kernel += kernel
+            if samples:
+                self.processor = time.process_time() - self._processor_first
+            self._last = now
+        elif workers >= self.wanted:
+            self._first = self._last = now
+            self._processor_first = time.process_time()
+            if self.gate is not None:
+                self.gate.touch()
+        self.workers, self.most = workers, max(self.most, workers)
 
     def event(self, event: Event) -> None:
         if isinstance(event, WorkersChanged):
-            self.now(event.alive, self.samples)
+            self.now(event.alive, 0)
         elif isinstance(event, UnitDone):
-            self.now(self.workers, self.samples + event.unit.size)
-            self.kernel += float(event.payload["seconds"].sum())
-
-    def progress(self, progress: Progress) -> None:
-        if progress.done > self.samples or progress.workers != self.workers:
-            self.now(progress.workers, progress.done)
-
-    def processor(self) -> str:
-        """Of all threads of this process, Ray's too, while there were workers."""
-        return f"{self._spent / self.samples * 1e3:.2f} ms"
+            name = "radius" if "radius" in event.payload else "seconds"
+            self.now(self.workers, event.unit.size, float(event.payload[name].sum()))
 
     def efficiency(self) -> str:
         return f"{self.kernel / self.alive:.1%} of the time of {self.most} workers"
+
+    def processor_time(self) -> str:
+        """Of all threads of this process, Ray's too."""
+        return f"{self.processor / self.samples * 1e3:.2f} ms"
 
 
 class Peak:
@@ -181,16 +195,26 @@ def memory() -> tuple[float, float]:
     return own, shared
 
 
-def certify(analyse: Analyse | None, usage: Usage, model: Network | Path, x: np.ndarray, **options: Any) -> Result:
+def certify(analyse: Analyse | None, usage: Usage, model: Network | Path, x: np.ndarray, **options: Any) -> None:
     """The whole way, with files; a unit per sample where the analysis is scripted."""
     before = api.analyse_sample, plan.SHORTEST_SECONDS, plan.UNITS_PER_WORKER
+    done = 0
+
+    def tell(progress: Progress) -> None:
+        nonlocal done
+        if progress.done > done or progress.workers != usage.workers:
+            usage.now(progress.workers, progress.done - done)
+            done = progress.done
+
     if analyse is not None:
         api.analyse_sample, plan.SHORTEST_SECONDS, plan.UNITS_PER_WORKER = analyse, 0.0, x.shape[0]  # type: ignore[assignment]
+    name = "radius" if isinstance(analyse, Sleeping) else "seconds"
     try:
-        with tempfile.TemporaryDirectory(dir=os.environ.get("SCALE_DIR")) as folder:
-            result = api.certify(model, x, output=Path(folder) / "out.h5", progress=usage.progress, **options)
-            usage.kernel = float(np.nansum(result["seconds"]))
-            return result
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            api.certify(model, x, output=Path(folder) / "out.h5", progress=tell, **options) as result,
+        ):
+            usage.kernel = float(np.nanmean(result[name])) * usage.samples  # of those since all workers are there
     finally:
         api.analyse_sample, plan.SHORTEST_SECONDS, plan.UNITS_PER_WORKER = before  # type: ignore[assignment]
 
@@ -208,26 +232,27 @@ class Row:
 def actors(quick: bool, most: int) -> Iterator[Row]:
     units = 4 * most if quick else 1000
     seconds = 0.2 if quick else 1.0
-    with ray(most):
-        usage = Usage()
-        for event in events(job(Sleeping(seconds), units), most):
+    with ray(most), tempfile.TemporaryDirectory() as folder:
+        gate = Path(folder) / "first"
+        usage = Usage(most, gate)
+        for event in events(job(Sleeping(seconds, gate), units), most):
             usage.event(event)
         yield Row(f"{units} units of {seconds:g} s", usage.efficiency(), "95 %")
-        yield Row("driver, processor time per unit", usage.processor())
-        usage, x = Usage(), np.zeros((units, 4))
-        certify(Sleeping(seconds), usage, network(4, 2), x, compute={"radius"}, max_actors=most).close()
+        yield Row("driver, processor time per unit", usage.processor_time())
+        gate = Path(folder) / "second"
+        usage, x = Usage(most, gate), np.zeros((units, 4))
+        certify(Sleeping(seconds, gate), usage, network(4, 2), x, compute={"radius"}, max_actors=most)
         yield Row("the same with commits", usage.efficiency(), "95 %")
-        yield Row("driver, processor time per unit", usage.processor())
+        yield Row("driver, processor time per unit", usage.processor_time())
 
 
 def overhead(quick: bool, most: int) -> Iterator[Row]:
     units = 200 if quick else 2000
+    usage = Usage()
     with ray(2):
-        usage = Usage()
         for event in events(job(Sleeping(0.0), units), 2):
             usage.event(event)
-    wall = (usage.last - usage.first) / units
-    yield Row("driver, time per unit that takes no time", f"{wall * 1e3:.2f} ms", "2 ms")
+    yield Row("driver, time per unit that takes no time", f"{usage.seconds / units * 1e3:.2f} ms", "2 ms")
 
 
 def growth(quick: bool, most: int) -> Iterator[Row]:
@@ -248,21 +273,19 @@ def results(quick: bool, most: int) -> Iterator[Row]:
     units = 4 if quick else 24
     usage = Usage()
     with ray(2):
-        certify(
-            large, Usage(), network(INPUTS, OUTPUTS), np.zeros((1, INPUTS)), compute={"jacobian"}, eps=[0.01]
-        ).close()
+        certify(large, Usage(), network(INPUTS, OUTPUTS), np.zeros((1, INPUTS)), compute={"jacobian"}, eps=[0.01])
         work = job(large, units, INPUTS, OUTPUTS)
         with Peak() as peak:
             for event in events(work, 2):
                 usage.event(event)
-        rate = units * PAYLOAD / 1e6 / (usage.last - usage.first)
+        rate = units * PAYLOAD / 1e6 / usage.seconds
         yield Row("units of 64 MB: driver's peak", str(peak), "below 64 MB")
         yield Row("units of 64 MB: throughput", f"{rate:.0f} MB/s")
         usage, model = Usage(), network(INPUTS, OUTPUTS)
         x = np.zeros((units, INPUTS))
         with Peak() as peak:
-            certify(large, usage, model, x, compute={"jacobian"}, eps=[0.01], max_actors=2).close()
-        rate = units * PAYLOAD / 1e6 / (usage.last - usage.first)
+            certify(large, usage, model, x, compute={"jacobian"}, eps=[0.01], max_actors=2)
+        rate = units * PAYLOAD / 1e6 / usage.seconds
         yield Row("the same with commits: driver's peak", str(peak), "below 64 MB")
         yield Row("the same with commits: throughput", f"{rate:.0f} MB/s")
 
@@ -272,19 +295,17 @@ def rate(quick: bool, most: int) -> Iterator[Row]:
         yield Row("two workers against one", "needs the public benchmark files")
         return
     images = np.loadtxt(DATA / "mnist_test.csv", delimiter=",", max_rows=4 if quick else 100)
-    each = 4 if quick else 200
+    each = 4 if quick else 160
     per_second: dict[int, float] = {}
     for workers in (1, 2):
         rows = np.resize(np.arange(images.shape[0]), workers * each)
-        usage = Usage()
+        usage = Usage(workers)
         certify(
             None, usage, DATA / "mnist-net_256x4.onnx", images[rows, 1:] / 255, y=images[rows, 0].astype(np.int64),
             eps=[0.005, 0.01], compute={"jacobian", "lipschitz", "radius"}, max_actors=workers,
-        ).close()  # fmt: skip
-        per_second[workers] = usage.samples / (usage.last - usage.first)
-        figure = (
-            f"{per_second[workers]:.2f} samples per second for {usage.last - usage.first:.0f} s; {usage.efficiency()}"
-        )
+        )  # fmt: skip
+        per_second[workers] = usage.samples / usage.seconds
+        figure = f"{per_second[workers]:.2f} samples per second for {usage.seconds:.0f} s; {usage.efficiency()}"
         yield Row(f"mnist-net_256x4, {workers} of one thread", figure, "95 %")
     yield Row("two workers against one", f"{per_second[2] / per_second[1]:.2f} x", "1.85 x")
 
