@@ -252,7 +252,10 @@ def overhead(quick: bool, most: int) -> Iterator[Row]:
     with ray(2):
         for event in events(job(Sleeping(0.0), units), 2):
             usage.event(event)
-    yield Row("driver, time per unit that takes no time", f"{usage.seconds / units * 1e3:.2f} ms", "2 ms")
+        yield Row("driver, time per unit that takes no time", f"{usage.seconds / units * 1e3:.2f} ms", "2 ms")
+        usage = Usage()
+        certify(Sleeping(0.0), usage, network(4, 2), np.zeros((units // 4, 4)), compute={"radius"}, max_actors=2)
+        yield Row("the same with commits", f"{usage.seconds / usage.samples * 1e3:.2f} ms")
 
 
 def growth(quick: bool, most: int) -> Iterator[Row]:

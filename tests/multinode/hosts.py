@@ -112,8 +112,13 @@ class Machine:
         """Pull the cable: the machine goes on, alone."""
         self.switch.ip("link", "set", self.name, "down")
 
+    def lose_power(self) -> None:
+        """Without a word: what a process that is killed would still send does not get out."""
+        self.cut()
+        self.kill()
+
     def kill(self) -> None:
-        """Switch the power off."""
+        """End everything on it; again is harmless."""
         self.space.kill()
         for tree in self.trees:
             tree.kill()

@@ -50,7 +50,7 @@ def test_a_machine_that_loses_power_costs_its_unit_in_flight(
     with started(head, tmp_path) as run:
         run.wait_until_begun("node", 5)
         largest = run.largest_unit()
-        node.kill()
+        node.lose_power()
         status, errors = run.end()
     assert status == 0, errors
     run.assert_bits_of(truth(48))
