@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 from distverify.errors import ExecutorError
 from distverify.runtime.failures import log
+from distverify.runtime.head_watch import HeadWatch
 from distverify.runtime.ray_connection import ray
 from distverify.runtime.worker import describe
 
@@ -31,19 +33,34 @@ class Cluster:
         self.own = own
         self._needs = {"CPU": float(cpus)} | ({} if memory is None else {"memory": float(memory)})
         self._nodes: list[dict[str, Any]] = []
+        self._head = HeadWatch(str(ray.get_runtime_context().gcs_address))
         self._requested = 0
         self._next_line = math.inf
         self.look()
         if own and not self.slots:
             self._refuse()
 
+    def head_answers(self) -> bool:
+        """False: ask nothing now that the head node would have to answer, for such a call hangs.
+
+        Raises
+        ------
+        ExecutorError
+            The head has been silent for too long.
+        """
+        return self._head.answers(time.monotonic())
+
     def look(self) -> None:
-        """Count the nodes, and the actors that fit on them."""
+        """Count the nodes, and the actors that fit on them, as far as the head tells."""
+        if not self.head_answers():
+            return
         self._nodes = [node for node in ray.nodes() if node["Alive"]]
         self.slots = sum(self._fitting(node) for node in self._nodes)
 
     def gone(self, node: str) -> bool:
-        """Whether the node of that id is not alive any more."""
+        """Whether the node of that id is not alive any more; or may be not, while the head is silent."""
+        if not self.head_answers():
+            return True
         self.look()
         return all(alive["NodeID"] != node for alive in self._nodes)
 
@@ -72,7 +89,7 @@ class Cluster:
 
     def withdraw(self) -> None:
         """The nodes are not needed any more."""
-        if self._requested:
+        if self._requested and self._head.reachable:
             self._tell(0)
 
     def waiting(self, now: float, workers: int) -> None:

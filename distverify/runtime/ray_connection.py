@@ -14,13 +14,15 @@ from typing import Any
 from distverify.errors import ExecutorError
 from distverify.runtime.worker import describe
 
-# Deaths are events of the run; Ray's own lines about them are noise. Ray reads both variables while it is
+# Deaths are events of the run; Ray's own lines about them are noise. Ray reads these variables while it is
 # imported.
 os.environ.setdefault(
     "RAY_DEDUP_LOGS_SKIP_REGEX",
     "A worker died or was killed|has been marked dead|Raylet is terminated|worker processes have been started on node",
 )
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # no notice on the terminal, no report to the network
+# How long a call waits for a machine that was cut off: two minutes by default, also when this process ends.
+os.environ.setdefault("RAY_grpc_client_keepalive_timeout_ms", "20000")
 
 import ray
 import ray.util.metrics

@@ -115,7 +115,8 @@ class RaySession:
                     # A SIGTERM to the process group, or to the batch job, ended Ray as well. Tasks in flight are
                     # lost; waiting for them, Ray would end this process after a minute.
                     return
-                self._keep_house()
+                if self._cluster.head_answers():  # else workers on other nodes go on all the same
+                    self._keep_house()
                 self._hand_out()
                 if len(self._deliveries) <= self._scheduler.alive:  # so a slow consumer costs time, not memory
                     self._collect()

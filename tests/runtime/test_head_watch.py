@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import socket
+
+import pytest
+
+from distverify.errors import ExecutorError
+from distverify.runtime.head_watch import LONGEST_SILENCE, HeadWatch, accepts
+
+
+def test_a_head_that_listens_answers_and_one_that_is_gone_does_not_until_it_is_back():
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+        watch = HeadWatch(address)
+        assert watch.answers(0.0)
+    assert watch.answers(0.1)  # not asked again within half a second
+    assert not watch.answers(1.0)
+    assert not watch.answers(LONGEST_SILENCE - 0.1)
+    with socket.create_server(("127.0.0.1", int(address.split(":")[1]))):
+        assert watch.answers(LONGEST_SILENCE + 1.0)  # a cluster whose head is restarted in its place goes on
+    assert not watch.answers(LONGEST_SILENCE + 2.0)
+
+
+def test_a_head_that_is_silent_for_long_is_an_error_that_says_what_to_do():
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        address = f"127.0.0.1:{head.getsockname()[1]}"
+    watch = HeadWatch(address)
+    assert not watch.answers(100.0)
+    assert not watch.answers(100.0 + LONGEST_SILENCE - 0.1)
+    with pytest.raises(
+        ExecutorError, match=rf"head node at {address} has not answered for 20 s; .* run the same again"
+    ):
+        watch.answers(100.0 + LONGEST_SILENCE)
+
+
+def test_addresses_of_both_kinds():
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        assert accepts(f"127.0.0.1:{head.getsockname()[1]}", 1.0)
+    if socket.has_ipv6:
+        try:
+            server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        except OSError:
+            pytest.skip("no IPv6 here")
+        with server:
+            assert accepts(f"[::1]:{server.getsockname()[1]}", 1.0)
