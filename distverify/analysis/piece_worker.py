@@ -53,12 +53,30 @@ class _Steepest:
 
 
 @dataclass(eq=False)
+class _Recursing:
+    """A recursion, and the bounds that it was given, of the last groups."""
+
+    push: ColumnPush
+    given: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
+
+    def give(self, group: int, lower: Floats, upper: Floats) -> None:
+        self.push.fix_lines(group, lower, upper)
+        self.given[group] = lower, upper
+
+    def continues(self, arrays: Arrays, chains: Block, group: int) -> bool:
+        """Whether it was given nothing but shared bounds of groups after ``group``."""
+        return all(
+            index > group and _equal(bounds, _of_group(arrays, index, chains)) for index, bounds in self.given.items()
+        )
+
+
+@dataclass(eq=False)
 class _Kept:
     """What a worker knows of one region."""
 
     encloser: Encloser
     forward: tuple[str, Chain] | None = None
-    pushes: OrderedDict[tuple[Recursion, Block], tuple[ColumnPush, int]] = field(default_factory=OrderedDict)
+    pushes: OrderedDict[tuple[Recursion, Block], _Recursing] = field(default_factory=OrderedDict)
 
 
 class BoundsWorker:
@@ -98,7 +116,7 @@ class BoundsWorker:
             case Columns():
                 return self._columns(request, block, arrays)
             case Merged():
-                push = self._push(request.place, request.how, block, arrays, 0)
+                push = self._push(request.place, request.how, block, arrays, 0).push
                 which = slice(*block)
                 bounds = RowBounds(_floats(arrays["lower"])[which], _floats(arrays["upper"])[which], (push,))
                 return row_facts(bounds, request.parts, request.norm, _weights(arrays))
@@ -162,14 +180,13 @@ class BoundsWorker:
 
     def _columns(self, request: Columns, block: Block, arrays: Arrays) -> Arrays:
         first = request.groups[0]
-        push = self._push(request.place, request.how, request.chains, arrays, first)
+        recursion = self._push(request.place, request.how, request.chains, arrays, first)
         found: Arrays = {}
         for group in request.groups:
             if group != first:
-                push.fix_lines(group + 1, _floats(found[f"lower{group + 1}"]), _floats(found[f"upper{group + 1}"]))
-                self._note(request.place, request.how, request.chains, push, group)
+                recursion.give(group + 1, _floats(found[f"lower{group + 1}"]), _floats(found[f"upper{group + 1}"]))
             which = slice(*block) if len(request.groups) == 1 else None
-            found[f"lower{group}"], found[f"upper{group}"] = push.unit_columns(group, which)
+            found[f"lower{group}"], found[f"upper{group}"] = recursion.push.unit_columns(group, which)
         return found
 
     def _enclosure(self, place: Place, arrays: Arrays) -> Enclosure:
@@ -203,42 +220,44 @@ class BoundsWorker:
             kept.forward = how.matrix, forward_chain(enclosure, rows_from(arrays))
         return kept.forward[1]
 
-    def _push(self, place: Place, how: Recursion, chains: Block, arrays: Arrays, group: int) -> ColumnPush:
-        """The recursion over ``chains``, with the shared bounds of all groups after ``group``."""
-        enclosure, kept = self._enclosure(place, arrays), self._kept[place]
-        push, reached = kept.pushes.get((how, chains), (None, 0))
-        if push is None or reached < group:
+    def _push(self, place: Place, how: Recursion, chains: Block, arrays: Arrays, group: int) -> _Recursing:
+        """The recursion over ``chains``, with the shared bounds of all groups after ``group`` and no others."""
+        enclosure, pushes = self._enclosure(place, arrays), self._kept[place].pushes
+        kept = pushes.pop((how, chains), None)
+        if kept is None or not kept.continues(arrays, chains, group):
             chain = self._chain(place, how, chains, arrays)
             if chain.structure != arrays["structure"].tobytes():
                 raise PieceError(
                     "this machine keeps other neurons explicit than the one that the bounds are from, so that they cannot be "
                     "joined; run the sample on machines of one kind, or as a whole"
                 )
-            push, reached = begin(chain, enclosure.rounding, how.method, how.block_bytes), len(chain.sizes) - 1
-        for index in range(reached, group, -1):
-            sides = (_floats(arrays[column_name(side, index, chains)]) for side in ("lower", "upper"))
-            push.fix_lines(index, *sides)
-        self._note(place, how, chains, push, group)
-        return push
-
-    def _note(self, place: Place, how: Recursion, chains: Block, push: ColumnPush, group: int) -> None:
-        """Remember that ``push`` has the bounds of all groups after ``group``."""
-        pushes = self._kept[place].pushes
-        pushes[how, chains] = push, group
-        pushes.move_to_end((how, chains))
+            kept = _Recursing(begin(chain, enclosure.rounding, how.method, how.block_bytes))
+        for index in range(len(kept.push.chain.sizes) - 1, group, -1):
+            if index not in kept.given:
+                kept.give(index, *_of_group(arrays, index, chains))
+        pushes[how, chains] = kept
         if len(pushes) > KEPT_RECURSIONS:
             pushes.popitem(last=False)
+        return kept
 
 
 def _agree(encloser: Encloser, arrays: Arrays) -> bool:
     """Whether the shared bounds are those that ``encloser`` was given, as far as it has come."""
-    names = [(i, f"lower{i}", f"upper{i}") for i in encloser.given]
     return all(
-        low in arrays
-        and np.array_equal(encloser.known(i)[0], arrays[low])
-        and np.array_equal(encloser.known(i)[1], arrays[up])
-        for i, low, up in names
+        f"lower{i}" in arrays
+        and _equal(encloser.known(i), (_floats(arrays[f"lower{i}"]), _floats(arrays[f"upper{i}"])))
+        for i in encloser.given
     )
+
+
+def _of_group(arrays: Arrays, group: int, chains: Block) -> tuple[Floats, Floats]:
+    """The shared bounds of ``chains``' derivatives by the members of ``group``; copies, to let go of what they are shared in."""
+    lower, upper = (arrays[column_name(side, group, chains)] for side in ("lower", "upper"))
+    return np.array(lower, dtype=np.float64), np.array(upper, dtype=np.float64)
+
+
+def _equal(some: tuple[Floats, Floats], others: tuple[Floats, Floats]) -> bool:
+    return np.array_equal(some[0], others[0]) and np.array_equal(some[1], others[1])
 
 
 def _total(sizes: list[int], work: list[int]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,6 +13,8 @@ import pytest
 from distverify.analysis.bounder import Whole
 from distverify.analysis.facts import FACTS, Wanted
 from distverify.analysis.in_pieces import Cuts, InPieces, analyse_in_pieces
+from distverify.analysis.pieces import Arrays, Piece, Shared
+from distverify.analysis.requests import share
 from distverify.analysis.sample import SampleResult, analyse_sample, analyse_through
 from distverify.bounds import crown
 from distverify.bounds.columns import ColumnPush
@@ -102,7 +105,7 @@ def assert_close(found: SampleResult, expected: SampleResult, tolerance: float) 
 def test_everything_equals_the_whole(name: str, norm: float, pieces: int) -> None:
     network = NETWORKS[name]
     x = point(network)
-    settings = Settings(norm=norm, eps=(0.02, 0.1), compute=EVERYTHING, clip=(0.0, 1.0))
+    settings = Settings(norm=norm, eps=(0.02, 0.3), compute=EVERYTHING, clip=(0.0, 1.0))
     expected = analyse_sample(network, x, -1, 0, settings)
     found, crew = in_pieces(network, x, settings, pieces, workers=2)
     if pieces == 1:
@@ -125,7 +128,7 @@ def test_every_method_equals_the_whole(method: str, direction: str, precision: s
         network = NETWORKS[name].in_precision(precision)
         x = point(network)
         settings = Settings(
-            eps=(0.05,), compute=("jacobian", "lipschitz", "margins", "monotone"), method=method, direction=direction,
+            eps=(0.2,), compute=("jacobian", "lipschitz", "margins", "monotone"), method=method, direction=direction,
             layer_bounds=layer_bounds, feature_eps=tuple(np.linspace(0.0, 2.0, network.input_size)),
         )  # fmt: skip
         expected = analyse_sample(network, x, -1, 0, settings)
@@ -142,7 +145,7 @@ def test_one_output(norm: float) -> None:
     network = build_chain([8, 30, 30, 1], ["relu", "relu"], np.random.default_rng(2))
     x = point(network)
     compute = ("jacobian", "lipschitz", "landscape")
-    settings = Settings(norm=norm, eps=(0.02, 0.1), compute=compute, feature_eps=(1.0,) * 7 + (0.0,))
+    settings = Settings(norm=norm, eps=(0.02, 0.3), compute=compute, feature_eps=(1.0,) * 7 + (0.0,))
     expected = analyse_sample(network, x, -1, 0, settings)
     found, crew = in_pieces(network, x, settings, 4)
     assert_close(found, expected, CLOSE["float64"])
@@ -280,6 +283,42 @@ def test_pieces_can_be_computed_in_any_order_and_again() -> None:
             np.testing.assert_array_equal(again[name], values)
 
 
+@pytest.mark.parametrize("kind", ["chains", "columns", "merged", "margins", "neurons"])
+def test_what_is_shared_counts_not_what_is_remembered(kind: str) -> None:
+    """The same region with other, wider bounds: a worker that remembers the first answers as one that does not."""
+    network, rows = NETWORKS["dense"], np.eye(5)
+    crew = CrewHere(network)
+    asked: dict[str, tuple[Piece, Shared]] = {}
+    plain = crew.map
+
+    def remembered(pieces: Sequence[Piece], shared: Shared) -> list[Arrays]:
+        asked[pieces[0].kind] = pieces[0], shared
+        return plain(pieces, shared)
+
+    crew.map = remembered  # type: ignore[method-assign]
+    bounder = InPieces(network, crew, 3 if kind == "chains" else 40, cuts=TINY)
+    known = bounder.enclose(Ball(point(network), 0.1))
+    bounder.margins(known, rows)
+    bounder.rows(known, rows, Wanted(("bounds", "constants")))
+    piece, shared = asked[kind]
+    changed = 0
+    for widened in ("lower1", "lower of chains"):
+        arrays = {
+            name: values - 0.5 if name.startswith(widened) else values  # type: ignore[operator]
+            for name, values in shared.arrays.items()
+        }
+        other = share(arrays)
+        again, fresh = crew.workers[0].compute(piece, other), CrewHere(network).workers[0].compute(piece, other)
+        for name, values in fresh.items():
+            np.testing.assert_array_equal(again[name], values)
+            changed += not np.array_equal(values, crew.results[piece.key][name])
+        # And back.
+        back = crew.workers[0].compute(piece, shared)
+        for name, values in crew.results[piece.key].items():
+            np.testing.assert_array_equal(back[name], values)
+    assert changed
+
+
 def test_bounds_of_other_neurons_are_refused() -> None:
     network = NETWORKS["dense"]
     crew = CrewHere(network)
@@ -323,3 +362,15 @@ def test_blocks_as_they_come() -> None:
     assert_close(found, analyse_sample(network, x, -1, 0, settings), CLOSE["float64"])
     small = analyse_in_pieces(network, x, -1, 0, settings, 4, CrewHere(network), block_bytes=2**16)
     assert_close(small, found, CLOSE["float64"])
+
+
+@pytest.mark.parametrize("targets", ["runner-up", "random", 2])
+def test_labels_and_targets_are_as_in_the_whole(targets: str | int) -> None:
+    network = NETWORKS["dense"]
+    x = point(network)
+    predicted = int(np.argmax(network(x)[0]))
+    settings = Settings(eps=(0.02,), compute=("radius", "verified"), targets=targets)
+    for label in (predicted, (predicted + 1) % 5):
+        for index in (0, 1):
+            found = analyse_in_pieces(network, x, label, index, settings, 1, CrewHere(network))
+            assert_same(found, analyse_sample(network, x, label, index, settings))
