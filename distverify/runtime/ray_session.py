@@ -364,7 +364,8 @@ class RaySession:
             text = f"{task.piece}: {text}"
         if verdict is None:
             self._tally.unit_lost()
-            log_lost(self._job, unit, text)
+            if not self._scheduler.stopping:  # else what ends the run may have ended the worker too
+                log_lost(self._job, unit, text)
             self._outbox.append(UnitLost(unit, text))
         elif isinstance(task, PieceTask):
             self._tally.unit_failed()
