@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 import socket
+from collections.abc import Callable
+from threading import Thread
+from typing import TypeVar
 
 from distverify.errors import ExecutorError
+
+T = TypeVar("T")
 
 LONGEST_SILENCE = (
     20.0  # seconds; after 60 s without its head, Ray ends this process on the spot, without an error to catch
@@ -43,11 +48,40 @@ class HeadWatch:
             if self._answers or math.isnan(self._heard):
                 self._heard = now
         if now - self._heard >= LONGEST_SILENCE and not self._answers:
-            raise ExecutorError(
-                f"Ray's head node at {self.address} has not answered for {now - self._heard:.0f} s; "
-                "what was computed is kept: run the same again, on a cluster that runs"
-            )
+            raise self._silent(now - self._heard)
         return self._answers
+
+    def ask(self, question: Callable[[], T]) -> T:
+        """What ``question`` returns or raises.
+
+        Raises
+        ------
+        ExecutorError
+            It hangs, for the head went away since it last answered; it is left behind in a thread.
+        """
+        answer: list[T] = []
+        failure: list[BaseException] = []
+
+        def attempt() -> None:
+            try:
+                answer.append(question())
+            except BaseException as error:  # raised below
+                failure.append(error)
+
+        thread = Thread(target=attempt, daemon=True)
+        thread.start()
+        thread.join(LONGEST_SILENCE)
+        if failure:
+            raise failure[0]
+        if not answer:
+            raise self._silent(LONGEST_SILENCE)
+        return answer[0]
+
+    def _silent(self, seconds: float) -> ExecutorError:
+        return ExecutorError(
+            f"Ray's head node at {self.address} has not answered for {seconds:.0f} s; "
+            "what was computed is kept: run the same again, on a cluster that runs"
+        )
 
 
 def accepts(address: str, timeout: float) -> bool:

@@ -206,7 +206,9 @@ class _DriverLoop:
         if self._scheduler.stopping:
             return
         if now - self._slots_seen >= POLL_SECONDS:
-            self._slots = sum(int(n["Resources"].get("CPU", 0.0) / self._cpus + 1e-9) for n in _nodes_alive())
+            self._slots = sum(
+                int(n["Resources"].get("CPU", 0.0) / self._cpus + 1e-9) for n in self._head.ask(_nodes_alive)
+            )
             self._slots_seen = now
         for _ in range(self._scheduler.missing_workers(self._slots, now)):
             worker = self._scheduler.start()
@@ -286,7 +288,9 @@ class _DriverLoop:
 
     def _gone(self, node: str) -> bool:
         # While the head is silent nobody knows: not to be counted against the unit.
-        return not self._head.answers(time.monotonic()) or all(n["NodeID"] != node for n in _nodes_alive())
+        if not self._head.answers(time.monotonic()):
+            return True
+        return all(n["NodeID"] != node for n in self._head.ask(_nodes_alive))
 
     def _workers_changed(self) -> Iterator[Event]:
         now = WorkersChanged(self._scheduler.alive, self._scheduler.starting)

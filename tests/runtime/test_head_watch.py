@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
 from distverify.errors import ExecutorError
+from distverify.runtime import head_watch
 from distverify.runtime.head_watch import LONGEST_SILENCE, HeadWatch, accepts
 
 
@@ -31,6 +33,17 @@ def test_a_head_that_is_silent_for_long_is_an_error_that_says_what_to_do():
         ExecutorError, match=rf"head node at {address} has not answered for 20 s; .* run the same again"
     ):
         watch.answers(100.0 + LONGEST_SILENCE)
+
+
+def test_a_question_that_hangs_is_given_up(monkeypatch):
+    monkeypatch.setattr(head_watch, "LONGEST_SILENCE", 0.1)
+    watch, never = HeadWatch("127.0.0.1:1"), threading.Event()
+    with pytest.raises(ExecutorError, match=r"head node at 127\.0\.0\.1:1 has not answered"):
+        watch.ask(never.wait)
+    never.set()
+    assert watch.ask(lambda: 3) == 3
+    with pytest.raises(KeyError):
+        watch.ask(lambda: {}["no"])
 
 
 def test_addresses_of_both_kinds():
