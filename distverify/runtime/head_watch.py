@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import math
 import socket
+from collections.abc import Callable
+from threading import Thread
+from typing import TypeVar
 
 from distverify.errors import ExecutorError
+
+T = TypeVar("T")
 
 LONGEST_SILENCE = (
     20.0  # seconds; after 60 s without its head, Ray ends this process on the spot, without an error to catch
@@ -48,11 +53,35 @@ class HeadWatch:
             if self._answers or math.isnan(self._heard):
                 self._heard = now
         if now - self._heard >= LONGEST_SILENCE and not self._answers:
-            raise ExecutorError(
-                f"Ray's head node at {self.address} has not answered for {now - self._heard:.0f} s; "
-                "what was computed is kept: run the same again, on a cluster that runs"
-            )
+            raise self._silent(now - self._heard)
         return self._answers
+
+    def ask(self, question: Callable[[], T]) -> T | None:
+        """What ``question`` returns or raises; None where the head went away and left it hanging, in a thread of its own."""
+        answer: list[T] = []
+        failure: list[BaseException] = []
+
+        def attempt() -> None:
+            try:
+                answer.append(question())
+            except BaseException as error:  # raised below
+                failure.append(error)
+
+        thread = Thread(target=attempt, daemon=True)
+        thread.start()
+        for _ in range(int(LONGEST_SILENCE / _PROBE_SECONDS)):
+            thread.join(_PROBE_SECONDS)
+            if not (thread.is_alive() and accepts(self.address, _CONNECT_SECONDS)):
+                break
+        if failure:
+            raise failure[0]
+        return answer[0] if answer else None
+
+    def _silent(self, seconds: float) -> ExecutorError:
+        return ExecutorError(
+            f"Ray's head node at {self.address} has not answered for {seconds:.0f} s; "
+            "what was computed is kept: run the same again, on a cluster that runs"
+        )
 
 
 def accepts(address: str, timeout: float) -> bool:

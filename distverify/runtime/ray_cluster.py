@@ -54,7 +54,9 @@ class Cluster:
         """Count the nodes, and the actors that fit on them, as far as the head tells."""
         if not self.head_answers():
             return
-        self._nodes = [node for node in ray.nodes() if node["Alive"]]
+        nodes = self._head.ask(ray.nodes)
+        if nodes is not None:
+            self._nodes = [node for node in nodes if node["Alive"]]
         self.slots = sum(self._fitting(node) for node in self._nodes)
 
     def gone(self, node: str) -> bool:
