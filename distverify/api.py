@@ -291,10 +291,10 @@ class _Signals:
         return self._stop.is_set()
 
     def install(self) -> None:
-        if threading.current_thread() is not threading.main_thread() or self._previous:
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
+        """Again is harmless, and brings back what was replaced since."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous.setdefault(number, signal.signal(number, self._handle))
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._stop.is_set():
@@ -302,6 +302,7 @@ class _Signals:
         self._stop.set()
 
     def __enter__(self) -> _Signals:
+        self.install()  # a KeyboardInterrupt within Ray's start may crash the process at its end
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -326,7 +326,10 @@ def _connected(address: str | None) -> Iterator[None]:
         return
     handler = signal.getsignal(signal.SIGTERM)
     try:
-        _connect(address or os.environ.get("RAY_ADDRESS") or "local")
+        try:
+            _connect(address or os.environ.get("RAY_ADDRESS") or "local")
+        except SystemExit:  # from the handler of SIGTERM that Ray has while it connects
+            raise KeyboardInterrupt from None
         if callable(handler) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
         yield
