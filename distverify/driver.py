@@ -173,7 +173,7 @@ class _Run:
             # Workers and their Ray are gone, and its handlers of signals, before the result is finished.
             with _Signals() as signals:
                 with executor.open(self._job, signals.stopped, self._journal.recall) as session:
-                    signals.install()
+                    signals.install()  # Ray replaces handlers while it connects
                     self._start(session)
                     for event in session.events():
                         self._take(event, session)
@@ -312,10 +312,10 @@ class _Signals:
         return self._stop.is_set()
 
     def install(self) -> None:
-        if threading.current_thread() is not threading.main_thread() or self._previous:
-            return
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._handle)
+        """Again is harmless, and brings back what was replaced since."""
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous.setdefault(number, signal.signal(number, self._handle))
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._stop.is_set():
@@ -323,6 +323,7 @@ class _Signals:
         self._stop.set()
 
     def __enter__(self) -> _Signals:
+        self.install()  # a KeyboardInterrupt within Ray's start may crash the process at its end
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -50,11 +50,11 @@ def test_killed_and_continued(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
     process = subprocess.Popen(command(killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    wait_for_shards(killed, 3, process)
+    wait_for_shards(killed, 1, process)
     os.kill(process.pid, signal.SIGKILL)
     process.wait(timeout=30)
     kept = {path.name: path.stat().st_mtime_ns for path in shards(killed)}
-    assert len(kept) >= 3
+    assert kept
     with dv.open_result(killed) as unfinished:
         counts = unfinished.summary().counts
         assert not unfinished.complete

@@ -56,7 +56,10 @@ def connected(address: str | None) -> Iterator[bool]:
     handler = signal.getsignal(signal.SIGTERM)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     try:
-        _connect(address)
+        try:
+            _connect(address)
+        except SystemExit:  # from the handler of SIGTERM that Ray has while it connects
+            raise KeyboardInterrupt from None
         # Ray installed a handler of its own.
         if callable(handler) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)

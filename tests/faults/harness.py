@@ -157,6 +157,10 @@ class Run:
         """Processes of its session that have not ended; what Ray starts stays in the driver's session."""
         return [pid for pid, session in _sessions() if session == self.pid]
 
+    def commands(self) -> str:
+        """What these processes are, for tests that wait for one."""
+        return "\n".join(_command(pid) for pid in self.processes())
+
     def assert_workers_gone(self, seconds: float = 30.0) -> None:
         """No process but Ray's agents is left, a little later: Ray notices that their driver is gone."""
         end = time.monotonic() + seconds

@@ -48,14 +48,18 @@ def test_a_file_size_limit_in_the_middle_of_a_run(case: Case, options: tuple[str
     assert_like_truth(case)
 
 
-# Runs on a disk of $1 bytes mounted at $2, makes room, runs again. Exit status: 100 + the first's if the second's is 0.
+# Runs on a disk of its own, mounted at $1, that is filled as soon as something is committed; makes room, and runs again.
+# Exit status: 100 + the first run's, if the second's is 0.
 FULL = """
-mount -t tmpfs -o size="$1" none "$2" || exit 99
-folder="$2"; kept="$3"; shift 3
-"$@"; first=$?
+mount -t tmpfs -o size=8m none "$1" || exit 99
+folder="$1"; kept="$2"; shift 2
+"$@" & run=$!
+until ls "$folder"/out.h5.parts/0*.h5 > "$kept/first" 2>&1; do kill -0 $run || exit 98; sleep 0.02; done
+dd if=/dev/zero of="$folder/filling" bs=4k 2> "$kept/full"
+wait $run; first=$?
 ls "$folder/out.h5.parts" > "$kept/listing"
-mount -o remount,size=64m "$folder" || exit 99
-"$@" || exit 98
+rm "$folder/filling"
+"$@" || exit 97
 cp "$folder/out.h5" "$kept/out.h5"
 ls "$folder" > "$kept/left"
 exit $((100 + first))
@@ -66,9 +70,9 @@ def test_a_full_disk_then_room(case: Case, namespace: list[str]) -> None:
     disk = case.folder / "disk"
     disk.mkdir()
     output = disk / "out.h5"
-    command = [sys.executable, "-m", "tests.faults.driver", case.script(0.02)]
+    command = [sys.executable, "-m", "tests.faults.driver", case.script(0.05)]
     command += case.arguments("--executor", "serial", output=output)
-    script = [*namespace, "sh", "-c", FULL, "full", "160k", str(disk), str(case.folder)]
+    script = [*namespace, "sh", "-c", FULL, "full", str(disk), str(case.folder)]
     run = subprocess.run([*script, *command], cwd=CHECKOUT, capture_output=True, text=True, timeout=120, check=False)
     assert run.returncode == 102, (run.returncode, run.stderr)
     assert "cannot be written (No space left on device); everything committed before is kept" in run.stderr

@@ -97,6 +97,18 @@ def test_a_signal_ends_the_run_in_order(
     assert_like_truth(case)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_ray_starts(case: Case, options: tuple[str, ...], number: signal.Signals) -> None:
+    with start(case, *options) as run:
+        run.wait_until(lambda: "gcs_server" in run.commands())
+        os.kill(run.pid, number)
+        assert run.finish() == 130, run.errors
+        run.assert_gone()
+    assert f"interrupted: 0 of {case.samples} samples are kept" in run.errors
+    assert "Traceback" not in run.errors
+    assert case.begun() == []
+
+
 def test_two_drivers_on_one_output(case: Case, options: tuple[str, ...]) -> None:
     with start(case, *options, seconds=0.1) as first:
         first.wait_until(case.begun)

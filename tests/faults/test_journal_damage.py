@@ -77,7 +77,7 @@ def scratch(shard: Path, case: Case) -> None:
 def exchange(shard: Path, case: Case) -> None:
     """The same samples, computed with another norm."""
     other = Case(case.folder / "other", case.samples)
-    with start(other, "--executor", "serial", "--norm", "2", seconds=0.02) as run:
+    with start(other, "--executor", "serial", "--norm", "2", seconds=0.1) as run:
         run.wait_until(lambda: shards(other))
         run.kill()
     shutil.copy(shards(other)[0], shard)

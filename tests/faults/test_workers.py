@@ -84,7 +84,7 @@ def test_a_bad_sample_is_recorded_and_costs_nobody_else(
 
 def test_results_lost_between_a_good_status_and_their_fetch(case: Case, options: tuple[str, ...]) -> None:
     lost = (20, 70)
-    run = complete(case, *options, seconds=0.01, faults=dict.fromkeys(lost, LOST))
+    run = complete(case, *options, seconds=0.1, faults=dict.fromkeys(lost, LOST))
     assert run.process.returncode == 0, run.errors
     assert {path.suffix for path in case.folder.glob("log.lost-*")} == {f".lost-{i}" for i in lost}
     assert_like_truth(case)
