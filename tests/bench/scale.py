@@ -28,7 +28,6 @@ import numpy as np
 from distverify import api
 from distverify.api import Progress
 from distverify.network.graph import Network
-from distverify.runtime import plan
 from distverify.runtime.ray_executor import RayExecutor
 from distverify.runtime.work import Analyse, Event, Job, UnitDone, WorkersChanged, WorkUnit
 from distverify.settings import Settings
@@ -197,7 +196,7 @@ def memory() -> tuple[float, float]:
 
 def certify(analyse: Analyse | None, usage: Usage, model: Network | Path, x: np.ndarray, **options: Any) -> None:
     """The whole way, with files; a unit per sample where the analysis is scripted."""
-    before = api.analyse_sample, plan.SHORTEST_SECONDS, plan.UNITS_PER_WORKER
+    before = api.analyse_sample
     done = 0
 
     def tell(progress: Progress) -> None:
@@ -207,7 +206,8 @@ def certify(analyse: Analyse | None, usage: Usage, model: Network | Path, x: np.
             done = progress.done
 
     if analyse is not None:
-        api.analyse_sample, plan.SHORTEST_SECONDS, plan.UNITS_PER_WORKER = analyse, 0.0, x.shape[0]  # type: ignore[assignment]
+        api.analyse_sample = analyse  # type: ignore[assignment]
+        options["samples_per_unit"] = 1
     name = "radius" if isinstance(analyse, Sleeping) else "seconds"
     try:
         with (
@@ -216,7 +216,7 @@ def certify(analyse: Analyse | None, usage: Usage, model: Network | Path, x: np.
         ):
             usage.kernel = float(np.nanmean(result[name])) * usage.samples  # of those since all workers are there
     finally:
-        api.analyse_sample, plan.SHORTEST_SECONDS, plan.UNITS_PER_WORKER = before  # type: ignore[assignment]
+        api.analyse_sample = before
 
 
 @dataclass(frozen=True)
