@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from distverify.cli.text import count, duration, per_second
+from distverify.cli.text import count, duration, per_second, printable
 
 if TYPE_CHECKING:
     from distverify.api import Progress
@@ -86,6 +87,28 @@ class PlainReporter:
         self._next, self._last, self._phase = now + self._every, text, progress.phase
 
 
+class _Lines(logging.Handler):
+    """Gives every message of the log, as one line, to a function that prints it."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._show(printable(record.getMessage()))
+
+
+@contextmanager
+def _logged(show: Callable[[str], None]) -> Iterator[None]:
+    """Failures and losses are logged as they happen: shown by ``show`` in the block."""
+    log, handler = logging.getLogger("distverify"), _Lines(show)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
 @contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
@@ -106,16 +129,22 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
             seen = True
             bar.update(task, description=details(progress), completed=progress.done, total=progress.total)
 
-        yield report
+        with _logged(lambda text: bar.console.print(text, markup=False)):
+            yield report
 
 
 @contextmanager
 def reporting(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
-    """A callback for ``certify(progress=...)``, or None when ``quiet``; the bar ends with the context."""
+    """A callback for ``certify(progress=...)``, or None when ``quiet``; the bar ends with the context.
+
+    In the context warnings that distverify logs appear above the bar, or as lines between; not when ``quiet``.
+    """
     if quiet:
-        yield None
+        with _logged(lambda text: None):
+            yield None
     elif sys.stderr.isatty():
         with _bar() as report:
             yield report
     else:
-        yield PlainReporter(sys.stderr)
+        with _logged(lambda text: print(text, file=sys.stderr, flush=True)):
+            yield PlainReporter(sys.stderr)

@@ -19,6 +19,9 @@ LARGEST_UNTIMED = 16  # samples of a unit whose duration is not known
 PIECES_PER_WORKER = 4  # of each stage of a sample in pieces: the last of a stage keeps the others waiting
 SHORTEST_PIECE = 0.25  # seconds; a piece costs its worker what it shares with the others besides
 HUGE_SECONDS = 600.0  # a sample expected to take longer is not timed whole first
+# Expected, at least, of a sample that is cut without having been timed: what is expected is rather too long, and of short
+# samples each worker would repeat too much (what pieces share is computed by every one of them).
+LONG_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def _pieces(samples: int, workers: int, seconds: float | None, size: int, cost: 
     wanted: list[tuple[int, str]] = []
     if time > (HUGE_SECONDS if seconds is None else LONGEST_SECONDS):
         wanted.append((math.ceil(2 * per_stage / LONGEST_SECONDS), f"a sample takes longer than {LONGEST_SECONDS:g} s"))
-    if samples < workers and time > SHORTEST_SECONDS:
+    if samples < workers and time > (LONG_SECONDS if seconds is None else SHORTEST_SECONDS):
         most = max(int(per_stage / SHORTEST_PIECE), 1)
         wanted.append((min(-(-PIECES_PER_WORKER * workers // samples), most), "there are fewer samples than workers"))
     if wanted and size > LARGEST_BYTES:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -161,6 +162,21 @@ def test_reporting_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     assert "0 failed, 2 workers" in text
 
 
-def test_quiet_reports_nothing() -> None:
+def test_quiet_reports_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with reporting(quiet=True) as report:
         assert report is None
+        logging.getLogger("distverify.runtime").warning("sample 7 failed")
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_logged_appears_as_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    log = logging.getLogger("distverify.runtime")
+    before = list(logging.getLogger("distverify").handlers)
+    with reporting(quiet=False):
+        log.warning("sample %d failed: %s", 7, "\x1b[2Jbad")
+        log.info("a detail")
+    err = capsys.readouterr().err
+    assert err.startswith("sample 7 failed: ")
+    assert "\x1b" not in err
+    assert "detail" not in err
+    assert logging.getLogger("distverify").handlers == before

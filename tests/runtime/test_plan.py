@@ -91,7 +91,7 @@ LARGE = SampleCost(seconds=100.0, stages=2, pieces=200)
 def test_samples_stay_whole_where_there_are_enough_of_them():
     assert make_plan(100, workers=8, cost=LARGE).pieces == 1
     assert make_plan(100, workers=8, cost=LARGE, seconds_per_sample=5.0).pieces == 1
-    assert make_plan(1, workers=8, cost=SampleCost(1.0, 2, 200)).pieces == 1  # done before pieces would be
+    assert make_plan(1, workers=8, cost=SampleCost(20.0, 2, 200)).pieces == 1  # done before pieces would be
     assert make_plan(1, workers=1, cost=LARGE, seconds_per_sample=5.0).pieces == 1
 
 
@@ -101,7 +101,7 @@ def test_fewer_samples_than_workers_are_cut_so_that_all_have_work():
     assert plan.reason == "there are fewer samples than workers"
     assert list(plan.units()) == [WorkUnit(0, 1, 16), WorkUnit(1, 2, 16)]
     # no piece shorter than makes sense, no more pieces than there are
-    assert make_plan(1, workers=64, cost=SampleCost(4.0, 2, 200)).pieces == 2.0 / SHORTEST_PIECE
+    assert make_plan(1, workers=1000, cost=SampleCost(40.0, 2, 2000)).pieces == 20.0 / SHORTEST_PIECE
     assert make_plan(1, workers=64, cost=SampleCost(1000.0, 2, 30)).pieces == 30
 
 
