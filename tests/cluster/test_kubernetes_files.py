@@ -113,10 +113,3 @@ def test_a_cpu_of_the_head_is_left_to_the_driver():
     head = cluster()["headGroupSpec"]
     cpus = int(head["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"])
     assert int(head["rayStartParams"]["num-cpus"]) == cpus - 1
-
-
-def test_the_run_asks_for_the_workers_that_its_cluster_holds():
-    (workers,) = cluster()["workerGroupSpecs"]
-    per_worker = int(workers["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"])
-    slots = int(cluster()["headGroupSpec"]["rayStartParams"]["num-cpus"]) + workers["replicas"] * per_worker
-    assert f"--max-actors {slots} " in document("rayjob.yaml")["spec"]["entrypoint"]
