@@ -9,10 +9,9 @@ import jsonschema
 import pytest
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tests.cluster.files import LAUNCHERS, ROOT, document, text
+from tests.cluster.files import LAUNCHERS, ROOT, document
 
 BUILT = "dist"  # made by `pip wheel`, before `ray up`
-CPUS_OF_A_WORKER = {"c6i.4xlarge": 16}
 
 
 @pytest.fixture(params=LAUNCHERS)
@@ -86,10 +85,3 @@ def test_on_aws_nothing_of_rays_default_setup_remains():
     prepared = prepare_config(document("aws.yaml"))
     assert prepared["setup_commands"] == prepared["worker_setup_commands"] == []
     assert not any("ray" in command for command in prepared["head_setup_commands"])
-
-
-def test_on_aws_the_readme_asks_for_as_many_workers_as_the_largest_cluster_holds():
-    prepared = prepare_config(document("aws.yaml"))
-    head, worker = (prepared["available_node_types"][name] for name in ("head", "worker"))
-    each = CPUS_OF_A_WORKER[worker["node_config"]["InstanceType"]]
-    assert f"--max-actors {head['resources']['CPU'] + worker['max_workers'] * each} " in text("README.md")
