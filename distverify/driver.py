@@ -177,6 +177,7 @@ class _Run:
                     self._start(session)
                     for event in session.events():
                         self._take(event, session)
+                        del event  # its results may fill the memory that the next ones need
                     self._statistics = session.statistics()
                 if self._done < self._total:
                     raise Interrupted(self._done, self._total, self._output)
