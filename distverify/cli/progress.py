@@ -34,6 +34,8 @@ def details(progress: Progress) -> str:
             parts.append(f"{duration((progress.total - progress.done) / rate)} left")
     if progress.pieces:
         parts.append(count(progress.pieces, "piece"))
+    elif progress.units:
+        parts.append(count(progress.units, "unit"))
     parts.append(f"{progress.failed} failed")
     if progress.retried:
         parts.append(f"{progress.retried} retried")
