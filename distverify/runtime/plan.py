@@ -161,8 +161,8 @@ def _unit_samples(samples: int, workers: int, time: float | None, size: int) -> 
         reason = f"units of at least {SHORTEST_SECONDS:g} s"
         if units == workers * UNITS_PER_WORKER:
             reason = f"{UNITS_PER_WORKER} units for each worker, so that they end together"
-    elif fewest == 1:
-        reason = f"all of it takes less than {SHORTEST_SECONDS:g} s" if smallest == samples else reason
+    elif fewest == 1 and time is not None and time * samples < SHORTEST_SECONDS:
+        reason = f"all of it takes less than {SHORTEST_SECONDS:g} s"
     return -(-samples // min(units, samples)), reason
 
 
