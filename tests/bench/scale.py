@@ -1,7 +1,7 @@
 """Print how far one driver reaches: ``python -m tests.bench.scale [--quick] [--actors N] [CASE ...]``, one table.
 
 Workers mostly sleep, so that 64 of them fit on a small machine (0.2 GB each) and only what the driver does is measured; ``rate``
-computes in earnest and needs two idle cores, and the public benchmark files beside the checkout. Cases:
+and ``pieces`` compute in earnest and need two idle cores, and the public benchmark files beside the checkout. Cases:
 
 * actors: units of 1 s on many workers, and the same with every unit's commit to disk. Efficiency is the time in the analysis as a
   share of the workers' time, from ready to the end.
@@ -9,6 +9,7 @@ computes in earnest and needs two idle cores, and the public benchmark files bes
 * memory: the driver's memory after 1,000 and 10,000 units.
 * results: units of 64 MB: the driver's peak of memory above what it had before, and the throughput, without and with commits.
 * rate: samples per second by two workers of one thread each against one, on mnist-net_256x4.
+* pieces: one large sample in pieces on two workers against the whole of it on one.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -298,7 +300,7 @@ def rate(quick: bool, most: int) -> Iterator[Row]:
         yield Row("two workers against one", "needs the public benchmark files")
         return
     images = np.loadtxt(DATA / "mnist_test.csv", delimiter=",", max_rows=4 if quick else 100)
-    each = 4 if quick else 160
+    each = 4 if quick else 300
     per_second: dict[int, float] = {}
     for workers in (1, 2):
         rows = np.resize(np.arange(images.shape[0]), workers * each)
@@ -313,8 +315,34 @@ def rate(quick: bool, most: int) -> Iterator[Row]:
     yield Row("two workers against one", f"{per_second[2] / per_second[1]:.2f} x", "1.85 x")
 
 
+def pieces(quick: bool, most: int) -> Iterator[Row]:
+    sizes = (16, 64, 96) if quick else (784, 1024, 1024, 3072)
+    generator = np.random.default_rng(0)
+    layers = [
+        (generator.normal(size=(n, m)) * (1.4 / np.sqrt(m)), 0.1 * generator.normal(size=n)) for m, n in pairwise(sizes)
+    ]
+    model, x = Network.from_layers(layers), generator.uniform(0, 1, (1, sizes[0]))
+    found = {}
+    for workers, cut in ((1, 1), (2, 8)):
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            api.certify(
+                model, x, output=Path(folder) / "out.h5", eps=[0.008], compute={"jacobian", "lipschitz"},
+                max_actors=workers, pieces_per_sample=cut,
+            ) as result,
+        ):  # fmt: skip
+            told = result.provenance["environment"]["statistics"]
+            found[workers] = told["kernel_seconds"], told["worker_seconds"] / workers, result["lipschitz"]
+    name = "random " + "-".join(map(str, sizes))
+    whole, cut_up = found[1], found[2]
+    yield Row(f"{name}, one sample, whole on one worker", f"{whole[0]:.1f} s")
+    yield Row("in 8 pieces on two", f"{cut_up[1]:.1f} s, {cut_up[0]:.1f} s of them in kernels of both")
+    yield Row("two workers against one", f"{whole[1] / cut_up[1]:.2f} x")
+    yield Row("results, relative difference", f"{np.max(np.abs(cut_up[2] / whole[2] - 1)):.1g}", "rounding")
+
+
 CASES: dict[str, Callable[[bool, int], Iterator[Row]]] = {
-    "actors": actors, "overhead": overhead, "memory": growth, "results": results, "rate": rate,
+    "actors": actors, "overhead": overhead, "memory": growth, "results": results, "rate": rate, "pieces": pieces,
 }  # fmt: skip
 
 
