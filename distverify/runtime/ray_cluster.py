@@ -8,11 +8,12 @@ from typing import Any
 
 from distverify.errors import ExecutorError
 from distverify.runtime.failures import log
-from distverify.runtime.head_watch import HeadWatch
+from distverify.runtime.head_watch import HeadWatch, accepts
 from distverify.runtime.ray_connection import ray
 from distverify.runtime.worker import describe
 
 WAIT_LINE_SECONDS = 30.0  # between log lines about what a run without workers waits for
+_CONNECT_SECONDS = 2.0
 
 
 class Cluster:
@@ -34,6 +35,8 @@ class Cluster:
         self._needs = {"CPU": float(cpus)} | ({} if memory is None else {"memory": float(memory)})
         self._nodes: list[dict[str, Any]] = []
         self._head = HeadWatch(str(ray.get_runtime_context().gcs_address))
+        self._reached: dict[str, str] = {}  # node -> where its Ray process took a connection
+        self._silent: set[str] = set()  # those that did not, later
         self._requested = 0
         self._next_line = math.inf
         self.look()
@@ -59,18 +62,33 @@ class Cluster:
             self._nodes = [node for node in nodes if node["Alive"]]
         self.slots = sum(self._fitting(node) for node in self._nodes)
 
+    def met(self, node: str) -> str:
+        """The machine's name, of the node of that id: a worker is ready there."""
+        if self._alive(node) is None:
+            self.look()
+        found = self._alive(node)
+        if found is None:
+            return node
+        address = f"{found['NodeManagerAddress']}:{found['NodeManagerPort']}"
+        if (node not in self._reached or node in self._silent) and accepts(address, _CONNECT_SECONDS):
+            self._reached[node] = address
+            self._silent.discard(node)
+        return str(found["NodeManagerHostname"])
+
     def gone(self, node: str) -> bool:
-        """Whether the node of that id is not alive any more; or may be not, while the head is silent."""
+        """Whether the node of that id is not alive any more; or may be not, while the head is silent.
+
+        The head notices a lost node late, by its silence, and the death of a worker there may be known before. So the node is
+        asked, too, where that has worked once: a firewall is no death.
+        """
         if not self.head_answers():
             return True
         self.look()
-        return all(alive["NodeID"] != node for alive in self._nodes)
-
-    def name(self, node: str) -> str:
-        """The machine's name, of the node of that id."""
-        if all(known["NodeID"] != node for known in self._nodes):
-            self.look()
-        return next((str(n["NodeManagerHostname"]) for n in self._nodes if n["NodeID"] == node), node)
+        if self._alive(node) is None or node in self._silent:
+            return True
+        if node in self._reached and not accepts(self._reached[node], _CONNECT_SECONDS):
+            self._silent.add(node)  # not asked for each of its workers
+        return node in self._silent
 
     def raylet_here(self) -> str:
         """Socket of the Ray process on this machine."""
@@ -115,6 +133,9 @@ class Cluster:
                 "the autoscaler do so, or stop the run and ask for less per actor",
                 self._described(self._needs), len(self._nodes), self._described(self._largest()),
             )  # fmt: skip
+
+    def _alive(self, node: str) -> dict[str, Any] | None:
+        return next((alive for alive in self._nodes if alive["NodeID"] == node), None)
 
     def _fitting(self, node: dict[str, Any]) -> int:
         return min(int(node["Resources"].get(name, 0.0) / need + 1e-9) for name, need in self._needs.items())

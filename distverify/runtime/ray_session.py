@@ -275,7 +275,7 @@ class RaySession:
     def _worker_ready(self, worker: int, node: str) -> None:
         self._handles[worker].node = node
         self._scheduler.ready(worker)
-        self._tally.worker_ready(worker, self._cluster.name(node))
+        self._tally.worker_ready(worker, self._cluster.met(node))
 
     def _settle(self, worker: int, status: Status, payload: Any, pieces: list[_Delivery]) -> None:
         completed, seconds, error = status

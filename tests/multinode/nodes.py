@@ -21,8 +21,10 @@ from tests.multinode import recording
 from tests.multinode.recording import Entry
 
 ROOT = Path(__file__).resolve().parents[2]
-SECONDS = 0.15  # that a sample takes longer on a node
+SECONDS = 0.15  # that a sample, or a piece, takes longer on a node
+UNIT = 3  # samples
 OPTIONS = ("--eps", "0.02", "--compute", "jacobian,lipschitz")
+WHOLE = ("--samples-per-unit", str(UNIT))
 MESSAGE = "Ray runtime started"
 
 # Ray notices a lost node in 14-38 s by default, with these in 1.5 s; a call to a machine that was cut off ends after 8 s, not 120.
@@ -140,14 +142,9 @@ class Run:
     """A run of the command line on the first ``samples`` of the demo's data, in a process of its own."""
 
     def __init__(
-        self,
-        folder: Path,
-        samples: int,
-        *more: str,
-        env: dict[str, str],
-        prefix: Sequence[str] = (),
-        log: str = "computed",
-    ) -> None:
+        self, folder: Path, samples: int, *more: str, env: dict[str, str], prefix: Sequence[str] = (),
+        log: str = "computed", cut: Sequence[str] = WHOLE,
+    ) -> None:  # fmt: skip
         self.samples = samples
         self.log = folder / log
         self.output = folder / "out.h5"
@@ -161,9 +158,9 @@ class Run:
             "certify",
             str(MODEL),
         ]
-        command += [str(DATA), *OPTIONS, "--samples", f"0:{samples}", "-o", str(self.output), *more]
+        command += [str(DATA), *OPTIONS, *cut, "--samples", f"0:{samples}", "-o", str(self.output), *more]
         self.process = subprocess.Popen(
-            [*prefix, *command], cwd=ROOT, env=env | {recording.SECONDS: str(SECONDS)}, start_new_session=True,
+            [*prefix, *command], cwd=ROOT, env={recording.SECONDS: str(SECONDS)} | env, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
 
@@ -178,12 +175,10 @@ class Run:
     def entries(self) -> list[Entry]:
         return recording.entries(self.log)
 
-    def wait_until_begun(self, node: str, samples: int) -> None:
-        """Until ``node`` has begun so many samples."""
+    def wait_until_begun(self, node: str, count: int) -> None:
+        """Until ``node`` has begun so many samples, or pieces of samples."""
         wait(
-            f"{node} begins {samples} samples",
-            lambda: sum(e.node == node for e in self.entries()) >= samples,
-            alive=[self.process],
+            f"{node} begins {count}", lambda: sum(e.node == node for e in self.entries()) >= count, alive=[self.process]
         )
 
     def committed(self) -> list[tuple[int, int]]:
@@ -191,10 +186,9 @@ class Run:
         shards = self.output.with_name("out.h5.parts").glob("????????-????????.*.h5")
         return sorted((int(p.name[:8]), int(p.name[9:17])) for p in shards)
 
-    def largest_unit(self) -> int:
-        """Samples in it, of those on disk."""
+    def wait_until_committed(self) -> None:
+        """Until a unit is on disk."""
         wait("a unit is committed", lambda: bool(self.committed()), alive=[self.process])
-        return max(stop - start for start, stop in self.committed())
 
     def end(self, seconds: float = 120.0) -> tuple[int, str]:
         """Exit status and standard error."""
@@ -202,11 +196,10 @@ class Run:
         return self.process.returncode, errors
 
     def by_node(self) -> dict[str, list[int]]:
-        """What each node began, in order; what the driver tried beforehand is not asked for."""
+        """What each node began, in order."""
         found: dict[str, list[int]] = {}
         for entry in self.entries():
-            if entry.node != "driver":
-                found.setdefault(entry.node, []).append(entry.index)
+            found.setdefault(entry.node, []).append(entry.index)
         return found
 
     def recomputed(self) -> list[int]:
@@ -226,9 +219,9 @@ class Run:
                 else:
                     np.testing.assert_array_equal(ours, theirs, err_msg=name)
 
-    def assert_one_unit_lost_on(self, node: str, largest: int) -> None:
+    def assert_one_unit_lost_on(self, node: str) -> None:
         """What was computed twice is at most what ``node``, with one worker, was about when it was lost."""
         again = self.recomputed()
-        assert len(again) <= largest
+        assert len(again) <= UNIT
         assert again == self.by_node()[node][len(self.by_node()[node]) - len(again) :]
         assert all(indices.count(i) == 1 for indices in self.by_node().values() for i in indices)

@@ -1,4 +1,4 @@
-"""``python -m tests.multinode.recording LOG certify ...``: the command line, with an analysis that notes who computed what.
+"""``python -m tests.multinode.recording LOG certify ...``: the command line, with analyses that note who computed what.
 
 Workers import this module by name. A node's environment says what it is called, and how slow it is.
 """
@@ -14,6 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from distverify.analysis.in_pieces import Cuts, InPieces
+from distverify.analysis.piece_worker import BoundsWorker
+from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.sample import analyse_sample
 from distverify.network.graph import Network
 from distverify.settings import Settings
@@ -24,12 +27,22 @@ SECONDS = "DISTVERIFY_TEST_SECONDS"
 
 @dataclass(frozen=True)
 class Entry:
-    """One sample that was begun."""
+    """One sample, or piece of one, that was begun.
+
+    Attributes
+    ----------
+    what : str
+        The sample's index, or the piece's key.
+    """
 
     node: str
     pid: int
     time: float
-    index: int
+    what: str
+
+    @property
+    def index(self) -> int:
+        return int(self.what)
 
 
 class Recorded:
@@ -39,27 +52,57 @@ class Recorded:
         self.log = log
 
     def __call__(self, network: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
-        line = f"{os.environ.get(NODE, 'driver')} {os.getpid()} {time.time()} {index}\n"
-        with self.log.open("a") as file:
-            file.write(line)
-        time.sleep(float(os.environ.get(SECONDS, "0")))
+        note(self.log, str(index))
         return analyse_sample(network, x, label, index, settings)
+
+
+class RecordedPieces:
+    """The same for pieces: makes the worker that computes them."""
+
+    def __init__(self, log: Path) -> None:
+        self.log = log
+
+    def __call__(self, network: Network) -> RecordedWorker:
+        return RecordedWorker(self.log, network)
+
+
+class RecordedWorker:
+    def __init__(self, log: Path, network: Network) -> None:
+        self.log = log
+        self.worker = BoundsWorker(network)
+
+    def compute(self, piece: Piece, shared: Shared) -> Arrays:
+        note(self.log, piece.key)
+        return self.worker.compute(piece, shared)
+
+
+def note(log: Path, what: str) -> None:
+    """Append an :class:`Entry`, then take as long as this node does."""
+    with log.open("a") as file:
+        file.write(f"{os.environ.get(NODE, 'driver')} {os.getpid()} {time.time()} {what}\n")
+    time.sleep(float(os.environ.get(SECONDS, "0")))
+
+
+def small_pieces(self: InPieces, *arguments: Any, made: Any = InPieces.__init__, **options: Any) -> None:
+    """Cuts the demo's small network into many."""
+    made(self, *arguments, **options | {"cuts": Cuts(rows=2, neurons=8, columns=8, work=0.0)})
 
 
 def entries(log: Path) -> list[Entry]:
     """What was begun so far, in order."""
     text = log.read_text() if log.exists() else ""
     found = (line.split() for line in text.splitlines())
-    return [Entry(node, int(pid), float(at), int(index)) for node, pid, at, index in found]
+    return [Entry(node, int(pid), float(at), what) for node, pid, at, what in found]
 
 
 def main() -> None:
     from distverify import api
     from distverify.cli.main import main as command_line
-    from distverify.runtime import head_watch, plan
+    from distverify.runtime import head_watch
 
-    api.analyse_sample = Recorded(Path(sys.argv.pop(1)))
-    plan.SHORTEST_SECONDS = 0.5  # of a unit: many units in a short run
+    log = Path(sys.argv.pop(1))
+    api.analyse_sample, api.BoundsWorker = Recorded(log), RecordedPieces(log)
+    InPieces.__init__ = small_pieces  # in the driver: workers only compute what it asks for
     head_watch.LONGEST_SILENCE = 5.0
     command_line()
 

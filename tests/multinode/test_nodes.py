@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -10,7 +11,7 @@ from statistics import median
 import pytest
 
 from tests.multinode.conftest import Nodes
-from tests.multinode.nodes import Run, environment
+from tests.multinode.nodes import UNIT, Run, environment, on_node
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -22,13 +23,35 @@ def test_a_node_that_is_killed_costs_its_unit_in_flight(nodes: Nodes, truth: Tru
     victim = nodes.add("killed")
     with Run(tmp_path, 48, "--address", nodes.address, "--max-actors", "2", env=nodes.env) as run:
         run.wait_until_begun("killed", 5)
-        largest = run.largest_unit()
         victim.kill()
         status, errors = run.end()
     assert status == 0, errors
     run.assert_bits_of(truth(48))
-    run.assert_one_unit_lost_on("killed", largest)
+    run.assert_one_unit_lost_on("killed")
     assert set(run.by_node()) == {"first", "killed"}
+
+
+def test_a_node_that_is_killed_costs_a_piece_of_a_sample(nodes: Nodes, tmp_path: Path) -> None:
+    cut = ("--pieces-per-sample", "6")
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    with Run(alone, 4, "--executor", "serial", env=environment(**on_node("alone", 0.0)), cut=cut) as truth:
+        status, errors = truth.end()
+    assert status == 0, errors
+    pieces = Counter(e.what for e in truth.entries())
+    assert len(pieces) > 4 * 6 * 2  # several stages of each sample
+    victim = nodes.add("killed")
+    with Run(tmp_path, 4, "--address", nodes.address, "--max-actors", "2", env=nodes.env, cut=cut) as run:
+        run.wait_until_begun("killed", len(pieces) // 8)
+        victim.kill()
+        status, errors = run.end()
+    assert status == 0, errors
+    run.assert_bits_of(truth.output)
+    again = Counter(e.what for e in run.entries()) - pieces
+    assert pieces - Counter(e.what for e in run.entries()) == Counter()
+    assert {e.node for e in run.entries()} == {"first", "killed"}
+    last = [e.what for e in run.entries() if e.node == "killed"][-1]
+    assert again in (Counter(), Counter([last]))  # what was in flight; nothing, if the kill came in between
 
 
 def test_a_node_that_joins_is_used(nodes: Nodes, truth: Truth, tmp_path: Path) -> None:
@@ -49,7 +72,6 @@ def test_a_slow_node_gets_less_to_do(nodes: Nodes, truth: Truth, tmp_path: Path)
     slow = nodes.add("slow", seconds=0.45)
     with Run(tmp_path, 96, "--address", nodes.address, "--max-actors", "2", env=nodes.env) as run:
         run.wait_until_begun("slow", 8)
-        largest = run.largest_unit()
         status, errors = run.end()
     slow.stop()
     assert status == 0, errors
@@ -62,7 +84,7 @@ def test_a_slow_node_gets_less_to_do(nodes: Nodes, truth: Truth, tmp_path: Path)
     samples = sum(len(times) for times in begun.values())
     ideal = (samples + sum(begun[n][0] / each[n] for n in each)) / sum(1 / each[n] for n in each)
     end = max(begun[n][-1] + each[n] for n in each)
-    assert end - ideal <= 1.5 * largest * each["slow"]
+    assert end - ideal <= 1.5 * UNIT * each["slow"]
 
 
 def test_who_does_not_know_the_token_is_told_so(nodes: Nodes, tmp_path: Path) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -158,35 +159,67 @@ def test_a_run_that_waits_for_room_can_be_stopped_and_withdraws_its_request(clus
 
 
 class Nodes:
-    """Stands for Ray where only its list of nodes is asked for."""
+    """Stands for Ray where only its list of nodes is asked for, and whether its head takes connections."""
 
-    def __init__(self, *resources: dict[str, float]) -> None:
+    def __init__(self, gcs_address: str, resources: tuple[dict[str, float], ...]) -> None:
+        self.gcs_address = gcs_address
         self.resources = list(resources)
+        self.ports = [0] * len(resources)
+
+    def get_runtime_context(self) -> Nodes:
+        return self
 
     def nodes(self) -> list[dict[str, Any]]:
         return [
             {"NodeID": f"id{i}", "NodeManagerHostname": f"host{i}", "Alive": bool(r), "Resources": r}
+            | {"NodeManagerAddress": "127.0.0.1", "NodeManagerPort": self.ports[i]}
             for i, r in enumerate(self.resources)
         ]
 
 
-def test_what_fits_on_the_nodes(monkeypatch):
-    nodes = Nodes({"CPU": 8.0, "memory": 3.5e9}, {"memory": 9e9}, {"CPU": 3.0, "memory": 9e9}, {})
-    monkeypatch.setattr(ray_cluster, "ray", nodes)
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Nodes]]:
+    """Makes a cluster of nodes with the resources given; none: it is not alive."""
+    with socket.create_server(("127.0.0.1", 0)) as head:
+
+        def made(*resources: dict[str, float]) -> Nodes:
+            nodes = Nodes(f"127.0.0.1:{head.getsockname()[1]}", resources)
+            monkeypatch.setattr(ray_cluster, "ray", nodes)
+            return nodes
+
+        yield made
+
+
+def test_what_fits_on_the_nodes(stand_in):
+    nodes = stand_in({"CPU": 8.0, "memory": 3.5e9}, {"memory": 9e9}, {"CPU": 3.0, "memory": 9e9}, {})
     assert ray_cluster.Cluster(1, None, own=False).slots == 11
     assert ray_cluster.Cluster(2, None, own=False).slots == 4 + 1
     assert ray_cluster.Cluster(0.5, None, own=False).slots == 16 + 6
     cluster = ray_cluster.Cluster(1, 10**9, own=False)
     assert cluster.slots == 3 + 3
-    assert (cluster.name("id2"), cluster.gone("id2"), cluster.gone("id3")) == ("host2", False, True)
+    assert (cluster.met("id2"), cluster.gone("id2"), cluster.gone("id3")) == ("host2", False, True)
     nodes.resources[2] = {}
     assert cluster.gone("id2")
     assert cluster.slots == 3
 
 
-def test_an_autoscaler_is_told_once_and_again_when_the_demand_differs_by_much(monkeypatch):
-    nodes, told = Nodes({"CPU": 4.0}), []
-    monkeypatch.setattr(ray_cluster, "ray", nodes)
+def test_a_node_that_stops_taking_connections_is_gone_before_the_head_notices(stand_in):
+    nodes = stand_in({"CPU": 1.0}, {"CPU": 1.0})
+    with socket.create_server(("127.0.0.1", 0)) as raylet:
+        nodes.ports = [raylet.getsockname()[1], 1]  # nothing listens at the second: as behind a firewall
+        cluster = ray_cluster.Cluster(1, None, own=False)
+        assert [cluster.met(node) for node in ("id0", "id1")] == ["host0", "host1"]
+        assert not cluster.gone("id0")
+    assert cluster.gone("id0")
+    assert not cluster.gone("id1")
+    with socket.create_server(("127.0.0.1", nodes.ports[0])):
+        assert cluster.gone("id0")  # not asked again
+        cluster.met("id0")  # until a worker there is ready: its cable was out
+        assert not cluster.gone("id0")
+
+
+def test_an_autoscaler_is_told_once_and_again_when_the_demand_differs_by_much(stand_in, monkeypatch):
+    nodes, told = stand_in({"CPU": 4.0}), []
     monkeypatch.setattr("ray.autoscaler.sdk.request_resources", lambda bundles: told.append(bundles))
     cluster = ray_cluster.Cluster(2, 10, own=False)
     nodes.resources[0]["memory"] = 100.0
@@ -200,9 +233,8 @@ def test_an_autoscaler_is_told_once_and_again_when_the_demand_differs_by_much(mo
     assert told[0][0] == {"CPU": 2.0, "memory": 10.0}
 
 
-def test_what_is_waited_for_is_logged_every_half_minute(monkeypatch, caplog):
-    nodes = Nodes({"CPU": 1.0})
-    monkeypatch.setattr(ray_cluster, "ray", nodes)
+def test_what_is_waited_for_is_logged_every_half_minute(stand_in, caplog):
+    nodes = stand_in({"CPU": 1.0})
     cluster = ray_cluster.Cluster(2, None, own=False)
     with caplog.at_level(logging.WARNING, "distverify.runtime"):
         for now in range(0, 70, 5):
@@ -212,6 +244,7 @@ def test_what_is_waited_for_is_logged_every_half_minute(monkeypatch, caplog):
         ] * 3  # at 0, 30 and 60 s
         caplog.clear()
         nodes.resources.append({"CPU": 2.0})
+        nodes.ports.append(0)
         cluster.look()
         cluster.waiting(70.0, workers=1)
         for now in range(75, 110, 5):  # the worker is lost
