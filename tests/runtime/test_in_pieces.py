@@ -132,7 +132,7 @@ def test_an_analysis_that_raises_fails_its_sample(executor):
 
 def test_stopping_in_the_middle_of_a_sample_keeps_its_pieces_and_the_next_run_goes_on(executor, tmp_path):
     stop, kept = [], scripted.Kept()
-    analysis = scripted.InPieces(path=tmp_path, seconds=0.05)
+    analysis = scripted.InPieces(path=tmp_path, seconds=0.02)
     done = []
     for event in scripted.run(
         executor, scripted.job_in_pieces(analysis, SAMPLES), scripted.units_in_pieces(SAMPLES), lambda: bool(stop)
@@ -261,23 +261,21 @@ def test_a_piece_that_always_ends_its_worker_is_given_up_and_named(workers, capl
 
 def test_a_piece_that_hangs_times_its_sample_out(local_ray, caplog):
     begin = time.monotonic()
-    executor = RayExecutor(max_actors=2, time_limit=1.0)
+    executor = RayExecutor(max_actors=2, time_limit=0.5)
     with caplog.at_level(logging.WARNING, "distverify.runtime"):
         payload = scripted.results(run(executor, scripted.InPieces("hang")), SAMPLES)
     assert np.flatnonzero(payload["status"] == TIMED_OUT).tolist() == [5]
-    assert payload["message"][5] == "stopped after the time limit of 1 s"
+    assert payload["message"][5] == "stopped after the time limit of 0.5 s"
     assert_equal_bits(payload, np.arange(SAMPLES) != 5)
     assert time.monotonic() - begin < 20.0
-    assert caplog.messages == ["sample 105 timed out: stopped after the time limit of 1 s"]
+    assert caplog.messages == ["sample 105 timed out: stopped after the time limit of 0.5 s"]
 
 
 def test_the_time_limit_holds_for_the_sample_not_for_each_piece(local_ray):
     executor = RayExecutor(max_actors=2, time_limit=1.0)
     analysis = scripted.InPieces(seconds=0.9)  # seven of them: 3.6 s on two workers
-    payload = scripted.results(
-        list(scripted.run(executor, scripted.job_in_pieces(analysis, 2), scripted.units_in_pieces(2))), 2
-    )
-    assert payload["status"].tolist() == [TIMED_OUT] * 2
+    job, units = scripted.job_in_pieces(analysis, 1), scripted.units_in_pieces(1)
+    assert scripted.results(list(scripted.run(executor, job, units)), 1)["status"].tolist() == [TIMED_OUT]
 
 
 def test_what_pieces_share_is_read_where_the_object_store_holds_it(workers):

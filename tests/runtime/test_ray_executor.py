@@ -62,10 +62,10 @@ def test_a_sample_that_always_ends_its_worker_is_given_up_and_the_others_are_kep
 @pytest.mark.usefixtures("local_ray")
 def test_a_sample_that_hangs_is_timed_out_and_its_neighbours_are_kept():
     begin = time.monotonic()
-    events = list(scripted.run(RayExecutor(time_limit=1.0), scripted.job(scripted.hang), scripted.units(8)))
+    events = list(scripted.run(RayExecutor(time_limit=0.5), scripted.job(scripted.hang), scripted.units(8)))
     payload = scripted.results(events)
     assert np.flatnonzero(payload["status"] == TIMED_OUT).tolist() == [5]
-    assert payload["message"][5] == "stopped after the time limit of 1 s"
+    assert payload["message"][5] == "stopped after the time limit of 0.5 s"
     assert_equal_bits(payload, serial(scripted.logits), np.arange(scripted.SAMPLES) != 5)
     assert time.monotonic() - begin < 30.0
 
@@ -238,31 +238,26 @@ def test_numbers_out_of_range(arguments, message):
         RayExecutor(**arguments)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            {"cpus_per_actor": 64},
-            r"cpus_per_actor: got 64, but the largest node of this Ray has \d+ CPUs; give at most",
-        ),
-        (
-            {"memory_per_actor": 10**15},
-            r"memory_per_actor: got 10{15}, but the largest node .* has \d+ bytes for actors",
-        ),
-    ],
-)
-def test_more_than_a_ray_of_its_own_has(arguments, message):
+def test_more_than_a_ray_of_its_own_has():
     if ray.is_initialized():
         ray.shutdown()
+    message = r"memory_per_actor: got 10{15}, but the largest node .* has \d+ bytes for actors"
     with (
         pytest.raises(ExecutorError, match=message),
-        RayExecutor("local", **arguments).open(scripted.job(scripted.logits), scripted.never),
+        RayExecutor("local", memory_per_actor=10**15).open(scripted.job(scripted.logits), scripted.never),
     ):
         pytest.fail("the session was opened")
     assert not ray.is_initialized()
 
 
+def overflow() -> int:
+    """How many objects this process reads from files, where Ray puts what finds no room in the object store."""
+    maps = Path("/proc/self/maps").read_text().splitlines()
+    return sum("/plasma" in line and "/dev/shm/" not in line for line in maps)
+
+
 @pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
 def test_results_and_what_pieces_share_leave_the_object_store_as_the_run_goes_on():
     if ray.is_initialized():
         ray.shutdown()
@@ -271,16 +266,22 @@ def test_results_and_what_pieces_share_leave_the_object_store_as_the_run_goes_on
         object_store_memory=400_000_000, _system_config={"automatic_object_spilling_enabled": False},
     )  # fmt: skip
     try:
-        job = scripted.job(scripted.big, samples=60, variables={"values": ((scripted.BIG,), "float64")})
-        for event in scripted.run(RayExecutor(), job, scripted.units(1, 60)):  # 1.2 GB in all
+        job = scripted.job(scripted.big, samples=30, variables={"values": ((scripted.BIG,), "float64")})
+        for event in scripted.run(RayExecutor(), job, scripted.units(1, 30)):  # 0.6 GB in all
+            assert overflow() == 0
             if isinstance(event, UnitDone):
                 assert event.payload["message"][0] == ""
                 assert (event.payload["values"][0] == 100.0 + event.unit.start).all()
                 assert not event.payload["values"].flags.owndata  # read in place
-        analysis = scripted.InPieces(ballast=scripted.BIG)
-        job = scripted.job_in_pieces(analysis, 30)
-        events = list(scripted.run(RayExecutor(), job, scripted.units_in_pieces(30)))  # 1.2 GB in all
-        assert FAILED not in scripted.results(events, 30)["status"]
+        job, units = scripted.job_in_pieces(scripted.InPieces(ballast=scripted.BIG), 12), scripted.units_in_pieces(12)
+        statuses = []
+        for event in scripted.run(RayExecutor(), job, units):  # shared 0.5 GB, results 1.7 GB
+            assert overflow() == 0
+            if isinstance(event, UnitDone):
+                statuses += event.payload["status"].tolist()
+        assert len(statuses) == 12
+        assert FAILED not in statuses
+        assert any("/dev/shm/plasma" in line for line in Path("/proc/self/maps").read_text().splitlines())
     finally:
         ray.shutdown()
 

@@ -30,21 +30,28 @@ print("ended", len(stop), flush=True)
 """
 
 
-@pytest.mark.parametrize(("number", "least"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
-def test_a_signal_to_the_whole_group_ends_the_run_in_order(number, least):
-    # SIGINT does not reach the workers: what is in flight is kept. SIGTERM ends Ray, and so the run.
+def started() -> subprocess.Popen[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
-    with subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", SCRIPT],
         cwd=Path(__file__).resolve().parents[2], env=environment, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    ) as run:  # fmt: skip
-        assert run.stdout is not None
-        first = run.stdout.readline()
-        os.killpg(run.pid, number)
-        out, errors = run.communicate(timeout=60)
-    lines = [first, *out.splitlines()]
-    assert (run.returncode, errors) == (0, "")
-    assert lines[-1] == "ended 1"
-    assert least <= len(lines) - 1 < len(scripted.units(4))
-    assert not any("3" in line.split("[")[1] for line in lines[:-1])  # nothing failed
+    )  # fmt: skip
+
+
+def test_a_signal_to_the_whole_group_ends_the_run_in_order():
+    # SIGINT does not reach the workers: what is in flight is kept. SIGTERM ends Ray, and so the run.
+    expected = [(signal.SIGINT, 2), (signal.SIGTERM, 1)]
+    with started() as interrupted, started() as ended:  # side by side, for Ray takes long to start and to end
+        first: list[str] = []
+        for run, (number, _) in zip((interrupted, ended), expected, strict=True):
+            assert run.stdout is not None
+            first.append(run.stdout.readline())
+            os.killpg(run.pid, number)
+        told = [run.communicate(timeout=60) for run in (interrupted, ended)]
+    for run, line, (out, errors), (number, least) in zip((interrupted, ended), first, told, expected, strict=True):
+        lines = [line, *out.splitlines()]
+        assert (run.returncode, errors) == (0, ""), number
+        assert lines[-1] == "ended 1"
+        assert least <= len(lines) - 1 < len(scripted.units(4))
+        assert not any("3" in line.split("[")[1] for line in lines[:-1])  # nothing failed
