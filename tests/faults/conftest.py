@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import VARIANTS, Case
+from tests.faults.harness import Case
 
 SAMPLES = 100
 
@@ -20,10 +20,3 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Case:
 def case(prepared: Case, tmp_path: Path) -> Case:
     """A model, data and the truth about them, in a folder of this test."""
     return prepared.copy(tmp_path / "case")
-
-
-@pytest.fixture(params=VARIANTS, ids=lambda options: " ".join(options) or "whole samples")
-def options(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Further options for the runs on Ray."""
-    chosen: tuple[str, ...] = request.param
-    return chosen

@@ -1,6 +1,7 @@
 """The ``distverify`` command with a scripted analysis: ``python -m tests.faults.driver SCRIPT certify ...``.
 
-SCRIPT is JSON: the fields of :class:`tests.faults.scripted.Scripted`, and optionally ``pause``, one of "before" and
+SCRIPT is JSON: the fields of :class:`tests.faults.scripted.Scripted` (or, with ``first``, of ``ScriptedPieces``), and
+optionally ``pause``, one of "before" and
 "after": there, around the moment in which the finished file takes its place, the driver stands still, and makes the
 file ``marker``.
 """
@@ -40,7 +41,10 @@ def stand_still(marker: Path) -> None:
 
 if __name__ == "__main__":
     script = json.loads(sys.argv[1])
-    distverify.api.analyse_sample = scripted.from_json(script)  # type: ignore[assignment]
+    if "first" in script:
+        distverify.api.BoundsWorker = scripted.pieces_from_json(script)  # type: ignore[assignment,misc]
+    else:
+        distverify.api.analyse_sample = scripted.from_json(script)  # type: ignore[assignment]
     if script.get("pause"):
         pause_at_the_end(script["pause"], Path(script["marker"]))
     main(sys.argv[2:], prog_name="distverify")

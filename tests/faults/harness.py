@@ -25,8 +25,6 @@ from tests.faults.scripted import Begun, read_log
 from tests.network import onnx_models
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-# Options with which every test runs: those of a run whose samples are computed in pieces belong here.
-VARIANTS: tuple[tuple[str, ...], ...] = ((),)
 INTERRUPTED = re.compile(r"interrupted: (\d+) of (\d+) samples are kept in \S+\.parts; run the same command")
 # After a kill of the driver, two agents of Ray try for a minute to report it to a control process that is gone, then end.
 _AGENT = re.compile(r"ray::(DashboardAgent|RuntimeEnvAgent)|dashboard/agent\.py|runtime_env/agent/main\.py")

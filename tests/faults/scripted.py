@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.piece_worker import BoundsWorker
+from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.sample import SampleResult, analyse_sample
 from distverify.network.graph import Network
 from distverify.settings import Settings
@@ -40,7 +42,7 @@ class Scripted:
     def __call__(
         self, network: Network, x: NDArray[np.float64], label: int, index: int, settings: Settings
     ) -> SampleResult:
-        self._note(index)
+        note(self.log, f"{index} {os.getpid()} {time.time():.6f}")
         time.sleep(self.seconds)
         fault = self.faults.get(index)
         if fault == RAISES:
@@ -54,13 +56,48 @@ class Scripted:
             result["message"] = LostOnce(str(result["message"]), f"{self.log}.lost-{index}")
         return result
 
-    def _note(self, index: int) -> None:
-        line = f"{index} {os.getpid()} {time.time():.6f}\n".encode()
-        file = os.open(self.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(file, line)  # one write: lines of several processes do not mix
-        finally:
-            os.close(file)
+
+@dataclass(frozen=True)
+class ScriptedPieces:
+    """The real computation of pieces, with a line in ``log`` before each; what a driver takes for ``BoundsWorker``.
+
+    Attributes
+    ----------
+    log : str
+    seconds : float
+        How much longer than usual a piece takes.
+    faults : dict sample index -> str
+        What happens instead of a result at the sample's first block of rows: RAISES, EXITS or HANGS.
+    first : list of float
+        Of each sample, its first value: by that it is recognised.
+    """
+
+    log: str
+    seconds: float
+    faults: dict[int, str]
+    first: list[float]
+
+    def __call__(self, network: Network) -> ScriptedPieceWorker:
+        return ScriptedPieceWorker(self, BoundsWorker(network))
+
+
+@dataclass
+class ScriptedPieceWorker:
+    script: ScriptedPieces
+    worker: BoundsWorker
+
+    def compute(self, piece: Piece, shared: Shared) -> Arrays:
+        index = self.script.first.index(float(np.ravel(shared.arrays["x0"])[0])) if "x0" in shared.arrays else -1
+        note(self.script.log, f"{index} {os.getpid()} {time.time():.6f} {piece.key}")
+        time.sleep(self.script.seconds)
+        fault = self.script.faults.get(index) if piece.kind == "chains" and piece.block[0] == 0 else None
+        if fault == RAISES:
+            raise FloatingPointError(f"rows of sample {index} are poison")
+        if fault == EXITS:
+            os._exit(1)
+        if fault == HANGS:
+            sum(itertools.repeat(1, 10**15))
+        return self.worker.compute(piece, shared)
 
 
 class LostOnce(str):
@@ -88,12 +125,22 @@ def receive(text: str, marker: str) -> str:
     raise ConnectionResetError("lost on the way")
 
 
+def note(log: str, text: str) -> None:
+    """Append a line."""
+    file = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(file, f"{text}\n".encode())  # one write: lines of several processes do not mix
+    finally:
+        os.close(file)
+
+
 class Begun(NamedTuple):
-    """A line of the log: process ``pid`` began sample ``index`` at ``time`` (seconds since 1970)."""
+    """A line of the log: process ``pid`` began sample ``index``, or a piece of it, at ``time`` (seconds since 1970)."""
 
     index: int
     pid: int
     time: float
+    key: str = ""
 
 
 def read_log(path: str | os.PathLike[str]) -> list[Begun]:
@@ -102,9 +149,18 @@ def read_log(path: str | os.PathLike[str]) -> list[Begun]:
         return []
     with open(path, encoding="ascii") as file:
         lines = [line.split() for line in file if line.endswith("\n")]
-    return [Begun(int(index), int(pid), float(at)) for index, pid, at in lines]
+    return [Begun(int(index), int(pid), float(at), *key) for index, pid, at, *key in lines]
 
 
 def from_json(spec: dict[str, Any]) -> Scripted:
-    """The analysis that a driver is told of; JSON knows no integer keys."""
-    return Scripted(spec["log"], spec["seconds"], {int(k): v for k, v in spec["faults"].items()})
+    """The analysis that a driver is told of."""
+    return Scripted(spec["log"], spec["seconds"], _faults(spec))
+
+
+def pieces_from_json(spec: dict[str, Any]) -> ScriptedPieces:
+    """The same for pieces."""
+    return ScriptedPieces(spec["log"], spec["seconds"], _faults(spec), spec["first"])
+
+
+def _faults(spec: dict[str, Any]) -> dict[int, str]:
+    return {int(k): v for k, v in spec["faults"].items()}  # JSON knows no integer keys

@@ -30,8 +30,8 @@ def namespace() -> list[str]:
     return NAMESPACE
 
 
-def test_a_file_size_limit_in_the_middle_of_a_run(case: Case, options: tuple[str, ...]) -> None:
-    with start(case, *options, seconds=0.1) as run:
+def test_a_file_size_limit_in_the_middle_of_a_run(case: Case) -> None:
+    with start(case, seconds=0.1) as run:
         run.wait_until(case.committed)
         resource.prlimit(run.pid, resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
         status = run.finish()

@@ -19,14 +19,14 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 KILLS = 10
 
 
-def test_killed_ten_times_at_random_and_continued(case: Case, options: tuple[str, ...]) -> None:
+def test_killed_ten_times_at_random_and_continued(case: Case) -> None:
     """Half of the kills come while the run starts, half while it computes."""
     chance = random.Random(0)
     progress = []
     with ExitStack() as killed:
         for kill in range(KILLS):
             committed, begun = case.committed(), len(case.begun())
-            run = killed.enter_context(start(case, *options, seconds=0.2))
+            run = killed.enter_context(start(case, seconds=0.2))
             if kill % 2:
                 run.wait_until(lambda seen=begun: len(case.begun()) > seen)
                 delay = chance.uniform(0.2, 3.0)
@@ -46,7 +46,7 @@ def test_killed_ten_times_at_random_and_continued(case: Case, options: tuple[str
     with dv.open_result(case.output) as result:
         assert case.samples - result.summary().counts["pending"] == progress[-1]
     committed, begun = case.committed(), len(case.begun())
-    run = complete(case, *options)
+    run = complete(case)
     assert run.process.returncode == 0, run.errors
     assert f"{len(committed)} of {case.samples} samples were already done" in run.errors
     assert {b.index for b in case.begun()[begun:]} == set(range(case.samples)) - committed
@@ -71,10 +71,8 @@ def test_killed_while_the_result_is_put_together(case: Case, pause: str) -> None
 
 @pytest.mark.parametrize("whom", ["driver", "group"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_in_order(
-    case: Case, options: tuple[str, ...], number: signal.Signals, whom: str
-) -> None:
-    with start(case, *options, seconds=0.2) as run:
+def test_a_signal_ends_the_run_in_order(case: Case, number: signal.Signals, whom: str) -> None:
+    with start(case, seconds=0.2) as run:
         run.wait_until(case.committed)
         if whom == "group":
             os.killpg(run.pid, number)
@@ -98,8 +96,8 @@ def test_a_signal_ends_the_run_in_order(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_ray_starts(case: Case, options: tuple[str, ...], number: signal.Signals) -> None:
-    with start(case, *options) as run:
+def test_a_signal_while_ray_starts(case: Case, number: signal.Signals) -> None:
+    with start(case) as run:
         run.wait_until(lambda: "gcs_server" in run.commands())
         os.kill(run.pid, number)
         assert run.finish() == 130, run.errors
@@ -109,8 +107,8 @@ def test_a_signal_while_ray_starts(case: Case, options: tuple[str, ...], number:
     assert case.begun() == []
 
 
-def test_two_drivers_on_one_output(case: Case, options: tuple[str, ...]) -> None:
-    with start(case, *options, seconds=0.1) as first:
+def test_two_drivers_on_one_output(case: Case) -> None:
+    with start(case, seconds=0.1) as first:
         first.wait_until(case.begun)
         for more in ((), ("--overwrite",), ("--norm", "2")):
             second = complete(case, "--executor", "serial", *more)

@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 BAD = 37
 
 
-def test_killing_a_worker_every_two_seconds_costs_at_most_a_unit_each(case: Case, options: tuple[str, ...]) -> None:
+def test_killing_a_worker_every_two_seconds_costs_at_most_a_unit_each(case: Case) -> None:
     kills: list[tuple[int, float, set[int]]] = []  # pid, when, what was committed by then
-    with start(case, *options, seconds=0.2) as run:
+    with start(case, seconds=0.2) as run:
         run.wait_until(case.begun)
         while run.process.poll() is None:
             alive = set(run.processes()) - {pid for pid, _, _ in kills}
@@ -60,9 +60,9 @@ def test_killing_a_worker_every_two_seconds_costs_at_most_a_unit_each(case: Case
     ],
 )
 def test_a_bad_sample_is_recorded_and_costs_nobody_else(
-    case: Case, options: tuple[str, ...], fault: str, more: tuple[str, ...], status: str, message: str
+    case: Case, fault: str, more: tuple[str, ...], status: str, message: str
 ) -> None:
-    run = complete(case, *more, *options, seconds=0.01, faults={BAD: fault})
+    run = complete(case, *more, seconds=0.01, faults={BAD: fault})
     assert run.process.returncode == 1, run.errors
     [(index, (found, text))] = outcomes(case).items()
     assert (index, found) == (BAD, status)
@@ -82,9 +82,9 @@ def test_a_bad_sample_is_recorded_and_costs_nobody_else(
     assert_like_truth(case)
 
 
-def test_results_lost_between_a_good_status_and_their_fetch(case: Case, options: tuple[str, ...]) -> None:
+def test_results_lost_between_a_good_status_and_their_fetch(case: Case) -> None:
     lost = (20, 70)
-    run = complete(case, *options, seconds=0.1, faults=dict.fromkeys(lost, LOST))
+    run = complete(case, seconds=0.1, faults=dict.fromkeys(lost, LOST))
     assert run.process.returncode == 0, run.errors
     assert {path.suffix for path in case.folder.glob("log.lost-*")} == {f".lost-{i}" for i in lost}
     assert_like_truth(case)
