@@ -55,16 +55,19 @@ def test_killed_and_continued(tmp_path: Path) -> None:
     process.wait(timeout=30)
     kept = {path.name: path.stat().st_mtime_ns for path in shards(killed)}
     assert kept
+    blocks = [name.split(".")[0].split("-") for name in kept]
+    done = sum(int(stop) - int(start) for start, stop in blocks)
+    assert 0 < done < SAMPLES
     with dv.open_result(killed) as unfinished:
-        counts = unfinished.summary().counts
         assert not unfinished.complete
-    assert 0 < counts["pending"] < SAMPLES
+        # Before there is a plan, the file may show a sample that was timed a moment after it is kept.
+        assert SAMPLES - done <= unfinished.summary().counts["pending"] <= SAMPLES
 
     continued = run(killed)
     assert continued.returncode == 0, continued.stderr
     found = re.search(rf"(\d+) of {SAMPLES} samples were already done", continued.stderr)
     assert found is not None, continued.stderr
-    assert int(found[1]) == SAMPLES - counts["pending"]
+    assert int(found[1]) == done
     assert not killed.with_name(killed.name + ".parts").exists()
     with h5py.File(whole) as expected, h5py.File(killed) as result:
         assert set(result) == set(expected)
