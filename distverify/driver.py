@@ -52,7 +52,7 @@ class Progress:
     workers : int
         Alive now.
     seconds : float
-        Since this run began to compute.
+        Since this run has workers.
     resumed : int
         Samples that were done when this run began.
     retried : int
@@ -150,6 +150,7 @@ class _Run:
         self._output = output
         self._progress = progress
         self._begin = time.perf_counter()
+        self._computing: float | None = None  # since when there are workers
         self._total = int(job.labels.size)
         self._resumed = self._done
         self._phase = "starting"
@@ -235,6 +236,8 @@ class _Run:
             self._journal.commit_piece(event.position, event.key, event.payload, event.seconds)
             self._pieces += 1
         elif isinstance(event, WorkersChanged):
+            if self._computing is None and event.alive:
+                self._computing = time.perf_counter()
             self._workers = event.alive
             self._most_workers = max(self._most_workers, event.alive)
         if time.perf_counter() >= self._statistics_due:
@@ -277,7 +280,7 @@ class _Run:
                 self._total,
                 counts["failed"] + counts["timed_out"],
                 self._workers,
-                time.perf_counter() - self._begin,
+                0.0 if self._computing is None else time.perf_counter() - self._computing,
                 self._resumed,
                 retried=statistics.units_lost,
                 units=statistics.units_done,

@@ -151,6 +151,8 @@ def test_some_samples_are_timed_and_the_rest_is_cut_accordingly(output: Path) ->
     assert told[0].phase == "starting"
     assert {p.phase for p in told} == {"starting", "probing", "running", "finishing"}
     assert told[-1].done == told[-1].total == SAMPLES
+    assert told[0].seconds == 0.0  # there are no workers yet
+    assert told[-1].seconds > 0.0
     recorded = open_result(output).provenance["environment"]
     assert recorded["plan"]["seconds_per_sample"] == 2.0
     statistics = recorded["statistics"]
