@@ -82,7 +82,7 @@ def _scalings(op: Operation, node: int) -> list[tuple[int, float, float]]:
 
 
 def _scaled_activation(op: Operation, x: Signal, kind: str, inner: float, outer: float) -> Signal:
-    """``outer * s(inner x)``."""
+    """``outer * s(inner x)``. Both factors are rounded to double precision, as constants are where layers are folded together."""
     source = x.node if inner == 1.0 else op.linear(x.shape, [op.scaled(x, inner)]).node
     made = Signal(op.draft.add(DraftActivation(op.name, x.size, source, kind)), x.shape)
     return made if outer == 1.0 else op.linear(x.shape, [op.scaled(made, outer)])
