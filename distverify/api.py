@@ -37,13 +37,13 @@ from distverify.prepare import (
     property_paths,
     refuse_beside_properties,
 )  # fmt: skip
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
 from distverify.results.reader import Result, open_result
 from distverify.results.schema import payload_variables
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import Analyse, Job
+from distverify.runtime.job import Analyse, Job
 from distverify.settings import MARCH_EVALUATIONS, MARCH_TOLERANCE, Settings
+from distverify.work import Plan
 
 __all__ = ["Progress", "certify"]
 

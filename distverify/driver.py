@@ -17,23 +17,13 @@ import numpy as np
 from distverify.analysis.cost import SampleCost
 from distverify.analysis.network import analyse_network
 from distverify.errors import Interrupted, SettingsError
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from distverify.results.statistics import describe_statistics, speed_range
-from distverify.runtime.plan import HUGE_SECONDS, Plan, make_plan, probe_units
+from distverify.runtime.job import Event, Executor, Job, PieceDone, Session, UnitDone, WorkersChanged
+from distverify.runtime.plan import HUGE_SECONDS, make_plan, probe_units
 from distverify.runtime.threads import limit_threads
-from distverify.runtime.work import (
-    MISCLASSIFIED,
-    OK,
-    Event,
-    Executor,
-    Job,
-    PieceDone,
-    RunStatistics,
-    Session,
-    UnitDone,
-    WorkersChanged,
-    WorkUnit,
-)
+from distverify.status import MISCLASSIFIED, OK
+from distverify.work import Plan, RunStatistics, WorkUnit
 
 # The statistics of many workers take a while to gather: not after every unit.
 _STATISTICS_EVERY = 0.5  # seconds

@@ -19,10 +19,10 @@ from distverify.data.vnnlib import is_property_file
 from distverify.errors import DataError, ModelError, SettingsError
 from distverify.network.graph import Network
 from distverify.network.normalisation import apply_normalisation, channel_layout, mean_and_std
-from distverify.network.onnx_import import load_onnx
+from distverify.network.onnx.importer import load_onnx
 from distverify.network.torch_import import is_module, load_torch
+from distverify.runtime.job import Executor
 from distverify.runtime.serial import SerialExecutor
-from distverify.runtime.work import Executor
 from distverify.settings import COMPUTE, PROPERTY, Settings
 
 EXECUTORS = ("ray", "serial")
@@ -79,7 +79,7 @@ def choose_executor(
     if name not in EXECUTORS:
         raise SettingsError(f"executor: got {name!r}; choose {', '.join(EXECUTORS)}")
     if name == "ray":
-        from distverify.runtime.ray_executor import RayExecutor
+        from distverify.runtime.ray.executor import RayExecutor
 
         return RayExecutor(address, cpus_per_actor, max_actors, time_limit, memory_per_actor)
     given = {

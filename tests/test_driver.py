@@ -19,20 +19,11 @@ from distverify.analysis.warm_up import warm_up
 from distverify.driver import Planning, Progress, carry_out
 from distverify.errors import Interrupted, SettingsError
 from distverify.network.graph import Network
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from distverify.results.reader import open_result
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import (
-    FAILED,
-    Event,
-    Job,
-    PieceDone,
-    RunStatistics,
-    UnitDone,
-    WorkerRecord,
-    WorkersChanged,
-    WorkUnit,
-)
+from distverify.runtime.job import Event, Job, PieceDone, UnitDone, WorkersChanged
+from distverify.status import FAILED
+from distverify.work import Plan, RunStatistics, WorkerRecord, WorkUnit
 from tests.results.runs import make_manifest, make_payload
 
 SAMPLES = 40

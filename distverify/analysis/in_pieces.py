@@ -36,7 +36,7 @@ from distverify.analysis.requests import (
     rows_arrays,
     share,
 )
-from distverify.analysis.sample import SampleResult, analyse_through
+from distverify.analysis.sample import analyse_through
 from distverify.bounds.columns import BLOCK_BYTES
 from distverify.bounds.enclosure import Steepness, tight_nodes
 from distverify.bounds.methods import WITHOUT_RECURSION, RowBounds
@@ -45,6 +45,7 @@ from distverify.kernels import relaxations
 from distverify.network.graph import ActivationNode, LinearNode, Network
 from distverify.region import Ball
 from distverify.settings import Settings
+from distverify.work import SampleResult
 
 Floats = NDArray[np.float64]
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.sample import SampleResult
 from distverify.bounds import crown
 from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.data.vnnlib import Case, Polytope, Property
@@ -17,6 +16,7 @@ from distverify.network.graph import Network
 from distverify.region import Box
 from distverify.settings import Settings
 from distverify.status import BY_CROWN, NOT_VERIFIED, OK
+from distverify.work import SampleResult
 
 Floats = NDArray[np.float64]
 

@@ -18,9 +18,9 @@ from distverify.network.graph import Network
 from distverify.region import Balls
 from distverify.settings import Settings
 from distverify.status import MISCLASSIFIED, OK
+from distverify.work import SampleResult
 
 Floats = NDArray[np.float64]
-SampleResult = dict[str, NDArray[np.generic] | float | int | str]
 
 _ATTACKED = {"margins", "radius", "verified"}
 _VERIFIED = {"radius", "verified"}

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.margins import choose_targets
-from distverify.analysis.sample import SampleResult
 from distverify.audit.adversarial import nearest_adversarial
 from distverify.audit.extremes import Extremes, search_extremes
 from distverify.audit.points import Surroundings
@@ -19,6 +18,7 @@ from distverify.network.graph import Network
 from distverify.region import Balls
 from distverify.settings import Settings
 from distverify.status import OK
+from distverify.work import SampleResult
 
 Floats = NDArray[np.float64]
 

@@ -17,9 +17,10 @@ from distverify.errors import ExecutorError, ResultError, SettingsError
 from distverify.network.graph import Network
 from distverify.prepare import choose_executor, normalise_data, open_dataset, open_network
 from distverify.results.reader import Result
+from distverify.runtime.job import Executor, Job, UnitDone
 from distverify.runtime.plan import make_plan
-from distverify.runtime.work import Executor, Job, Payload, UnitDone, WorkUnit
 from distverify.status import MISCLASSIFIED, OK
+from distverify.work import Payload, WorkUnit
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from distverify.bounds.reduced import Floats
 from distverify.kernels.interval import pull_dense_range, scale_range
 from distverify.kernels.rounding import Rounding
 from distverify.network.graph import ActivationNode, LinearNode
-from distverify.network.operators import Dense, LinearOperator
+from distverify.network.linear.operators import Dense, LinearOperator
 
 
 def bound(enclosure: Enclosure, rows: Floats) -> tuple[Floats, Floats]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from distverify.kernels.interval import dense_range
 from distverify.network.graph import LinearNode
-from distverify.network.operators import Dense
+from distverify.network.linear.operators import Dense
 
 if TYPE_CHECKING:
     from distverify.bounds.enclosure import Enclosure

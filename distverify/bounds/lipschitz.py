@@ -14,7 +14,7 @@ from distverify.bounds.methods import RowBounds, bound_rows
 from distverify.errors import SettingsError
 from distverify.kernels.rounding import SOUND, Rounding
 from distverify.network.graph import ActivationNode, LinearNode, Network
-from distverify.network.operators import LinearOperator
+from distverify.network.linear.operators import LinearOperator
 from distverify.region import Ball, Box
 from distverify.settings import NORMS
 

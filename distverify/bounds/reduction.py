@@ -20,8 +20,8 @@ from distverify.bounds.reduced import Affine, Floats, Group, Lines, Product, Red
 from distverify.kernels.interval import push_dense_vectors
 from distverify.kernels.sums import abs_sums, column_norms
 from distverify.network.graph import ActivationNode, LinearNode
-from distverify.network.operators import Dense, Identity, LinearOperator
-from distverify.network.sparse import dense_or_mostly_zero
+from distverify.network.linear.operators import Dense, Identity, LinearOperator
+from distverify.network.linear.sparse import dense_or_mostly_zero
 
 Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)

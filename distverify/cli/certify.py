@@ -246,7 +246,7 @@ def certify(
     from distverify.cli.progress import reporting
     from distverify.cli.run_tables import print_plan, print_workers
     from distverify.cli.tables import print_result
-    from distverify.runtime.plan import Plan
+    from distverify.work import Plan
 
     plans: list[Plan] = []
 

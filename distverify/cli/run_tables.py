@@ -10,7 +10,7 @@ from rich.table import Table
 
 from distverify.cli.tables import add_row, columns_table, facts_table, print_tables
 from distverify.cli.text import count, duration, per_second, significant
-from distverify.runtime.plan import Plan
+from distverify.work import Plan
 
 if TYPE_CHECKING:
     from distverify.results.reader import Result

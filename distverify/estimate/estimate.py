@@ -20,7 +20,8 @@ from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.prepare import normalise_data, open_dataset, open_network
 from distverify.results.reader import Result
-from distverify.runtime.plan import LARGEST_BYTES, SHORTEST_SECONDS, Plan, make_plan
+from distverify.runtime.plan import LARGEST_BYTES, SHORTEST_SECONDS, make_plan
+from distverify.work import Plan
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.sparse import csr_array, diags_array
 
 from distverify.network.draft import DraftTerm
-from distverify.network.operators import Array
+from distverify.network.linear.operators import Array
 
 _MATRICES = ("dense", "diagonal", "sparse")
 

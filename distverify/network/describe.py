@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from distverify.kernels.activations import ACTIVATIONS
-from distverify.network.convolution import Convolution
 from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network, Node
-from distverify.network.operators import Dense, Diagonal, LinearOperator
+from distverify.network.linear.convolution import Convolution
+from distverify.network.linear.operators import Dense, Diagonal, LinearOperator
 
 
 class NodeRow(NamedTuple):

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import InputNode, LinearNode, Network, NetworkBuilder
-from distverify.network.operator_spec import of_operator, parts
-from distverify.network.operators import Array
+from distverify.network.linear.operator_spec import of_operator, parts
+from distverify.network.linear.operators import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,8 +18,8 @@ from numpy.typing import ArrayLike
 
 from distverify.errors import ModelError
 from distverify.kernels.activations import ACTIVATIONS, PARAMETER_ROWS, activate
-from distverify.network.operator_spec import BufferSlice, OperatorSpec, parts
-from distverify.network.operators import Array, LinearOperator
+from distverify.network.linear.operator_spec import BufferSlice, OperatorSpec, parts
+from distverify.network.linear.operators import Array, LinearOperator
 from distverify.settings import PRECISIONS
 
 _ALIGN = 8  # float64 values: 64 bytes
@@ -339,7 +339,7 @@ class NetworkBuilder:
         ----------
         terms : sequence of (source, kind, value)
             ``kind`` is "dense" (value: array [out, in]), "diagonal" (array [size]), "identity" (None), "convolution"
-            (:class:`~distverify.network.convolution.Convolution`) or "sparse" (scipy CSR [out, in]).
+            (:class:`~distverify.network.linear.convolution.Convolution`) or "sparse" (scipy CSR [out, in]).
         bias : [out] or None
         """
         sizes, specs = [], []

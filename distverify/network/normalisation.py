@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from distverify.errors import SettingsError
 from distverify.network.draft import Draft, DraftActivation, DraftLinear, DraftTerm
 from distverify.network.graph import Network
-from distverify.network.operators import Array
+from distverify.network.linear.operators import Array
 from distverify.network.simplify import simplify
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 from distverify.network.compose import add_terms, apply, compose, composed_size
 from distverify.network.draft import Draft, DraftLinear, DraftTerm
-from distverify.network.operators import Array
+from distverify.network.linear.operators import Array
 
 
 def simplify(draft: Draft, output: int) -> None:

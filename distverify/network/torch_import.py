@@ -16,7 +16,7 @@ import numpy as np
 
 from distverify.errors import ModelError
 from distverify.network.graph import Network
-from distverify.network.onnx_import import load_onnx
+from distverify.network.onnx.importer import load_onnx
 
 # Modules mostly compute in float32; what is further off was not translated rightly.
 _AGREEMENT = 1e-3

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from distverify.errors import ResultError, SettingsError
 from distverify.results.reader import Result
 from distverify.results.summary import Summary
-from distverify.runtime.work import MISCLASSIFIED, OK
 from distverify.settings import Settings
+from distverify.status import MISCLASSIFIED, OK
 
 Floats = NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError
-from distverify.runtime.work import STATUS_MEANINGS
+from distverify.status import STATUS_MEANINGS
 
 if TYPE_CHECKING:
     from distverify.results.reader import Result

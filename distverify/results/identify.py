@@ -16,7 +16,7 @@ from distverify.results.files import open_to_read
 from distverify.results.layout import read_feature_eps, read_root
 from distverify.results.manifest import Manifest
 from distverify.results.schema import SCHEMA_VERSION
-from distverify.runtime.work import FAILED, TIMED_OUT
+from distverify.status import FAILED, TIMED_OUT
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ from typing import Any
 
 from distverify.errors import ResultError
 from distverify.results.schema import SCHEMA_VERSION
-from distverify.runtime.plan import Plan
 from distverify.settings import Settings
+from distverify.work import Plan
 
 _PACKAGES = ("distverify", "h5py", "numba", "numpy", "onnx", "ray", "scipy")
 _COMMAND_CHARACTERS = 8192  # an HDF5 attribute holds 64 KB

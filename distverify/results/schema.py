@@ -15,9 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from distverify.runtime.work import STATUS_MEANINGS
 from distverify.settings import PROPERTY, Settings
-from distverify.status import NO_VALUE, VERIFIED_MEANINGS
+from distverify.status import NO_VALUE, STATUS_MEANINGS, VERIFIED_MEANINGS
 
 SCHEMA_VERSION = 1
 MESSAGE_BYTES = (

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from distverify.runtime.work import RunStatistics, WorkerRecord
+from distverify.work import RunStatistics, WorkerRecord
 
 WORKERS_LISTED = 8  # the provenance is one HDF5 attribute of at most 64 KB, and a table on the screen
 

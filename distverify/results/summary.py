@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from distverify.results.facts import computed as computed_samples
 from distverify.results.facts import constants_of, radii_of
-from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, STATUS_MEANINGS, TIMED_OUT
+from distverify.status import FAILED, MISCLASSIFIED, OK, STATUS_MEANINGS, TIMED_OUT
 
 QUANTILES = (0.05, 0.5, 0.95)
 

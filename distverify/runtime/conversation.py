@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from distverify.analysis.pieces import Arrays, Crew, Piece, Shared
 from distverify.errors import PieceError
 from distverify.network.graph import Network
+from distverify.runtime.job import Job, PieceTask, Recall
 from distverify.runtime.tally import kernel_seconds
 from distverify.runtime.threads import ThreadLimit
-from distverify.runtime.work import Job, Payload, PieceTask, Recall, SampleResult, WorkUnit
 from distverify.runtime.worker import blank_payload, read_only, run_sample
 from distverify.settings import Settings
+from distverify.work import Payload, SampleResult, WorkUnit
 
 T = TypeVar("T")
 

@@ -6,7 +6,9 @@ import logging
 
 import numpy as np
 
-from distverify.runtime.work import FAILED, STATUS_MEANINGS, TIMED_OUT, Job, Payload, WorkUnit
+from distverify.runtime.job import Job
+from distverify.status import FAILED, STATUS_MEANINGS, TIMED_OUT
+from distverify.work import Payload, WorkUnit
 
 log = logging.getLogger("distverify.runtime")
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator
 
 from distverify.analysis.cost import SampleCost
 from distverify.errors import SettingsError
-from distverify.runtime.work import WorkUnit
+from distverify.work import Plan, WorkUnit
 
 SHORTEST_SECONDS = 2.0  # the driver spends 1.5 ms on a unit, a shard's commit 10-20 ms: below 1 % of the work
 LONGEST_SECONDS = 20.0  # the most that one death costs, and that an interrupted run waits for
@@ -22,58 +20,6 @@ HUGE_SECONDS = 600.0  # a sample expected to take longer is not timed whole firs
 # Expected, at least, of a sample that is cut without having been timed: what is expected is rather too long, and of short
 # samples each worker would repeat too much (what pieces share is computed by every one of them).
 LONG_SECONDS = 30.0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How a run is cut: written down when it is made, and kept to by every run that continues it.
-
-    Attributes
-    ----------
-    samples : int
-        Of the whole run.
-    unit_samples : int
-        Most samples in one unit; units are of nearly equal size.
-    pieces : int
-        Above 1: units are single samples, whose bounds are computed in about so many pieces at a time.
-    workers : int
-        That the plan was made for.
-    seconds_per_sample : float or None
-        Kernel time that was measured.
-    bytes_per_sample : int
-        Of results.
-    rows : int
-        Output rows of the network: a piece holds about ``rows / pieces`` of them.
-    reason : str
-        What decided, for people.
-    """
-
-    samples: int
-    unit_samples: int
-    pieces: int = 1
-    workers: int = 1
-    seconds_per_sample: float | None = None
-    bytes_per_sample: int = 0
-    rows: int = 1
-    reason: str = ""
-
-    @property
-    def count(self) -> int:
-        """Number of units."""
-        return -(-self.samples // self.unit_samples) if self.samples else 0
-
-    def units(self) -> Iterator[WorkUnit]:
-        """The units in order, covering 0 to ``samples`` once; made as they are asked for."""
-        for i in range(self.count):
-            yield WorkUnit(i * self.samples // self.count, (i + 1) * self.samples // self.count, self.pieces)
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """The inverse of :meth:`to_json`."""
-        return cls(**data)
 
 
 def make_plan(

@@ -23,7 +23,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from distverify.errors import ExecutorError
-from distverify.runtime.work import FAILED, TIMED_OUT, PieceTask, Task, WorkUnit
+from distverify.runtime.job import PieceTask, Task
+from distverify.status import FAILED, TIMED_OUT
+from distverify.work import WorkUnit
 
 MAX_DEATHS = 3
 MAX_FAILED_STARTS = 3

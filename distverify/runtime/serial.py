@@ -10,20 +10,11 @@ from contextlib import contextmanager
 from distverify.errors import ExecutorError
 from distverify.runtime.conversation import SampleInPieces
 from distverify.runtime.failures import log_failures
+from distverify.runtime.job import Event, Job, PieceDone, Recall, UnitDone, WorkersChanged
 from distverify.runtime.tally import Tally, kernel_seconds
 from distverify.runtime.threads import ThreadLimit, limit_threads
-from distverify.runtime.work import (
-    Event,
-    Job,
-    Payload,
-    PieceDone,
-    Recall,
-    RunStatistics,
-    UnitDone,
-    WorkersChanged,
-    WorkUnit,
-)
 from distverify.runtime.worker import PieceRunner, describe, run_unit
+from distverify.work import Payload, RunStatistics, WorkUnit
 
 _WORKER = 0  # the number of the only one
 

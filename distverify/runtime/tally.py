@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distverify.runtime.work import Payload, RunStatistics, WorkerRecord
+from distverify.work import Payload, RunStatistics, WorkerRecord
 
 
 @dataclass

@@ -17,7 +17,9 @@ from filelock import FileLock, Timeout
 
 from distverify.analysis.pieces import Arrays, Piece, PieceWorker, Shared
 from distverify.errors import PieceError
-from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, Analyse, Job, Payload, SampleResult, WorkUnit
+from distverify.runtime.job import Analyse, Job
+from distverify.status import FAILED, MISCLASSIFIED, OK
+from distverify.work import Payload, SampleResult, WorkUnit
 
 # Set by the worker for every sample, whatever the analysis computes.
 RESERVED = ("status", "message", "seconds", "label")

@@ -15,16 +15,17 @@ from distverify.analysis.facts import FACTS, Wanted
 from distverify.analysis.in_pieces import Cuts, InPieces, analyse_in_pieces
 from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.requests import share
-from distverify.analysis.sample import SampleResult, analyse_sample, analyse_through
+from distverify.analysis.sample import analyse_sample, analyse_through
 from distverify.bounds import crown
 from distverify.bounds.columns import ColumnPush
 from distverify.bounds.reduction import Reduction
 from distverify.errors import PieceError, SettingsError
 from distverify.kernels.convolution import Geometry
-from distverify.network.convolution import Convolution
 from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.convolution import Convolution
 from distverify.region import Ball
 from distverify.settings import Settings
+from distverify.work import SampleResult
 from tests.analysis.crews import CrewHere
 from tests.exact import ExactNetwork
 from tests.networks import NORMS, Floats, build_chain, build_residual, points_in, violations

@@ -20,7 +20,7 @@ from distverify.bounds.reduction import Reduction
 from distverify.kernels.rounding import SOUND, Rounding
 from distverify.network.graph import ActivationNode, LinearNode, Network
 from distverify.network.normalisation import apply_normalisation
-from distverify.network.onnx_import import load_onnx
+from distverify.network.onnx.importer import load_onnx
 from distverify.region import Ball
 from distverify.settings import Settings
 from tests.analysis.crews import CrewHere

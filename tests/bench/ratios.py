@@ -16,7 +16,7 @@ from distverify.bounds.enclosure import enclose
 from distverify.bounds.methods import bound_rows
 from distverify.kernels.rounding import IGNORED, SOUND, Rounding
 from distverify.network.graph import Network
-from distverify.network.onnx_import import load_onnx
+from distverify.network.onnx.importer import load_onnx
 from distverify.region import Ball
 from tests.bench.cases import DATA, digits
 

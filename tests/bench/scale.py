@@ -30,9 +30,10 @@ import numpy as np
 from distverify import api
 from distverify.api import Progress
 from distverify.network.graph import Network
-from distverify.runtime.ray_executor import RayExecutor
-from distverify.runtime.work import Analyse, Event, Job, UnitDone, WorkersChanged, WorkUnit
+from distverify.runtime.job import Analyse, Event, Job, UnitDone, WorkersChanged
+from distverify.runtime.ray.executor import RayExecutor
 from distverify.settings import Settings
+from distverify.work import WorkUnit
 from tests.bench.cases import DATA
 
 OUTPUTS, INPUTS = 1000, 4000  # both bounds of one Jacobian: 64 MB

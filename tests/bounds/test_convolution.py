@@ -16,9 +16,9 @@ from distverify.bounds.lipschitz import lipschitz_constant
 from distverify.bounds.methods import bound_rows
 from distverify.kernels.rounding import SINGLE
 from distverify.network.graph import ActivationNode, LinearNode, Network, NetworkBuilder
-from distverify.network.onnx_import import load_onnx
-from distverify.network.operators import Dense
-from distverify.network.sparse import MostlyZero, dense_or_mostly_zero
+from distverify.network.linear.operators import Dense
+from distverify.network.linear.sparse import MostlyZero, dense_or_mostly_zero
+from distverify.network.onnx.importer import load_onnx
 from distverify.region import Ball
 from tests.exact import ExactNetwork
 from tests.network.onnx_models import model, node, save

@@ -7,8 +7,7 @@ import pytest
 from distverify.cli.run_tables import expected_seconds, print_plan, statistics_tables
 from distverify.cli.tables import print_tables
 from distverify.results.statistics import describe_statistics
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import RunStatistics, WorkerRecord
+from distverify.work import Plan, RunStatistics, WorkerRecord
 
 PLAN = Plan(1000, 14, workers=2, seconds_per_sample=1.4, bytes_per_sample=250_000, reason="because of [this]")
 

@@ -13,7 +13,7 @@ from distverify.errors import ResultError, SettingsError
 from distverify.export import formats
 from distverify.export.formats import export, safe_cell
 from distverify.results.reader import Result, open_result
-from distverify.runtime.work import FAILED
+from distverify.status import FAILED
 from tests.results.runs import finish, make_manifest
 
 

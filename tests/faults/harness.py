@@ -20,7 +20,7 @@ import h5py
 import numpy as np
 
 import distverify as dv
-from distverify.runtime.work import STATUS_MEANINGS
+from distverify.status import STATUS_MEANINGS
 from tests.faults.scripted import Begun, read_log
 from tests.network import onnx_models
 

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from distverify.analysis.piece_worker import BoundsWorker
 from distverify.analysis.pieces import Arrays, Piece, Shared
-from distverify.analysis.sample import SampleResult, analyse_sample
+from distverify.analysis.sample import analyse_sample
 from distverify.network.graph import Network
 from distverify.settings import Settings
+from distverify.work import SampleResult
 
 RAISES, EXITS, HANGS, LOST = "raises", "exits", "hangs", "lost"
 

@@ -98,7 +98,7 @@ def entries(log: Path) -> list[Entry]:
 def main() -> None:
     from distverify import api
     from distverify.cli.main import main as command_line
-    from distverify.runtime import head_watch
+    from distverify.runtime.ray import head_watch
 
     log = Path(sys.argv.pop(1))
     api.analyse_sample, api.BoundsWorker = Recorded(log), RecordedPieces(log)

@@ -10,9 +10,9 @@ import pytest
 from scipy.sparse import csr_array
 
 from distverify.kernels.convolution import Geometry
-from distverify.network.convolution import Convolution
 from distverify.network.graph import NetworkBuilder
-from distverify.network.sparse import Sparse, selection
+from distverify.network.linear.convolution import Convolution
+from distverify.network.linear.sparse import Sparse, selection
 
 RNG = np.random.default_rng(3)
 Pair = tuple[int, int]

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from distverify.errors import ModelError
-from distverify.network.onnx_import import load_onnx
+from distverify.network.onnx.importer import load_onnx
 from tests.network.onnx_models import model, node, save
 
 W43 = np.arange(12.0).reshape(4, 3)

@@ -12,7 +12,7 @@ import pytest
 from distverify.errors import ModelError
 from distverify.network.graph import LinearNode
 from distverify.network.normalisation import apply_normalisation
-from distverify.network.onnx_import import load_onnx
+from distverify.network.onnx.importer import load_onnx
 from tests.network.onnx_models import SHARED, model, node, reference, save
 
 RNG = np.random.default_rng(11)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from distverify.network.graph import ActivationNode
-from distverify.network.onnx_import import load_onnx
+from distverify.network.onnx.importer import load_onnx
 from tests.network.onnx_models import SHARED, model, node, reference, save
 
 RNG = np.random.default_rng(7)

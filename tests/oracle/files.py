@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from distverify.network.graph import LinearNode, Network
-from distverify.network.onnx_import import load_onnx
+from distverify.network.onnx.importer import load_onnx
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 needs_shared = pytest.mark.skipif(not (SHARED / "oracle").is_dir(), reason="the reference figures are not here")

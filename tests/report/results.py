@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from distverify.results.reader import Result, open_result
-from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, Payload, WorkUnit
+from distverify.status import FAILED, MISCLASSIFIED, OK
+from distverify.work import Payload, WorkUnit
 from tests.results.runs import END, make_manifest, make_payload
 
 SAMPLES, SIDE = 24, 6

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
 from distverify.results.schema import variables_for
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import OK, Payload, WorkUnit
 from distverify.settings import Settings
+from distverify.status import OK
+from distverify.work import Payload, Plan, WorkUnit
 
 START = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 END = datetime(2024, 5, 1, 12, 1, tzinfo=UTC)

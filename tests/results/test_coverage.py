@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distverify.results.coverage import Coverage
-from distverify.results.journal import Journal
-from distverify.results.master import write_master
-from distverify.results.shards import BASE_NAME, Shard, shard_name
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import FAILED, OK, TIMED_OUT, WorkUnit
+from distverify.results.journal.coverage import Coverage
+from distverify.results.journal.journal import Journal
+from distverify.results.journal.master import write_master
+from distverify.results.journal.shards import BASE_NAME, Shard, shard_name
+from distverify.status import FAILED, OK, TIMED_OUT
+from distverify.work import Plan, WorkUnit
 from tests.results.runs import make_manifest
 
 FOLDER = Path("out.h5.parts")
@@ -112,7 +112,7 @@ def test_a_plan_of_a_hundred_thousand_units_is_written_at_once_and_the_master_ma
         mapped.append(len(segments))
         write_master(output, parts, manifest, segments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("distverify.results.journal.write_master", counted)
+    monkeypatch.setattr("distverify.results.journal.journal.write_master", counted)
     with Journal.open(tmp_path / "out.h5", manifest) as journal:
         begin = time.perf_counter()
         journal.record_plan(Plan(MANY, 1))

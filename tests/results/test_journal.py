@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 
 from distverify.errors import ResultError
-from distverify.results import journal as journal_module
-from distverify.results.journal import Journal
+from distverify.results.journal import journal as journal_module
+from distverify.results.journal.journal import Journal
 from distverify.results.manifest import Manifest
 from distverify.results.reader import open_result
 from distverify.results.schema import variables_for
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, TIMED_OUT, WorkUnit
 from distverify.settings import Settings
+from distverify.status import FAILED, MISCLASSIFIED, OK, TIMED_OUT
+from distverify.work import Plan, WorkUnit
 from tests.results.runs import END, START, commit_all, finish, make_manifest, make_payload, units_of
 
 
@@ -182,7 +182,7 @@ def test_without_a_plan_the_master_follows_and_keeps_within_its_share(
         real(*arguments)
 
     monkeypatch.setattr(journal_module, "write_master", write)
-    monkeypatch.setattr("distverify.results.journal.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("distverify.results.journal.journal.time.monotonic", lambda: clock[0])
     with Journal.open(output, manifest) as journal:
         for unit in units_of(manifest)[:8]:
             clock[0] += 9.0
@@ -431,7 +431,7 @@ def test_consolidation_waits_for_all_samples(output: Path) -> None:
 
 _HOLDER = """
 import sys
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from tests.results.runs import make_manifest
 journal = Journal.open(sys.argv[1], make_manifest())
 print("held", flush=True)

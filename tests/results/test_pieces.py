@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 from distverify.errors import ResultError
-from distverify.results import pieces as pieces_module
-from distverify.results.journal import KEEP_SECONDS, Journal
-from distverify.results.pieces import PieceStore
+from distverify.results.journal import pieces as pieces_module
+from distverify.results.journal.journal import KEEP_SECONDS, Journal
+from distverify.results.journal.pieces import PieceStore
+from distverify.results.journal.shards import write_shard
 from distverify.results.reader import open_result
-from distverify.results.shards import write_shard
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import FAILED, TIMED_OUT, Payload, WorkUnit
+from distverify.status import FAILED, TIMED_OUT
+from distverify.work import Payload, Plan, WorkUnit
 from tests.results.runs import END, make_manifest, make_payload, units_of
 from tests.results.test_shards import FullDisk
 
@@ -347,7 +347,7 @@ def test_a_crash_at_every_replace_loses_no_piece(output: Path, monkeypatch: pyte
 
 _WRITER = """
 import sys
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from tests.results.runs import make_manifest
 from tests.results.test_pieces import LONG, piece
 with Journal.open(sys.argv[1], make_manifest(200)) as journal:

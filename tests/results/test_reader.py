@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from distverify.errors import ResultError
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from distverify.results.reader import Result, open_result
 from distverify.results.schema import MESSAGE_BYTES, encode_message, variables_for
 from distverify.results.summary import Failure
-from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, TIMED_OUT, WorkUnit
 from distverify.settings import Settings
+from distverify.status import FAILED, MISCLASSIFIED, OK, TIMED_OUT
+from distverify.work import WorkUnit
 from tests.results.runs import END, commit_all, finish, make_manifest, make_payload, units_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,7 +116,7 @@ def test_hull_of_all_samples_with_a_value(half_done: Path) -> None:
 def test_hull_in_small_blocks_is_the_same(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = make_manifest(20, 4, compute=("jacobian",))
     monkeypatch.setattr("distverify.results.hulls._BLOCK_BYTES", 8 * 6 * 8 * 2)  # two rows, some samples at a time
-    monkeypatch.setattr("distverify.results.shards._BLOCK_BYTES", 1)  # one sample at a time
+    monkeypatch.setattr("distverify.results.journal.shards._BLOCK_BYTES", 1)  # one sample at a time
     finish(output, manifest)
     truth = make_payload(manifest, WorkUnit(0, 20))
     lower, upper = open_result(output).hull()

@@ -16,9 +16,9 @@ import pytest
 from distverify.errors import ResultError
 from distverify.results.columns import sample_columns
 from distverify.results.identify import open_checked
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from distverify.results.reader import open_result
-from distverify.runtime.work import WorkUnit
+from distverify.work import WorkUnit
 from tests.results.runs import finish, make_manifest, make_payload, units_of
 
 

@@ -17,11 +17,10 @@ import pytest
 
 from distverify.errors import ResultError
 from distverify.results.files import chunk_shape
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
+from distverify.results.journal.shards import block_places
 from distverify.results.reader import open_result
-from distverify.results.shards import block_places
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import WorkUnit
+from distverify.work import Plan, WorkUnit
 from tests.results.runs import END, commit_all, make_manifest, make_payload, units_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -162,9 +161,9 @@ def test_a_full_disk_loses_nothing_committed(parts: Path, monkeypatch: pytest.Mo
 _LIMITED = """
 import resource, sys
 from distverify.errors import ResultError
-from distverify.results.journal import Journal
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import WorkUnit
+from distverify.results.journal.journal import Journal
+from distverify.work import Plan
+from distverify.work import WorkUnit
 from tests.results.runs import make_manifest, make_payload
 manifest = make_manifest()
 with Journal.open(sys.argv[1], manifest) as journal:
@@ -198,7 +197,7 @@ def test_the_operating_system_refusing_a_write_does_not_crash_the_process(tmp_pa
 
 _WRITER = """
 import sys
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from tests.results.runs import END, commit_all, make_manifest, make_payload, units_of
 manifest = make_manifest(60, 3)
 with Journal.open(sys.argv[1], manifest) as journal:
@@ -300,7 +299,7 @@ def test_memory_and_time_of_a_long_run(tmp_path: Path) -> None:
     script = """
 import resource, sys, time
 from dataclasses import replace
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from tests.results.runs import END, make_manifest, make_payload, units_of
 manifest = make_manifest(1000, 5, compute=("jacobian",), input_size=490, output_size=10)
 journal = Journal.open(sys.argv[1], manifest)

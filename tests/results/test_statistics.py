@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from distverify.results.journal import Journal
+from distverify.results.journal.journal import Journal
 from distverify.results.reader import open_result
 from distverify.results.statistics import describe_statistics, speed_range
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import RunStatistics, WorkerRecord
+from distverify.work import Plan, RunStatistics, WorkerRecord
 from tests.results.runs import END, commit_all, finish, make_manifest
 
 

@@ -11,22 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from distverify.analysis.pieces import Crew, Piece, Shared
 from distverify.network.graph import Network
-from distverify.runtime.work import (
-    MISCLASSIFIED,
-    Crew,
-    Event,
-    Executor,
-    Job,
-    Payload,
-    Piece,
-    PieceDone,
-    Recall,
-    Shared,
-    UnitDone,
-    WorkUnit,
-)
+from distverify.runtime.job import Event, Executor, Job, PieceDone, Recall, UnitDone
 from distverify.settings import Settings
+from distverify.status import MISCLASSIFIED
+from distverify.work import Payload, WorkUnit
 
 VARIABLES: dict[str, tuple[tuple[int, ...], str]] = {
     "logits": ((3,), "float64"),

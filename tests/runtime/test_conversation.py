@@ -11,8 +11,9 @@ from distverify.analysis.pieces import Crew, Piece, Shared
 from distverify.errors import PieceError
 from distverify.runtime.conversation import Answer, Conversation, Request, SampleInPieces
 from distverify.runtime.threads import limit_threads
-from distverify.runtime.work import FAILED, OK, WorkUnit
 from distverify.runtime.worker import PieceRunner
+from distverify.status import FAILED, OK
+from distverify.work import WorkUnit
 from tests.runtime import scripted
 
 PIECES = [Piece("a", "rows", (0, 2)), Piece("b", "rows", (2, 3))]

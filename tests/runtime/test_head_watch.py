@@ -7,8 +7,8 @@ import time
 import pytest
 
 from distverify.errors import ExecutorError
-from distverify.runtime import head_watch
-from distverify.runtime.head_watch import LONGEST_SILENCE, HeadWatch, accepts
+from distverify.runtime.ray import head_watch
+from distverify.runtime.ray.head_watch import LONGEST_SILENCE, HeadWatch, accepts
 
 
 def test_a_head_that_listens_answers_and_one_that_is_gone_does_not_until_it_is_back():

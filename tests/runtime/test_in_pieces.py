@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from distverify.runtime.ray_executor import RayExecutor
+from distverify.runtime.job import Executor, PieceDone, UnitDone, UnitLost
+from distverify.runtime.ray.executor import RayExecutor
 from distverify.runtime.serial import SerialExecutor
-from distverify.runtime.work import FAILED, TIMED_OUT, Executor, PieceDone, UnitDone, UnitLost, WorkUnit
+from distverify.status import FAILED, TIMED_OUT
+from distverify.work import WorkUnit
 from tests.runtime import scripted
 
 SAMPLES = 8

@@ -14,11 +14,10 @@ from distverify.runtime.plan import (
     LONGEST_SECONDS,
     SHORTEST_PIECE,
     SHORTEST_SECONDS,
-    Plan,
     make_plan,
     probe_units,
 )
-from distverify.runtime.work import WorkUnit
+from distverify.work import Plan, WorkUnit
 
 times = st.none() | st.just(0.0) | st.floats(min_value=1e-7, max_value=1e4)
 

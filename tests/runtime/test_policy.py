@@ -9,6 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from distverify.analysis.pieces import Piece, Shared
 from distverify.errors import ExecutorError
+from distverify.runtime.job import PieceTask, Task
 from distverify.runtime.policy import (
     GRACE,
     LONGEST_PAUSE,
@@ -18,7 +19,8 @@ from distverify.runtime.policy import (
     Scheduler,
     Verdict,
 )
-from distverify.runtime.work import FAILED, TIMED_OUT, PieceTask, Task, WorkUnit
+from distverify.status import FAILED, TIMED_OUT
+from distverify.work import WorkUnit
 
 
 def ready_worker(scheduler: Scheduler) -> int:

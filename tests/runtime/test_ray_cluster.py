@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from distverify.errors import ExecutorError
-from distverify.runtime import ray_cluster
-from distverify.runtime.ray_executor import RayExecutor
+from distverify.runtime.job import PieceDone, UnitDone, UnitLost, WorkersChanged
+from distverify.runtime.ray import cluster as ray_cluster
+from distverify.runtime.ray.executor import RayExecutor
 from distverify.runtime.serial import SerialExecutor
-from distverify.runtime.work import PieceDone, UnitDone, UnitLost, WorkersChanged
 from tests.runtime import scripted
 
 ray = pytest.importorskip("ray")

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from distverify.errors import ExecutorError, SettingsError
-from distverify.runtime.ray_executor import RayExecutor
+from distverify.runtime.job import UnitDone, UnitLost, WorkersChanged
+from distverify.runtime.ray.executor import RayExecutor
 from distverify.runtime.serial import SerialExecutor
-from distverify.runtime.work import FAILED, TIMED_OUT, Payload, UnitDone, UnitLost, WorkersChanged
+from distverify.status import FAILED, TIMED_OUT
+from distverify.work import Payload
 from tests.runtime import scripted
 
 ray = pytest.importorskip("ray")
@@ -176,7 +178,7 @@ def test_another_address_than_the_one_connected(local_ray):
 
 def test_an_existing_ray_is_used_and_left_running(local_ray):
     script = (
-        "from distverify.runtime.ray_executor import RayExecutor\n"
+        "from distverify.runtime.ray.executor import RayExecutor\n"
         "from tests.runtime import scripted\n"
         f"run = scripted.run(RayExecutor({local_ray!r}), scripted.job(scripted.logits), scripted.units(8), bool)\n"
         "events = list(run)\n"
@@ -195,7 +197,7 @@ def test_a_ray_of_its_own_is_quiet_and_ends_with_the_run():
     # In a process of its own: Ray reads its environment once, and one process cannot hold two.
     script = (
         "import signal\n"
-        "from distverify.runtime.ray_executor import RayExecutor\n"
+        "from distverify.runtime.ray.executor import RayExecutor\n"
         "from tests.runtime import scripted\n"
         "def handler(*_): pass\n"
         "signal.signal(signal.SIGTERM, handler)\n"

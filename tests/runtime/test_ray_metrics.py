@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from distverify.runtime.ray_executor import RayExecutor
-from distverify.runtime.ray_metrics import MeteredTally
+from distverify.runtime.ray.executor import RayExecutor
+from distverify.runtime.ray.metrics import MeteredTally
 from tests.runtime import scripted
 
 ray = pytest.importorskip("ray")

@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 SCRIPT = """
 import signal
-from distverify.runtime.ray_executor import RayExecutor
-from distverify.runtime.work import UnitDone
+from distverify.runtime.ray.executor import RayExecutor
+from distverify.runtime.job import UnitDone
 from tests.runtime import scripted
 stop = []
 for name in (signal.SIGINT, signal.SIGTERM):

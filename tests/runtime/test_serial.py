@@ -6,9 +6,10 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from distverify.errors import ExecutorError, SettingsError
+from distverify.runtime.job import UnitDone, WorkersChanged
 from distverify.runtime.serial import SerialExecutor
 from distverify.runtime.threads import limit_threads
-from distverify.runtime.work import FAILED, UnitDone, WorkersChanged
+from distverify.status import FAILED
 from tests.runtime import scripted
 
 

@@ -7,8 +7,9 @@ import pytest
 
 from distverify.runtime.failures import log_failures, log_lost
 from distverify.runtime.tally import Tally
-from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, TIMED_OUT, WorkerRecord, WorkUnit
 from distverify.runtime.worker import blank_payload
+from distverify.status import FAILED, MISCLASSIFIED, OK, TIMED_OUT
+from distverify.work import WorkerRecord, WorkUnit
 from tests.runtime import scripted
 
 

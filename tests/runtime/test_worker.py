@@ -6,8 +6,9 @@ import pytest
 from distverify.analysis.pieces import Piece, Shared
 from distverify.errors import PieceError
 from distverify.runtime import worker
-from distverify.runtime.work import FAILED, MISCLASSIFIED, OK, TIMED_OUT, WorkUnit
 from distverify.runtime.worker import PieceRunner, blank_payload, describe, receive, run_unit
+from distverify.status import FAILED, MISCLASSIFIED, OK, TIMED_OUT
+from distverify.work import WorkUnit
 from tests.runtime import scripted
 
 

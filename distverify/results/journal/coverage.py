@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.results.shards import BASE_NAME, Shard, shard_name
-from distverify.runtime.work import FAILED, PENDING, TIMED_OUT, WorkUnit
+from distverify.results.journal.shards import BASE_NAME, Shard, shard_name
+from distverify.status import FAILED, PENDING, TIMED_OUT
+from distverify.work import WorkUnit
 
 _NOBODY = -1  # attempt of a sample that is not committed
 

@@ -15,7 +15,7 @@ from distverify.kernels.convolution import (
     unit_columns,
     unit_columns_transposed,
 )
-from distverify.network.operators import NORM_MARGIN, Array, Indices, scatter_rows
+from distverify.network.linear.operators import NORM_MARGIN, Array, Indices, scatter_rows
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distverify.network.onnx_operation import Operation, Signal
+from distverify.network.onnx.operation import Operation, Signal
 
 Pair = tuple[int, int]
 

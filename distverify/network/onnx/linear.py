@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from distverify.network.draft import DraftActivation, DraftLinear, DraftTerm
-from distverify.network.onnx_indexing import transposed
-from distverify.network.onnx_operation import Handler, Operation, Signal
-from distverify.network.operators import Array
+from distverify.network.linear.operators import Array
+from distverify.network.onnx.indexing import transposed
+from distverify.network.onnx.operation import Handler, Operation, Signal
 
 # Repeating a matrix along other axes makes a dense layer of mostly zeros; beyond this it is no dense network.
 _MAX_REPEATED_VALUES = 2**26

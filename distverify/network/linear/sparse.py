@@ -11,7 +11,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from distverify.kernels.sparse import add_sparse_product
-from distverify.network.operators import NORM_MARGIN, Array, Dense, Indices
+from distverify.network.linear.operators import NORM_MARGIN, Array, Dense, Indices
 
 # A sparse product does one multiplication in the time of ten or more of a dense one, and is not worth it for small ones.
 _LEAST_SIZE = 2**20

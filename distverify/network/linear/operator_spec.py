@@ -9,9 +9,9 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from distverify.kernels.convolution import Geometry
-from distverify.network.convolution import Convolution
-from distverify.network.operators import Array, Dense, Diagonal, Identity, LinearOperator
-from distverify.network.sparse import Sparse
+from distverify.network.linear.convolution import Convolution
+from distverify.network.linear.operators import Array, Dense, Diagonal, Identity, LinearOperator
+from distverify.network.linear.sparse import Sparse
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 from distverify.errors import ExecutorError
 from distverify.runtime.failures import log
-from distverify.runtime.head_watch import HeadWatch, accepts
-from distverify.runtime.ray_connection import ray
+from distverify.runtime.ray.connection import ray
+from distverify.runtime.ray.head_watch import HeadWatch, accepts
 from distverify.runtime.worker import describe
 
 WAIT_LINE_SECONDS = 30.0  # between log lines about what a run without workers waits for

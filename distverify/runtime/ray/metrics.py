@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from distverify.runtime.ray_connection import ray
+from distverify.runtime.ray.connection import ray
 from distverify.runtime.tally import Tally
-from distverify.runtime.work import STATUS_MEANINGS, Payload
+from distverify.status import STATUS_MEANINGS
+from distverify.work import Payload
 
 _UNIT_SECONDS = [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0]
 

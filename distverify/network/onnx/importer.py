@@ -12,17 +12,17 @@ import numpy as np
 import onnx
 
 from distverify.errors import ModelError
-from distverify.network.constant_folding import FOLDED_OPERATORS, ConstantFolder
 from distverify.network.draft import Draft
 from distverify.network.graph import Network
-from distverify.network.onnx_activations import ACTIVATION_OPERATORS
-from distverify.network.onnx_convolution import CONVOLUTION_OPERATORS
-from distverify.network.onnx_file import FLOAT_TYPES, Constant, TensorReader, read_model
-from distverify.network.onnx_indexing import INDEX_OPERATORS
-from distverify.network.onnx_linear import LINEAR_OPERATORS
-from distverify.network.onnx_operation import MAX_SIGNAL_VALUES, Handler, Operation, Signal, Value
-from distverify.network.onnx_pooling import POOLING_OPERATORS
-from distverify.network.onnx_shapes import SHAPE_OPERATORS
+from distverify.network.onnx.activations import ACTIVATION_OPERATORS
+from distverify.network.onnx.constant_folding import FOLDED_OPERATORS, ConstantFolder
+from distverify.network.onnx.convolution import CONVOLUTION_OPERATORS
+from distverify.network.onnx.file import FLOAT_TYPES, Constant, TensorReader, read_model
+from distverify.network.onnx.indexing import INDEX_OPERATORS
+from distverify.network.onnx.linear import LINEAR_OPERATORS
+from distverify.network.onnx.operation import MAX_SIGNAL_VALUES, Handler, Operation, Signal, Value
+from distverify.network.onnx.pooling import POOLING_OPERATORS
+from distverify.network.onnx.shapes import SHAPE_OPERATORS
 from distverify.network.simplify import simplify
 
 _HANDLERS: Mapping[str, Handler] = {

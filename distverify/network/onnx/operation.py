@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from distverify.errors import ModelError
 from distverify.network.draft import Draft, DraftActivation, DraftLinear, DraftTerm
-from distverify.network.onnx_file import Constant
-from distverify.network.operators import Array
-from distverify.network.sparse import selection
+from distverify.network.linear.operators import Array
+from distverify.network.linear.sparse import selection
+from distverify.network.onnx.file import Constant
 
 # A declared shape costs the file nothing, but every operation on it a vector of that size.
 MAX_SIGNAL_VALUES = 2**22

@@ -16,7 +16,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 from distverify.errors import ModelError
-from distverify.network.onnx_file import Constant
+from distverify.network.onnx.file import Constant
 
 _Bound = Callable[[Sequence[Constant], Mapping[str, Any]], int]
 

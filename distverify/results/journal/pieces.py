@@ -19,7 +19,7 @@ import numpy as np
 
 from distverify.errors import ResultError
 from distverify.results.files import write_bytes_atomically
-from distverify.runtime.work import Payload
+from distverify.work import Payload
 
 SUFFIX = ".piece"
 _FORMAT = "distverify piece 1"

@@ -19,17 +19,17 @@ from pathlib import Path
 from types import TracebackType
 
 from distverify.errors import ResultError
-from distverify.results.consolidate import Facts, write_finished
-from distverify.results.coverage import Coverage, Segment
 from distverify.results.files import write_text_atomically, writing_failed
 from distverify.results.identify import Existing, identify
-from distverify.results.lock import LOCK_NAME, DriverLock
+from distverify.results.journal.consolidate import Facts, write_finished
+from distverify.results.journal.coverage import Coverage, Segment
+from distverify.results.journal.lock import LOCK_NAME, DriverLock
+from distverify.results.journal.master import mapping_seconds, write_master
+from distverify.results.journal.pieces import SUFFIX, PieceStore
+from distverify.results.journal.shards import BASE_NAME, Shard, find_shards, shard_name, write_shard
 from distverify.results.manifest import Manifest, difference
-from distverify.results.master import mapping_seconds, write_master
-from distverify.results.pieces import SUFFIX, PieceStore
-from distverify.results.shards import BASE_NAME, Shard, find_shards, shard_name, write_shard
-from distverify.runtime.plan import Plan
-from distverify.runtime.work import FAILED, PENDING, STATUS_MEANINGS, Payload, WorkUnit
+from distverify.status import FAILED, PENDING, STATUS_MEANINGS
+from distverify.work import Payload, Plan, WorkUnit
 
 _log = logging.getLogger(__name__)
 _MANIFEST_NAME = "manifest.json"

@@ -19,7 +19,8 @@ from distverify.results.files import chunk_shape, create_variable, open_to_read,
 from distverify.results.layout import read_root
 from distverify.results.manifest import Manifest
 from distverify.results.schema import Variable, encode_message, variables_for
-from distverify.runtime.work import FAILED, OK, PENDING, TIMED_OUT, Payload, WorkUnit
+from distverify.status import FAILED, OK, PENDING, TIMED_OUT
+from distverify.work import Payload, WorkUnit
 
 BASE_NAME = "finished.h5"
 _NAME = re.compile(r"(\d{8,})-(\d{8,})\.(\d+)\.h5")

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 
 import onnx
 
-from distverify.network.onnx_file import FLOAT_TYPES
-from distverify.network.onnx_operation import Handler, Operation, Signal
+from distverify.network.onnx.file import FLOAT_TYPES
+from distverify.network.onnx.operation import Handler, Operation, Signal
 
 
 def _reshaped(op: Operation, shape: tuple[int, ...]) -> Signal:

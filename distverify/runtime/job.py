@@ -1,4 +1,4 @@
-"""What crosses the boundary between the driver and the workers: jobs, work units, payloads and events."""
+"""What crosses the boundary between the driver and the workers: jobs, tasks and events."""
 
 from __future__ import annotations
 
@@ -11,48 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.pieces import Crew, Piece, PieceWorker, Shared
-from distverify.analysis.sample import SampleResult
 from distverify.network.graph import Network
 from distverify.settings import Settings
-from distverify.status import FAILED, MISCLASSIFIED, OK, PENDING, STATUS_MEANINGS, TIMED_OUT
-
-__all__ = [
-    "FAILED", "MISCLASSIFIED", "OK", "PENDING", "STATUS_MEANINGS", "TIMED_OUT",
-    "Analyse", "AnalyseInPieces", "Crew", "Event", "Executor", "Job", "Payload", "Piece", "PieceDone", "PieceTask",
-    "PieceWorker", "Recall", "RunStatistics", "SampleResult", "Session", "Shared", "Task", "UnitDone", "UnitLost", "WorkUnit",
-    "WorkerRecord", "WorkersChanged",
-]  # fmt: skip
+from distverify.work import Payload, RunStatistics, SampleResult, WorkUnit
 
 Analyse = Callable[[Network, NDArray[np.float64], int, int, Settings], SampleResult]
 # (network, x [D], label, index, settings, pieces, crew): the same results, with the bounds computed by the crew.
 AnalyseInPieces = Callable[[Network, NDArray[np.float64], int, int, Settings, int, Crew], SampleResult]
-# A unit's results by variable name, each with the samples as its first axis; a piece's results by name.
-Payload = dict[str, NDArray[np.generic]]
 # (position, key of a piece): its results, where an earlier run kept them.
 Recall = Callable[[int, str], Payload | None]
-
-
-@dataclass(frozen=True, order=True)
-class WorkUnit:
-    """A contiguous block of samples, by position in the run's selection: start <= position < stop.
-
-    Attributes
-    ----------
-    pieces : int
-        Above 1, for a single sample: its bounds are computed in pieces, blocks of output rows (or of neurons, or of
-        columns), about so many at a time; each piece is a task of its own for the workers.
-    """
-
-    start: int
-    stop: int
-    pieces: int = 1
-
-    @property
-    def size(self) -> int:
-        return self.stop - self.start
-
-    def __str__(self) -> str:
-        return f"samples {self.start}:{self.stop}"  # pieces are not part of a unit's name
 
 
 @dataclass(frozen=True, order=True)
@@ -162,55 +129,6 @@ class PieceDone:
 
 
 Event = UnitDone | UnitLost | WorkersChanged | PieceDone
-
-
-@dataclass(frozen=True)
-class WorkerRecord:
-    """What one worker did.
-
-    Attributes
-    ----------
-    number : int
-    node : str
-        Name of its machine.
-    units, samples : int
-        Finished by it; a piece of a sample counts as a unit.
-    kernel_seconds : float
-        Time in kernels.
-    alive_seconds : float
-        From ready to its end (or until now).
-    """
-
-    number: int
-    node: str
-    units: int
-    samples: int
-    kernel_seconds: float
-    alive_seconds: float
-
-
-@dataclass(frozen=True)
-class RunStatistics:
-    """What the workers of a session did so far.
-
-    Attributes
-    ----------
-    workers : tuple of WorkerRecord
-        Those that became ready, gone ones too.
-    units_done, units_failed, units_lost : int
-        Units and pieces: finished; given up (failed or timed out); lost with a worker or a payload, and computed again.
-    """
-
-    workers: tuple[WorkerRecord, ...] = ()
-    units_done: int = 0
-    units_failed: int = 0
-    units_lost: int = 0
-
-    @property
-    def efficiency(self) -> float:
-        """Kernel time as a share of the workers' time; NaN before any."""
-        alive = sum(w.alive_seconds for w in self.workers)
-        return sum(w.kernel_seconds for w in self.workers) / alive if alive > 0 else float("nan")
 
 
 class Session(Protocol):

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.network.draft import DraftActivation, DraftTerm
-from distverify.network.onnx_operation import Handler, Operation, Signal
-from distverify.network.onnx_windows import Pair, Windows, image_shape, pair, result_shape, windows
-from distverify.network.sparse import selection
+from distverify.network.linear.sparse import selection
+from distverify.network.onnx.operation import Handler, Operation, Signal
+from distverify.network.onnx.windows import Pair, Windows, image_shape, pair, result_shape, windows
 
 Indices = NDArray[np.int64]
 # Each window is a row of a table of indices.

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from distverify.kernels.convolution import Geometry
-from distverify.network.convolution import Convolution
 from distverify.network.draft import DraftTerm
-from distverify.network.onnx_operation import Handler, Operation, Signal
-from distverify.network.onnx_windows import Pair, explicit_pads, image_shape, pair, result_shape, windows
-from distverify.network.operators import Array
+from distverify.network.linear.convolution import Convolution
+from distverify.network.linear.operators import Array
+from distverify.network.onnx.operation import Handler, Operation, Signal
+from distverify.network.onnx.windows import Pair, explicit_pads, image_shape, pair, result_shape, windows
 
 
 def _weight(op: Operation, x: Signal) -> Array:

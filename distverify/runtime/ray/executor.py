@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from distverify.errors import SettingsError
-from distverify.runtime.ray_connection import connected
-from distverify.runtime.ray_session import RaySession
-from distverify.runtime.work import Job, Recall
+from distverify.runtime.job import Job, Recall
+from distverify.runtime.ray.connection import connected
+from distverify.runtime.ray.session import RaySession
 
 
 class RayExecutor:

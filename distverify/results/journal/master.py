@@ -9,8 +9,8 @@ import h5py
 import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 
-from distverify.results.coverage import Segment
 from distverify.results.files import stored_dtype, stored_fill, write_atomically
+from distverify.results.journal.coverage import Segment
 from distverify.results.layout import describe_dataset, write_coordinates, write_root
 from distverify.results.manifest import Manifest
 from distverify.results.schema import Variable, variables_for

@@ -19,27 +19,15 @@ import numpy as np
 
 from distverify.runtime.conversation import SampleInPieces
 from distverify.runtime.failures import log_failures, log_lost
+from distverify.runtime.job import Event, Job, PieceDone, PieceTask, Recall, Task, UnitDone, UnitLost, WorkersChanged
 from distverify.runtime.policy import Scheduler, Verdict
-from distverify.runtime.ray_actor import Handle, Status, actor_factory
-from distverify.runtime.ray_cluster import Cluster
-from distverify.runtime.ray_connection import RayError, answers, explained, get_all, ray, reason
-from distverify.runtime.ray_metrics import MeteredTally
+from distverify.runtime.ray.actor import Handle, Status, actor_factory
+from distverify.runtime.ray.cluster import Cluster
+from distverify.runtime.ray.connection import RayError, answers, explained, get_all, ray, reason
+from distverify.runtime.ray.metrics import MeteredTally
 from distverify.runtime.threads import ThreadLimit, limit_threads
-from distverify.runtime.work import (
-    Event,
-    Job,
-    Payload,
-    PieceDone,
-    PieceTask,
-    Recall,
-    RunStatistics,
-    Task,
-    UnitDone,
-    UnitLost,
-    WorkersChanged,
-    WorkUnit,
-)
 from distverify.runtime.worker import blank_payload
+from distverify.work import Payload, RunStatistics, WorkUnit
 
 POLL_SECONDS = 0.5  # how late a signal, an overdue unit or a new node may be noticed
 LARGEST_REQUEST = 256  # actors that an autoscaler is asked for where no number is given

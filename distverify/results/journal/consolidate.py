@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError
-from distverify.results.coverage import Segment
 from distverify.results.files import create_variable, open_to_read, write_atomically
 from distverify.results.hulls import hull_blocks
+from distverify.results.journal.coverage import Segment
+from distverify.results.journal.shards import blocks
 from distverify.results.layout import describe_dataset, write_coordinates, write_root
 from distverify.results.manifest import Manifest
 from distverify.results.schema import Variable, hulls_for, run_variables_for, variables_for
-from distverify.results.shards import blocks
 
 Facts = Mapping[str, NDArray[np.generic]]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from distverify.network.onnx_operation import Handler, Operation, Signal
+from distverify.network.onnx.operation import Handler, Operation, Signal
 
 # ONNX operator -> our activation, and our parameter -> ONNX attribute.
 _SAME_FORM: Mapping[str, tuple[str, Mapping[str, str]]] = {

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.network.draft import DraftTerm
-from distverify.network.onnx_operation import Handler, Operation, Signal, places
-from distverify.network.sparse import selection
+from distverify.network.linear.sparse import selection
+from distverify.network.onnx.operation import Handler, Operation, Signal, places
 
 
 def axis_of(op: Operation, axis: int, rank: int) -> int:
