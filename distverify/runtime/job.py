@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.pieces import Crew, Piece, PieceWorker, Shared
 from distverify.network.graph import Network
+from distverify.questions.pieces import Crew, Piece, PieceWorker, Shared
 from distverify.settings import Settings
 from distverify.work import Payload, RunStatistics, SampleResult, WorkUnit
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.piece_worker import BoundsWorker
-from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.sample import analyse_sample
 from distverify.network.graph import Network
+from distverify.questions.pieces import Arrays, Piece, Shared
 from distverify.settings import Settings
 from distverify.work import SampleResult
 
