@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.facts import Wanted, row_facts
-from distverify.analysis.pieces import Arrays, Crew
 from distverify.analysis.requests import (
     Block,
     Chains,
@@ -43,6 +42,7 @@ from distverify.bounds.methods import WITHOUT_RECURSION, RowBounds
 from distverify.errors import SettingsError
 from distverify.kernels import relaxations
 from distverify.network.graph import ActivationNode, LinearNode, Network
+from distverify.questions.pieces import Arrays, Crew
 from distverify.region import Ball
 from distverify.settings import Settings
 from distverify.work import Sample, SampleResult

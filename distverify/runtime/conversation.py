@@ -16,9 +16,9 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from distverify.analysis.pieces import Arrays, Crew, Piece, Shared
 from distverify.errors import PieceError
 from distverify.network.graph import Network
+from distverify.questions.pieces import Arrays, Crew, Piece, Shared
 from distverify.runtime.job import Job, PieceTask, Recall
 from distverify.runtime.tally import kernel_seconds
 from distverify.runtime.threads import ThreadLimit

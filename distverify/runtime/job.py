@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from distverify.analysis.pieces import Crew, Piece, PieceWorker, Shared
 from distverify.data.dataset import Dataset
 from distverify.network.graph import Network
+from distverify.questions.pieces import Crew, Piece, PieceWorker, Shared
 from distverify.settings import Settings
 from distverify.work import Payload, RunStatistics, Sample, SampleResult, WorkUnit
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from distverify.analysis.pieces import Arrays, Piece, PieceWorker, Shared
 from distverify.errors import PieceError
+from distverify.questions.pieces import Arrays, Piece, PieceWorker, Shared
 from distverify.runtime.job import Analyse, Job
 from distverify.status import FAILED, MISCLASSIFIED, OK
 from distverify.work import Payload, SampleResult, WorkUnit

@@ -13,7 +13,6 @@ import pytest
 from distverify.analysis.bounder import Whole
 from distverify.analysis.facts import FACTS, Wanted
 from distverify.analysis.in_pieces import Cuts, InPieces, analyse_in_pieces
-from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.requests import share
 from distverify.analysis.sample import analyse_sample, analyse_through
 from distverify.bounds import crown
@@ -23,6 +22,7 @@ from distverify.errors import PieceError, SettingsError
 from distverify.kernels.convolution import Geometry
 from distverify.network.graph import Network, NetworkBuilder
 from distverify.network.linear.convolution import Convolution
+from distverify.questions.pieces import Arrays, Piece, Shared
 from distverify.region import Ball
 from distverify.settings import Settings
 from distverify.work import Sample, SampleResult

@@ -14,9 +14,9 @@ from typing import Any
 
 from distverify.analysis.in_pieces import Cuts, InPieces
 from distverify.analysis.piece_worker import BoundsWorker
-from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.sample import analyse_sample
 from distverify.network.graph import Network
+from distverify.questions.pieces import Arrays, Piece, Shared
 from distverify.settings import Settings
 from distverify.work import Sample
 

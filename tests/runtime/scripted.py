@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from distverify.analysis.pieces import Crew, Piece, Shared
 from distverify.data.dataset import Dataset
 from distverify.network.graph import Network
+from distverify.questions.pieces import Crew, Piece, Shared
 from distverify.runtime.job import Event, Executor, Job, PieceDone, Recall, UnitDone
 from distverify.settings import Settings
 from distverify.status import MISCLASSIFIED

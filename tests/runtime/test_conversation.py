@@ -7,8 +7,8 @@ import numba
 import numpy as np
 import pytest
 
-from distverify.analysis.pieces import Crew, Piece, Shared
 from distverify.errors import PieceError
+from distverify.questions.pieces import Crew, Piece, Shared
 from distverify.runtime.conversation import Answer, Conversation, Request, SampleInPieces
 from distverify.runtime.threads import limit_threads
 from distverify.runtime.worker import PieceRunner

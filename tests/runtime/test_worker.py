@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distverify.analysis.pieces import Piece, Shared
 from distverify.errors import PieceError
+from distverify.questions.pieces import Piece, Shared
 from distverify.runtime import worker
 from distverify.runtime.worker import PieceRunner, blank_payload, describe, receive, run_unit
 from distverify.status import FAILED, MISCLASSIFIED, OK, TIMED_OUT
