@@ -13,7 +13,7 @@ from distverify.bounds.methods import bound_rows
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.region import Ball
-from distverify.settings import DIRECTIONS, LAYER_BOUNDS, METHODS
+from distverify.settings import DIRECTIONS, LAYER_BOUNDS, canonical_method
 
 Floats = NDArray[np.float64]
 
@@ -81,8 +81,8 @@ def jacobian_bounds(
 
 def check_methods(method: str, layer_bounds: str, direction: str = "auto") -> None:
     """Refuse unknown names."""
+    canonical_method(method)
     for name, value, choices in (
-        ("method", method, METHODS),
         ("layer_bounds", layer_bounds, LAYER_BOUNDS),
         ("direction", direction, DIRECTIONS),
     ):

@@ -118,7 +118,7 @@ def test_precision_travels_with_the_network() -> None:
 
 
 def test_what_would_be_ignored_is_refused() -> None:
-    with pytest.raises(SettingsError, match="direction: got 'both' for fastlip, which has none"):
+    with pytest.raises(SettingsError, match="direction: got 'both', which only methods linear, recurjac have"):
         Settings(eps=(0.1,), compute=("jacobian",), method="fastlip", direction="both")
     with pytest.raises(SettingsError, match="direction: got 'forward', which is only for global, jacobian"):
         Settings(compute=("radius",), direction="forward")
