@@ -146,7 +146,7 @@ def run(
         names=prepared.names,
     )  # fmt: skip
     job = Job(
-        network, data.inputs, data.labels, data.indices, settings, analyse, warm_up, variables,
+        network, data, settings, analyse, warm_up, variables,
         analyse_in_pieces=None if prepared.properties else partial(analyse_in_pieces, **within),
         piece_worker=BoundsWorker,
     )  # fmt: skip

@@ -68,10 +68,7 @@ class Prepared:
 
     def take(self, positions: NDArray[np.int64]) -> Prepared:
         """Some of the samples, by position, under the same indices."""
-        data = self.data
-        chosen = replace(
-            data, inputs=data.inputs[positions], labels=data.labels[positions], indices=data.indices[positions]
-        )
+        chosen = self.data.select(positions)
         names = tuple(self.names[p] for p in positions) if self.names else ()
         return replace(self, data=chosen, digest=chosen.digest, names=names)
 

@@ -49,7 +49,7 @@ def jacobian_bounds(
     ----------
     network : Network
     region : Ball
-    method : "linear", "recurjac" or "fastlip"
+    method : "linear", "recurjac" or "interval" (also named "fastlip")
         Sources: Shi et al., NeurIPS 2022; Zhang et al., AAAI 2019; Weng et al., ICML 2018.
     layer_bounds : "crown" or "interval"
         How pre-activations are bounded.
