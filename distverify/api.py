@@ -230,7 +230,7 @@ def certify(
         names=names,
     )  # fmt: skip
     job = Job(
-        network, data.inputs, data.labels, data.indices, settings, analyse, warm_up, variables,
+        network, data, settings, analyse, warm_up, variables,
         analyse_in_pieces=None if paths else partial(analyse_in_pieces, **within), piece_worker=BoundsWorker,
     )  # fmt: skip
     with Journal.open(output, manifest, overwrite=overwrite, retry_failed=retry_failed) as journal:

@@ -46,7 +46,7 @@ from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.questions.pieces import Arrays, Crew
 from distverify.region import Ball
 from distverify.settings import Settings
-from distverify.work import SampleResult
+from distverify.work import Sample, SampleResult
 
 Floats = NDArray[np.float64]
 
@@ -76,9 +76,7 @@ class Cuts:
 
 def analyse_in_pieces(
     network: Network,
-    x: Floats,
-    label: int,
-    index: int,
+    sample: Sample,
     settings: Settings,
     pieces: int,
     crew: Crew,
@@ -92,7 +90,7 @@ def analyse_in_pieces(
 
     Parameters
     ----------
-    network, x, label, index, settings : see :func:`analyse_sample`
+    network, sample, settings : see :func:`analyse_sample`
     pieces : int
         About how many pieces every request is cut into.
     crew : Crew
@@ -101,7 +99,7 @@ def analyse_in_pieces(
         Memory for the columns in flight, in each worker.
     """
     return analyse_through(
-        InPieces(network, crew, pieces, settings.method, settings.layer_bounds, block_bytes), x, label, index, settings
+        InPieces(network, crew, pieces, settings.method, settings.layer_bounds, block_bytes), sample, settings
     )
 
 

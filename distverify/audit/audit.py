@@ -161,9 +161,9 @@ def audit(
         rows = positions[unit.start : unit.stop]
         fine = payload["status"] == OK
         for k in np.flatnonzero(~fine):
-            failures[int(job.indices[unit.start + k])] = str(payload["message"][k])
+            failures[int(job.data.indices[unit.start + k])] = str(payload["message"][k])
         attained = {name: payload[name][fine] for name in job.variables if name in ATTAINED}
-        indices = job.indices[unit.start : unit.stop][fine]
+        indices = job.data.indices[unit.start : unit.stop][fine]
         for claim in claims if fine.any() else ():
             axes = dims[claim.variable]
             stored = result.read(claim.variable, rows[fine] if axes[:1] == ("sample",) else ())
@@ -216,10 +216,7 @@ def _job(
         for n in ATTAINED
         if n in attack.wanted
     }
-    inputs = np.ascontiguousarray(data.inputs[positions])
-    return Job(
-        network, inputs, data.labels[positions], data.indices[positions], settings, attack, warm_up, variables
-    ), positions
+    return Job(network, data.select(positions), settings, attack, warm_up, variables), positions
 
 
 def _refuse(what: str, given: dict[str, Any], digest: str) -> None:
@@ -249,14 +246,14 @@ def _levels(result: Result) -> Floats:
 def _payloads(runner: Executor, job: Job) -> Iterator[tuple[WorkUnit, Payload]]:
     done = 0
     with runner.open(job, lambda: False) as session:
-        plan = make_plan(job.labels.size, workers=session.slots, bytes_per_sample=_payload_bytes(job))
+        plan = make_plan(job.data.size, workers=session.slots, bytes_per_sample=_payload_bytes(job))
         session.add(plan.units())
         for event in session.events():
             if isinstance(event, UnitDone):
                 done += event.unit.size
                 yield event.unit, event.payload
-    if done < job.labels.size:
-        raise ExecutorError(f"the workers ended after {done} of {job.labels.size} samples; run the audit again")
+    if done < job.data.size:
+        raise ExecutorError(f"the workers ended after {done} of {job.data.size} samples; run the audit again")
 
 
 def _count(finding: Finding, claim: Claim, verdict: Verdict, indices: NDArray[np.int64], dims: tuple[str, ...]) -> None:
