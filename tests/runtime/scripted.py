@@ -143,7 +143,7 @@ class Recorded:
 def sharing(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
     """Reports as "predicted" whether weights and inputs are read where the object store holds them."""
     arrays = [*net.nodes[1].terms[0].operator.arrays, net.nodes[1].bias, sample.x]  # type: ignore[union-attr]
-    shared = int(not any(a.flags.writeable or a.flags.owndata or a.ctypes.data % 64 for a in arrays))
+    shared = int(not any(a.flags.writeable or a.flags.owndata or not a.flags.aligned for a in arrays))
     return {"logits": net(sample.x)[0], "predicted": shared, "radius": 0.0}
 
 
