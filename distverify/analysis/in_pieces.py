@@ -41,7 +41,8 @@ from distverify.bounds.enclosure import Steepness, tight_nodes
 from distverify.bounds.methods import WITHOUT_RECURSION, RowBounds
 from distverify.errors import SettingsError
 from distverify.kernels import relaxations
-from distverify.network.graph import ActivationNode, LinearNode, Network
+from distverify.network.graph import Network
+from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.questions.pieces import Arrays, Crew
 from distverify.region import Ball
 from distverify.settings import Settings

@@ -22,6 +22,7 @@ from distverify.errors import PieceError, SettingsError
 from distverify.kernels.convolution import Geometry
 from distverify.network.graph import Network, NetworkBuilder
 from distverify.network.linear.convolution import Convolution
+from distverify.network.linear.dense import Dense
 from distverify.questions.pieces import Arrays, Piece, Shared
 from distverify.region import Ball
 from distverify.settings import Settings
@@ -43,14 +44,14 @@ def convolutional(rng: np.random.Generator) -> Network:
     """Two convolutions with a skip around the second, then two dense layers."""
     builder = NetworkBuilder((1, 6, 6))
     first = Convolution(rng.standard_normal((3, 1, 3, 3)) / 3, Geometry(1, 1, 6, 6, 3, 4, 4, 3, 3, 1, 1, 1, 1, 0, 0))
-    node = builder.linear("c0", [(0, "convolution", first)], 0.1 * rng.standard_normal(first.out_size))
+    node = builder.linear("c0", [(0, first)], 0.1 * rng.standard_normal(first.out_size))
     node = builder.activation("r0", node, "relu")
     second = Convolution(rng.standard_normal((3, 3, 3, 3)) / 5, Geometry(1, 3, 4, 4, 3, 4, 4, 3, 3, 1, 1, 1, 1, 1, 1))
-    node = builder.linear("c1", [(node, "convolution", second), (node, "identity", None)])
+    node = builder.linear("c1", [(node, second), builder.skip(node)])
     node = builder.activation("r1", node, "relu")
-    node = builder.linear("d0", [(node, "dense", rng.standard_normal((12, 48)) / 7)], 0.1 * rng.standard_normal(12))
+    node = builder.linear("d0", [(node, Dense(rng.standard_normal((12, 48)) / 7))], 0.1 * rng.standard_normal(12))
     node = builder.activation("r2", node, "relu")
-    return builder.build(builder.linear("d1", [(node, "dense", rng.standard_normal((4, 12)) / 3)]))
+    return builder.build(builder.linear("d1", [(node, Dense(rng.standard_normal((4, 12)) / 3))]))
 
 
 def networks() -> dict[str, Network]:

@@ -188,11 +188,8 @@ class Recorded:
 
 def sharing(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
     """Reports as "predicted" whether weights and inputs are read where the object store holds them."""
-    weight = net.nodes[1].terms[0].operator.weight  # type: ignore[union-attr]
-    read_only = not net.buffer.flags.writeable and not sample.x.flags.writeable
-    borrowed = not net.buffer.flags.owndata and not sample.x.flags.owndata
-    in_place = np.shares_memory(weight, net.buffer) and net.buffer.ctypes.data % 64 == 0
-    shared = int(read_only and borrowed and in_place)
+    arrays = [*net.nodes[1].terms[0].operator.arrays, net.nodes[1].bias, sample.x]  # type: ignore[union-attr]
+    shared = int(not any(a.flags.writeable or a.flags.owndata or not a.flags.aligned for a in arrays))
     return {"logits": net(sample.x)[0], "predicted": shared, "radius": 0.0}
 
 
