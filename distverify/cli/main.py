@@ -7,6 +7,7 @@ help and usage errors are instant.
 from __future__ import annotations
 
 import shlex
+import sys
 from typing import Any
 
 import click
@@ -17,14 +18,15 @@ from distverify.cli.certify import certify
 from distverify.cli.demo import demo
 from distverify.cli.estimate import estimate
 from distverify.cli.export import export
+from distverify.cli.guard import INTERRUPTED, MISUSE, guarded
 from distverify.cli.options import COMMAND_LINE
 from distverify.cli.report import report
 from distverify.cli.show import show
 from distverify.cli.text import printable
 from distverify.errors import DistverifyError, Interrupted
 
-MISUSE = 2
-INTERRUPTED = 130
+# Those that compute for long, and may use Ray.
+_RUNS = ("certify", "demo", "audit")
 
 
 class CommandLine(click.Group):
@@ -72,3 +74,10 @@ main.add_command(report)
 main.add_command(export)
 main.add_command(audit)
 main.add_command(estimate)
+
+
+def entry() -> None:
+    """What the shell runs: the command, by a child process of its own where it is a run."""
+    if sys.argv[1:2] and sys.argv[1] in _RUNS:
+        guarded(lambda: main(prog_name="distverify"))
+    main(prog_name="distverify")
