@@ -271,7 +271,8 @@ class _Run:
         seconds = time.perf_counter() - self._begin
         told: dict[str, Any] = {
             "workers": self._most_workers,
-            "statistics": describe_statistics(self._statistics, self._most_workers, seconds),
+            "statistics": describe_statistics(self._statistics, self._most_workers, seconds)
+            | {"resumed": self._resumed},
         }
         if journal.manifest.plan is not None:
             told["plan"] = journal.manifest.plan.to_json()

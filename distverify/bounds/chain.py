@@ -61,11 +61,6 @@ class Chain:
         return [2 * sum(arriving[g + 1 :]) for g in range(len(self.sizes))]
 
     @property
-    def cost(self) -> int:
-        """Multiplications of the whole recursion, for both sides of all rows."""
-        return self.rows * sum(n * work for n, work in zip(self.sizes, self.work, strict=True))
-
-    @property
     def structure(self) -> bytes:
         """Hash of which neurons the groups hold: bounds of a group's columns from elsewhere are of those neurons."""
         digest = hashlib.sha256()

@@ -22,6 +22,8 @@ from distverify.network.linear.operator import LinearOperator
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]
+# Lower and upper.
+Pair = tuple[Floats, Floats]
 Lines = tuple[Floats, Floats, Floats, Floats]
 
 

@@ -42,7 +42,7 @@ def guarded(body: Callable[[], object]) -> NoReturn:
     numbers = {signal.SIGINT, signal.SIGTERM}
     signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
     read, write = os.pipe()
-    aside = tempfile.TemporaryFile()  # noqa: SIM115  # what libraries write to stderr by themselves
+    aside = _nameless()
     parent = os.getpid()
     child = os.fork()
     if child == 0:
@@ -61,6 +61,14 @@ def guarded(body: Callable[[], object]) -> NoReturn:
     tolerate_losses()
     print(_how(ended, guard.presses, _last_line(aside)), file=sys.stderr, flush=True)
     os._exit(INTERRUPTED)
+
+
+def _nameless() -> IO[bytes]:
+    """A file for what libraries write to stderr by themselves."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "r+b")
 
 
 class _Guard:
