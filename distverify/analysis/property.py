@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.bounds import crown
 from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.data.vnnlib import Case, Polytope, Property
 from distverify.kernels.rounding import SOUND
@@ -16,7 +15,7 @@ from distverify.network.graph import Network
 from distverify.region import Box
 from distverify.settings import Settings
 from distverify.status import BY_CROWN, NOT_VERIFIED, OK
-from distverify.work import SampleResult
+from distverify.work import Sample, SampleResult
 
 Floats = NDArray[np.float64]
 
@@ -32,9 +31,9 @@ class PropertyAnalysis:
 
     properties: dict[int, Property]
 
-    def __call__(self, network: Network, x: Floats, label: int, index: int, settings: Settings) -> SampleResult:
-        logits = network(x)[0]
-        margin = property_margin(network, self.properties[index], settings.layer_bounds)
+    def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
+        logits = network(sample.x)[0]
+        margin = property_margin(network, self.properties[sample.index], settings.layer_bounds)
         return {
             "status": OK,
             "message": "",
@@ -72,7 +71,7 @@ def _clearances(enclosure: Enclosure, polytopes: tuple[Polytope, ...]) -> Floats
     bounds, inexact = np.concatenate([p.bounds for p in polytopes]), np.concatenate([p.inexact for p in polytopes])
     if bounds.size == 0:
         return bounds
-    lower, _ = crown.row_bounds(enclosure.reduced, rows)
+    lower, _ = enclosure.row_bounds(rows)
     off = np.zeros(bounds.size)
     if inexact.any():
         off = inexact @ enclosure.magnitude(enclosure.network.output) * (1.0 + SOUND.gamma(rows.shape[1] + 2))

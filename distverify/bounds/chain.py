@@ -15,7 +15,7 @@ import numpy as np
 from distverify.bounds.enclosure import Enclosure, plain_reduction
 from distverify.bounds.fastlip import derivative_ranges
 from distverify.bounds.reduced import Floats, Group, Product, Reduced
-from distverify.network.linear.operators import Dense
+from distverify.network.linear.dense import Dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,11 +59,6 @@ class Chain:
             for links in self.links
         ]
         return [2 * sum(arriving[g + 1 :]) for g in range(len(self.sizes))]
-
-    @property
-    def cost(self) -> int:
-        """Multiplications of the whole recursion, for both sides of all rows."""
-        return self.rows * sum(n * work for n, work in zip(self.sizes, self.work, strict=True))
 
     @property
     def structure(self) -> bytes:

@@ -55,21 +55,13 @@ def bound_rows(
     Parameters
     ----------
     direction : "auto", "backward", "forward" or "both"
-        "backward" runs one chain per row, "forward" one per input; "auto" the one with fewer multiplications; "both"
-        intersects the two. Methods without recursion have no direction.
+        See :func:`chains_for`. Methods without recursion have no direction.
     block_bytes : int
         Memory for the columns in flight.
     """
     if method in WITHOUT_RECURSION:
         return RowBounds(*fastlip.bound(enclosure, rows))
-    backward = forward = None
-    if direction != "forward":
-        backward = backward_chain(enclosure, rows)
-    # Chains are as many as rows or inputs; with fewer rows the forward order is not worth a look.
-    if direction in ("forward", "both") or (direction == "auto" and enclosure.network.input_size < rows.shape[0]):
-        forward = forward_chain(enclosure, rows)
-    if direction == "auto" and backward is not None and forward is not None:
-        backward, forward = (backward, None) if backward.cost <= forward.cost else (None, forward)
+    backward, forward = chains_for(enclosure, rows, direction)
     if backward is None:
         assert forward is not None
         lower, upper, _ = bound_chain(forward, enclosure.rounding, method, block_bytes)
@@ -79,6 +71,46 @@ def bound_rows(
         low, high, _ = bound_chain(forward, enclosure.rounding, method, block_bytes)
         lower, upper = np.fmax(lower, low.T), np.fmin(upper, high.T)
     return RowBounds(lower, upper, pushes)
+
+
+def is_open(direction: str, inputs: int, rows: int) -> bool:
+    """Whether only the chains themselves tell in which direction to go.
+
+    Chains are as many as rows or inputs; with fewer rows the forward order is not worth a look.
+    """
+    return direction == "auto" and inputs < rows
+
+
+def chains_for(
+    enclosure: Enclosure, rows: Floats, direction: str, count: int | None = None
+) -> tuple[Chain | None, Chain | None]:
+    """The chains to bound, backward and forward: at least one.
+
+    Parameters
+    ----------
+    direction : "auto", "backward", "forward" or "both"
+        "backward" runs one chain per row, "forward" one per input; "auto" the one with fewer multiplications; "both"
+        intersects the two.
+    count : int, optional
+        How many rows there are, if ``rows`` is a single one that stands for all: the chains are chosen for all of them.
+    """
+    count = rows.shape[0] if count is None else count
+    inputs = enclosure.network.input_size
+    backward = forward = None
+    if direction != "forward":
+        backward = backward_chain(enclosure, rows)
+    if direction in ("forward", "both") or is_open(direction, inputs, count):
+        forward = forward_chain(enclosure, rows)
+    if direction == "auto" and backward is not None and forward is not None:
+        # All rows have the same chain, but for what rounding may cost them; the forward chain's first group is the rows.
+        cost = count * _total(backward.sizes, backward.work)
+        other = inputs * _total([count, *forward.sizes[1:]], forward.work_for(count))
+        return (backward, None) if cost <= other else (None, forward)
+    return backward, forward
+
+
+def _total(sizes: list[int], work: list[int]) -> int:
+    return sum(n * each for n, each in zip(sizes, work, strict=True))
 
 
 def begin(chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOCK_BYTES) -> ColumnPush:

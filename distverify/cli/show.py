@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Show what a model or a result file holds.")
+@click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 def show(file: Path) -> None:
     """Show what FILE holds.
@@ -24,7 +24,7 @@ def show(file: Path) -> None:
     from distverify.cli import run_tables, tables
 
     if file.suffix.lower() == ".onnx":
-        from distverify.prepare import load_network
+        from distverify.inputs import load_network
 
         tables.print_network(load_network(file), file)
         return

@@ -5,7 +5,6 @@ Piped output has no colour codes, and long values are folded, never cut off.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,8 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from distverify.cli.text import count, duration, printable, significant
-from distverify.settings import PROPERTY
+from distverify.words import count, describe_settings, norm_name, printable, provenance_facts, significant, time_of_run
 
 if TYPE_CHECKING:
     from distverify.network.graph import Network
@@ -106,7 +104,7 @@ def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str
     if summary.global_lipschitz is not None:
         told = f"{significant(summary.global_lipschitz)} (product of the layers' norms: {significant(summary.product_of_norms)})"
         add_row(facts, "Global Lipschitz", told)
-    add_row(facts, "Time", _time(summary))
+    add_row(facts, "Time", time_of_run(summary.kernel_seconds, summary.wall_seconds))
     add_row(facts, "Result", str(path))
     tables = [facts]
     if summary.certified or summary.lipschitz:
@@ -118,24 +116,9 @@ def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str
 
 def provenance_table(provenance: Mapping[str, Any]) -> Table:
     """Hashes, times, versions and the command."""
-    environment = provenance.get("environment", {})
-    packages = environment.get("packages", {})
     table = facts_table("Provenance")
-    rows = {
-        "Command": environment.get("command"),
-        "Model SHA-256": provenance["model"]["digest"],
-        "Data SHA-256": provenance["data"]["digest"],
-        "Start": provenance["start"],
-        "End": provenance["end"] or "not finished",
-        "Host": environment.get("host"),
-        "Platform": environment.get("platform"),
-        "Python": environment.get("python"),
-        "distverify": provenance["distverify_version"],
-        "Packages": ", ".join(f"{name} {packages[name]}" for name in packages if name != "distverify"),
-    }
-    for name, value in rows.items():
-        if value:
-            add_row(table, name, str(value))
+    for name, line in provenance_facts(provenance).items():
+        add_row(table, name, line)
     return table
 
 
@@ -152,36 +135,6 @@ def print_tables(tables: Iterable[Table]) -> None:
     click.echo("\n".join(row.rstrip() for row in captured.get().splitlines()))
 
 
-def norm_name(norm: float) -> str:
-    """``inf``, ``2`` or ``1``."""
-    return "inf" if math.isinf(norm) else f"{norm:g}"
-
-
-def describe_settings(settings: Settings) -> str:
-    """The settings in one line, without the radii (they have a table of their own)."""
-    if settings.compute == (PROPERTY,):
-        return f"properties; layer bounds {settings.layer_bounds}"
-    parts = [
-        f"norm {norm_name(settings.norm)}",
-        f"compute {', '.join(settings.compute)}",
-        f"method {settings.method}",
-        f"layer bounds {settings.layer_bounds}",
-    ]
-    if "radius" in settings.compute:
-        targets = settings.targets
-        parts.append(f"target class {targets}" if isinstance(targets, int) else f"{targets} radius")
-    if settings.clip is not None:
-        parts.append(f"inputs in [{settings.clip[0]:g}, {settings.clip[1]:g}]")
-    if settings.domain is not None:
-        parts.append(f"domain [{settings.domain[0]:g}, {settings.domain[1]:g}]")
-    if settings.feature_eps is not None:
-        fixed = sum(factor == 0.0 for factor in settings.feature_eps)
-        parts.append(f"eps scaled by feature, {fixed} of {len(settings.feature_eps)} features fixed")
-    if settings.eps_units != "raw":
-        parts.append(f"eps in {settings.eps_units} units")
-    return "; ".join(parts)
-
-
 def _status(summary: Summary, finished: bool) -> str:
     told = [f"{number} {name.replace('_', ' ')}" for name, number in summary.counts.items() if number]
     text = ", ".join(told)
@@ -189,13 +142,6 @@ def _status(summary: Summary, finished: bool) -> str:
         return text
     done = summary.samples - summary.counts["pending"]
     return f"{text} - unfinished, {done} of {summary.samples} are done"
-
-
-def _time(summary: Summary) -> str:
-    kernel = f"{duration(summary.kernel_seconds)} in kernels"
-    if summary.wall_seconds is None:
-        return kernel
-    return f"{kernel}, {duration(summary.wall_seconds)} from start to end"
 
 
 def _eps_table(summary: Summary, settings: Settings) -> Table:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from distverify.report.content import Content
 from distverify.report.html import Html, join, table, tag
-from distverify.report.wording import duration, number
+from distverify.words import duration, significant
 
 _LISTED = 12
 
@@ -44,13 +44,13 @@ def _headlines(contents: Sequence[Content]) -> Html:
     rows["samples computed"] = [f"{s.computed:,} of {s.samples:,}" for s in summaries]
     rows["failed or timed out"] = [f"{len(s.failures):,}" for s in summaries]
     rows["clean accuracy"] = ["-" if s.accuracy is None else f"{s.accuracy:.1%}" for s in summaries]
-    rows["median radius"] = [number(s.radius_median) for s in summaries]
+    rows["median radius"] = [significant(s.radius_median) for s in summaries]
     for eps in sorted({e for s in summaries for e in (*s.certified, *s.lipschitz)}):
         rows[f"certified at {eps:g}"] = [
             f"{s.certified[eps] / s.computed:.1%}" if eps in s.certified else "-" for s in summaries
         ]
         rows[f"median Lipschitz at {eps:g}"] = [
-            number(s.lipschitz[eps][1]) if eps in s.lipschitz else "-" for s in summaries
+            significant(s.lipschitz[eps][1]) if eps in s.lipschitz else "-" for s in summaries
         ]
     rows["kernel time"] = [duration(s.kernel_seconds) for s in summaries]
     names = [c.name for c in contents]
@@ -77,7 +77,7 @@ def _differences(one: Content, other: Content) -> list[object]:
         order = np.argsort(np.where(known, -np.abs(b - a), 0.0), kind="stable")
         differing = [int(k) for k in order if known[k] and a[k] != b[k]]
         rows = [
-            [int(common[k]), int(one.arrays["label"][i[k]]), number(a[k]), number(b[k]), f"{b[k] - a[k]:+.4g}",
+            [int(common[k]), int(one.arrays["label"][i[k]]), significant(a[k]), significant(b[k]), f"{b[k] - a[k]:+.4g}",
              f"{b[k] / a[k]:.3g}" if a[k] else "-"] for k in differing[:_LISTED]
         ]  # fmt: skip
         more = f"the {_LISTED} largest differences; all values: distverify export" if len(differing) > _LISTED else ""

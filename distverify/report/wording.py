@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from distverify.report.content import Content
-from distverify.settings import Settings
+from distverify.words import norm_name, radii
 
 _NORMS = {
     math.inf: "every input value may change by at most eps",
@@ -15,32 +15,9 @@ _NORMS = {
 }
 
 
-def number(value: float | None) -> str:
-    """Four significant digits; a dash where there is no value."""
-    return "-" if value is None or math.isnan(value) else f"{value:.4g}"
-
-
 def of(count: int, noun: str) -> str:
     """``1 sample is``, ``2 samples are``."""
     return f"{count:,} {noun} is" if count == 1 else f"{count:,} {noun}s are"
-
-
-def duration(seconds: float) -> str:
-    """Seconds up to two minutes, then minutes, then hours."""
-    for limit, unit, name in ((120.0, 1.0, "s"), (7200.0, 60.0, "min")):
-        if seconds < limit:
-            return f"{seconds / unit:.3g} {name}"
-    return f"{seconds / 3600:.3g} h"
-
-
-def describe_settings(settings: Settings) -> str:
-    """Every setting that was given, as in the file."""
-    stored = settings.to_json()
-    return "; ".join(
-        f"{name.replace('_', ' ')} {', '.join(map(str, value)) if isinstance(value, list) else value}"
-        for name, value in stored.items()
-        if value not in (None, [])
-    )
 
 
 def in_words(content: Content) -> str:
@@ -54,10 +31,9 @@ def in_words(content: Content) -> str:
             "counterexample: this is proven, not tested. Of one that is not verified, nothing is known."
         )
     else:
-        norm = "inf" if math.isinf(settings.norm) else f"{settings.norm:g}"
         first = (
-            f"{network} was examined on {data['samples']:,} samples of {data['name']}, in balls of the {norm} norm around each "
-            f"sample: {_NORMS[settings.norm]}."
+            f"{network} was examined on {data['samples']:,} samples of {data['name']}, in balls of the "
+            f"{norm_name(settings.norm)} norm around each sample: {_NORMS[settings.norm]}."
         )
     parts = [first]
     if settings.feature_eps is not None:
@@ -73,10 +49,9 @@ def in_words(content: Content) -> str:
         where = "Within its certified radius" if "radius" in settings.compute else "Where it is verified"
         parts.append(f"{where}, no change whatever makes a sample {change}: this is proven, not tested.")
     if settings.eps and {"jacobian", "lipschitz"} & set(settings.compute):
-        radii = ", ".join(f"{e:g}" for e in settings.eps[:8]) + (", ..." if len(settings.eps) > 8 else "")
         parts.append(
-            f"For eps {radii}, bounds of the derivatives hold at every point of the ball; Lipschitz constants say how much the "
-            "outputs can change per unit of change of the input."
+            f"For eps {radii(settings.eps)}, bounds of the derivatives hold at every point of the ball; Lipschitz constants say "
+            "how much the outputs can change per unit of change of the input."
         )
     if given["end"] is None:
         done = summary.samples - summary.counts["pending"]

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distverify.analysis.bounder import Whole
 from distverify.analysis.landscape import monotone_features, stationary_free_radius
 from distverify.analysis.margins import pose_margins
 from distverify.analysis.network import analyse_network
@@ -24,9 +23,11 @@ from distverify.bounds.jacobian import jacobian_bounds, margin_rows
 from distverify.bounds.lipschitz import lipschitz_constant, product_of_norms
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
+from distverify.questions.bounder import Bounder
 from distverify.region import Ball, Balls, Box
 from distverify.settings import Settings
 from distverify.status import BY_CROWN, BY_JACOBIAN, NO_VALUE, NOT_VERIFIED
+from distverify.work import Sample
 from tests.networks import NORMS, Floats, build_chain
 
 X = np.array([0.2, 0.4, 0.6, 0.3])
@@ -220,7 +221,7 @@ def test_the_interval_method_is_fast_lip_for_any_activation() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_verified_agrees_with_the_radius(norm: float) -> None:
     net = network(2)
-    problem = pose_margins(Whole(net), Balls(X, norm), None)
+    problem = pose_margins(Bounder(net), Balls(X, norm), None)
     found = find_radius(problem, 16, 1e-3)
     best = found.radius
     for eps in best * np.array([1e-3, 0.5, 0.999, 1.01, 2.0]):
@@ -235,7 +236,7 @@ def test_verified_agrees_with_the_radius(norm: float) -> None:
 def test_jacobian_bounds_verify_where_crown_does_not() -> None:
     for seed in range(40):
         net = build_chain([4, 12, 12, 3], ["tanh", "tanh"], np.random.default_rng(seed), scale=3.0)
-        problem = pose_margins(Whole(net), Balls(X), None)
+        problem = pose_margins(Bounder(net), Balls(X), None)
         found = find_radius(problem, 16, 1e-3)
         if found.jacobian > 1.01 * found.crown > 0:
             eps = 0.5 * (found.crown + found.jacobian)
@@ -250,9 +251,9 @@ def test_no_value_and_misclassified() -> None:
     label = int(np.argmax(net(X)[0]))
     wrong, own = (label + 1) % 3, label
     settings = Settings(eps=(0.01,), compute=("verified",))
-    assert analyse_sample(net, X, wrong, 0, settings)["verified"] == [NOT_VERIFIED]
+    assert analyse_sample(net, Sample(X, wrong, 0), settings)["verified"] == [NOT_VERIFIED]
     settings = Settings(eps=(0.01,), compute=("verified",), targets=own)
-    assert analyse_sample(net, X, own, 0, settings)["verified"] == [NO_VALUE]
+    assert analyse_sample(net, Sample(X, own, 0), settings)["verified"] == [NO_VALUE]
 
 
 # -- samples -------------------------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def test_no_value_and_misclassified() -> None:
 def test_margin_constants_of_a_sample() -> None:
     net = network()
     label = int(np.argmax(net(X)[0]))
-    found = analyse_sample(net, X, label, 0, Settings(eps=(0.05, 0.01), compute=("margins", "monotone")))
+    found = analyse_sample(net, Sample(X, label, 0), Settings(eps=(0.05, 0.01), compute=("margins", "monotone")))
     margins = np.asarray(found["lipschitz_margin"])
     assert margins.shape == (2, 3)
     assert np.isnan(margins[:, label]).all()
@@ -274,8 +275,8 @@ def test_margin_constants_of_a_sample() -> None:
 
 def test_the_label_s_landscape_only() -> None:
     net = network()
-    both = analyse_sample(net, X, 1, 0, Settings(compute=("landscape",)))["stationary_free_radius"]
-    one = analyse_sample(net, X, 1, 0, Settings(compute=("landscape",), landscape_outputs="label"))
+    both = analyse_sample(net, Sample(X, 1, 0), Settings(compute=("landscape",)))["stationary_free_radius"]
+    one = analyse_sample(net, Sample(X, 1, 0), Settings(compute=("landscape",), landscape_outputs="label"))
     alone = np.asarray(one["stationary_free_radius"])
     assert np.isnan(alone[[0, 2]]).all()
     assert alone[1] == pytest.approx(np.asarray(both)[1], rel=1e-3)

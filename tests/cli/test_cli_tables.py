@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from distverify.cli.tables import (
-    describe_settings,
     print_tables,
     provenance_table,
     summary_tables,
 )
 from distverify.results.summary import Failure, Summary
 from distverify.settings import Settings
+from distverify.words import describe_settings
 from tests.cli.handmade import PROVENANCE, SETTINGS, SUMMARY
 
 
@@ -31,7 +31,7 @@ def test_summary_tells_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
     for expected in (
         "Model digits.onnx (64 inputs, 10 outputs)",
         "Data digits.npz (200 samples)",
-        "Settings norm inf; compute jacobian, lipschitz, radius; method linear; layer bounds crown;",
+        "Settings norm inf; eps 0.02, 0.05; compute jacobian, lipschitz, radius; method linear; layer bounds crown;",
         "untargeted radius; inputs in [0, 1]",
         "Samples 189 ok, 4 misclassified, 6 failed, 1 timed out",
         "Clean accuracy 97.9% (189 of 193)",
@@ -103,8 +103,12 @@ def test_foreign_text_cannot_steer_the_terminal_or_be_markup(capsys: pytest.Capt
 
 def test_settings_in_one_line() -> None:
     assert describe_settings(Settings(eps=(0.1,), compute=("lipschitz",), method="recurjac")) == (
-        "norm inf; compute lipschitz; method recurjac; layer bounds crown"
+        "norm inf; eps 0.1; compute lipschitz; method recurjac; layer bounds crown"
     )
+    many = Settings(eps=tuple(0.01 * k for k in range(1, 21)), compute=("lipschitz",), precision="float32")
+    text = describe_settings(many)
+    assert "eps 20 radii from 0.01 to 0.2; " in text
+    assert text.endswith("; precision float32")
     text = describe_settings(Settings(norm=1, compute=("radius",), targets="runner-up"))
     assert text == "norm 1; compute radius; method linear; layer bounds crown; runner-up radius"
 

@@ -6,14 +6,15 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from distverify.analysis.pieces import Piece, Shared
+from distverify.questions.pieces import Piece, Shared
 from distverify.runtime.job import Job
 from distverify.runtime.ray.connection import RaySystemError, ray
 from distverify.runtime.threads import limit_threads
 from distverify.runtime.worker import PieceRunner, receive, run_unit
 from distverify.work import Payload, WorkUnit
 
-# What is read first of a result, tiny: how many of the unit's samples are done, kernel seconds, and what went wrong with a piece.
+# What is read first of a result, tiny: as in a TaskDone. How many of the unit's samples are done, kernel seconds, and what went
+# wrong with a piece.
 Status = tuple[int, float, str]
 
 
