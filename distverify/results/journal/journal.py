@@ -285,13 +285,13 @@ class Journal:
         with self._publication.mutex:
             self._publication.keep_view()
             write_finished(self.output, self.parts, self.manifest, self._coverage.segments(), finished, facts or {})
-            self._publication.replaced()
+            self._publication.end()
             self.finished = True
 
     @property
     def removed(self) -> bool:
         """Whether somebody removed the folder, with all that was committed."""
-        return not (self.parts / _MANIFEST_NAME).exists()
+        return not (self.parts / MANIFEST_NAME).exists()
 
     @property
     def kept(self) -> bool:
@@ -303,11 +303,12 @@ class Journal:
         """Close a journal that keeps nothing, and remove it from the disk, the result file too."""
         if self.kept or self.finished or not self._lock.held:
             return
-        self._unmapped = 0
-        self.output.unlink(missing_ok=True)
-        with suppress(ResultError):
-            _clear(self.parts)
-        self._lock.release()
+        with self._publication.mutex:
+            self._publication.end()
+            self.output.unlink(missing_ok=True)
+            with suppress(ResultError):
+                clear(self.parts)
+            self._lock.release()
 
     def close(self) -> None:
         """Bring the master up to date, clean up if finished, and let other drivers in; again is harmless."""

@@ -73,11 +73,11 @@ class Publication:
 
     def stop(self, manifest: Manifest) -> None:
         """Bring the master up to date for the last time."""
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
-        if self._behind:
-            self._write(manifest)
+        try:
+            if self._behind:
+                self._write(manifest)
+        finally:
+            self.end()
 
     def keep_view(self) -> None:
         """Before another file takes the master's place: readers may have it open."""
@@ -85,9 +85,12 @@ class Publication:
         if self._shown:
             self._views.keep()
 
-    def replaced(self) -> None:
-        """The finished file has taken the master's place."""
+    def end(self) -> None:
+        """Keep the master up no more: another file has taken its place, or none."""
         self._behind = self._shown = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
 
     def released(self, patience: float) -> bool:
         """Whether no program has a past view open, after up to ``patience`` seconds."""
