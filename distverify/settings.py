@@ -14,7 +14,7 @@ from distverify.errors import SettingsError
 COMPUTE = ("global", "jacobian", "landscape", "lipschitz", "margins", "monotone", "radius", "verified")
 # What is computed for a property file, and only for those.
 PROPERTY = "property"
-METHODS = ("linear", "recurjac", "fastlip", "interval")
+METHODS = ("linear", "coupled", "recurjac", "fastlip", "interval")
 LAYER_BOUNDS = ("crown", "interval")
 TARGETS = ("untargeted", "runner-up", "least-likely", "random")
 NORMS = (math.inf, 2.0, 1.0)

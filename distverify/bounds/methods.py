@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distverify.bounds import fastlip, linear, recurjac
+from distverify.bounds import coupled, fastlip, linear, recurjac
 from distverify.bounds.chain import Chain, backward_chain, forward_chain
 from distverify.bounds.columns import BLOCK_BYTES, ColumnPush, rows_at_once
 from distverify.bounds.enclosure import Enclosure
 from distverify.bounds.reduced import Floats
 from distverify.kernels.rounding import Rounding
 
-_RECURSIVE = {"linear": linear.push, "recurjac": recurjac.push}
+_RECURSIVE = {"linear": linear.push, "recurjac": recurjac.push, "coupled": coupled.push}
 # One rule: its name for the ReLU family, and for any activation.
 WITHOUT_RECURSION = ("fastlip", "interval")
 

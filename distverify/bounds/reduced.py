@@ -48,6 +48,24 @@ class Affine:
 
 
 @dataclass(frozen=True, eq=False)
+class Bent:
+    """The activation of a group's neurons, and the intervals of their pre-activations.
+
+    Attributes
+    ----------
+    code : int
+        The activation, as the kernels know it.
+    parameters : float64 [PARAMETER_ROWS, n]
+    lower, upper : float64 [n]
+    """
+
+    code: int
+    parameters: Floats
+    lower: Floats
+    upper: Floats
+
+
+@dataclass(frozen=True, eq=False)
 class Group:
     """Neurons that move explicitly.
 
@@ -67,6 +85,8 @@ class Group:
         What a row may lose in that step to underflow, whatever its coefficients.
     members : int64 [n], optional
         Which of the node's neurons they are; all of them if not given.
+    bent : Bent, optional
+        Not given for the input.
     """
 
     node: int
@@ -77,6 +97,7 @@ class Group:
     pull_loss: Floats
     pull_underflow: float = 0.0
     members: NDArray[np.int64] | None = None
+    bent: Bent | None = None
 
     @property
     def size(self) -> int:

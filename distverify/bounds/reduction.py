@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.bounds.reduced import Affine, Floats, Group, Lines, Product, Reduced
+from distverify.bounds.reduced import Affine, Bent, Floats, Group, Lines, Product, Reduced
 from distverify.kernels.interval import push_dense_vectors
 from distverify.kernels.sums import abs_sums, column_norms
 from distverify.network.graph import ActivationNode, LinearNode
@@ -155,7 +155,7 @@ class Reduction:
         return _Map(matrix, start, pushed_constant, local + passed, error_norm, sizes)
 
     def activation(
-        self, index: int, node: ActivationNode, slopes: tuple[Floats, Floats], lines: Lines | None, z_magnitude: Floats,
+        self, index: int, node: ActivationNode, slopes: tuple[Floats, Floats], lines: Lines | None, z: tuple[Floats, Floats],
         magnitude: Floats,
     ) -> None:  # fmt: skip
         """Decide which neurons of activation node ``index`` stay explicit, and make them a group."""
@@ -182,9 +182,13 @@ class Reduction:
             picked: Lines | None = None
             if lines is not None:
                 picked = (lines[0][members], lines[1][members], lines[2][members], lines[3][members])
-            loss, underflow = self._pull_loss(affine, z_magnitude[members])
+            bent = Bent(node.code, np.ascontiguousarray(node.parameters[:, members]), z[0][members], z[1][members])
+            z_magnitude = np.zeros(members.size)
+            if not self.reduced.region.unbounded:
+                z_magnitude = np.maximum(np.abs(bent.lower), np.abs(bent.upper))
+            loss, underflow = self._pull_loss(affine, z_magnitude)
             group = Group(
-                index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow, members
+                index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow, members, bent
             )
             self.reduced.groups.append(group)
             self._offsets.append(column + members.size)
