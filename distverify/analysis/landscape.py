@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distverify.analysis.bounder import Bounder, Whole
-from distverify.analysis.facts import Wanted, monotone_features
 from distverify.analysis.reuse import BySlopes
 from distverify.analysis.search import Floats, search_each
-from distverify.bounds.enclosure import Steepness
 from distverify.bounds.jacobian import check_methods, output_rows
 from distverify.network.graph import Network
+from distverify.questions.bounder import Bounder
+from distverify.questions.region import RegionBounds
+from distverify.questions.rows import Derivatives, monotone_features
 from distverify.region import Ball, Balls
 
 __all__ = ["find_stationary_free", "monotone_features", "stationary_free_radius"]
@@ -50,14 +50,14 @@ def stationary_free_radius(
     """
     check_methods(method, layer_bounds)
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
-    return find_stationary_free(Whole(network, method, layer_bounds), balls, output_rows(network, rows, None))
+    return find_stationary_free(Bounder(network, method, layer_bounds), balls, output_rows(network, rows, None))
 
 
 def find_stationary_free(bounder: Bounder, balls: Balls, rows: Floats) -> Floats:
     """The radii for ``rows @ f``, ``rows`` float64 [K, outputs]; see :func:`stationary_free_radius`."""
-    wanted = Wanted(("clearest",), balls.norm, balls.weights)
+    wanted = Derivatives(("clearest",), balls.norm, balls.weights)
 
-    def clearest_sign(known: Steepness) -> Floats:
+    def clearest_sign(known: RegionBounds) -> Floats:
         return np.asarray(bounder.rows(known, rows, wanted)["clearest"], np.float64)
 
     clearest = BySlopes(clearest_sign)

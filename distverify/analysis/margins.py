@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.bounder import Bounder
-from distverify.bounds.enclosure import Steepness
 from distverify.bounds.jacobian import margin_rows
 from distverify.errors import SettingsError
+from distverify.questions.bounder import Bounder
+from distverify.questions.region import RegionBounds
 from distverify.region import Balls
 from distverify.settings import TARGETS
 
@@ -49,7 +49,7 @@ class MarginProblem:
         """Whether some margin is not certainly positive even at the sample itself."""
         return self.predicted != self.label or not bool((self.at_centre > 0).all())
 
-    def enclose(self, eps: float) -> Steepness:
+    def enclose(self, eps: float) -> RegionBounds:
         """Bounds of every node's value over the ball of radius ``eps``."""
         return self.bounder.enclose(self.balls.at(eps))
 

@@ -7,12 +7,12 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.bounder import Whole
-from distverify.analysis.facts import Wanted
 from distverify.analysis.sample import jacobian_facts
 from distverify.bounds.jacobian import output_rows
 from distverify.bounds.lipschitz import product_of_norms
 from distverify.network.graph import Network
+from distverify.questions.bounder import Bounder
+from distverify.questions.rows import Derivatives
 from distverify.region import Ball, Box
 from distverify.settings import Settings
 
@@ -30,11 +30,11 @@ def analyse_network(network: Network, settings: Settings) -> dict[str, NDArray[n
         "domain_lipschitz" [outputs] and "domain_lipschitz_vector", as far as "jacobian", "monotone" and "lipschitz" are asked for.
     """
     facts: dict[str, NDArray[np.generic]] = {}
-    bounder, norm = Whole(network, settings.method, settings.layer_bounds), settings.norm
+    bounder, norm = Bounder(network, settings.method, settings.layer_bounds), settings.norm
     weights = None if settings.feature_eps is None else np.asarray(settings.feature_eps, dtype=np.float64)
     if "global" in settings.compute:
         known = bounder.enclose(Ball(np.zeros(network.input_size), math.inf, norm))
-        wanted = Wanted(("constants", "vector"), norm, weights, settings.direction)
+        wanted = Derivatives(("constants", "vector"), norm, weights, settings.direction)
         found = bounder.rows(known, output_rows(network, None, None), wanted)
         facts["global_lipschitz"], facts["global_lipschitz_vector"] = found["constants"], found["vector"]
         facts["product_of_norms"] = np.array(product_of_norms(known, norm, weights=weights))

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distverify.analysis.bounder import Whole
-from distverify.analysis.facts import Wanted
 from distverify.analysis.march import march_radii
 from distverify.analysis.margins import MarginProblem, pose_margins
 from distverify.analysis.reuse import BySlopes
 from distverify.analysis.search import TOLERANCE, search_smallest
-from distverify.bounds.enclosure import Steepness
 from distverify.bounds.jacobian import check_methods
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
+from distverify.questions.bounder import Bounder
+from distverify.questions.region import RegionBounds
+from distverify.questions.rows import Derivatives
 from distverify.region import Ball, Balls
 from distverify.settings import MARCH_EVALUATIONS, MARCH_TOLERANCE
 from distverify.status import BY_CROWN, BY_JACOBIAN, NO_VALUE, NOT_VERIFIED
@@ -99,7 +99,7 @@ def certified_radius(
     if evaluations < 1:
         raise SettingsError(f"evaluations: got {evaluations}; give a whole number of at least 1")
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
-    problem = pose_margins(Whole(network, method, layer_bounds), balls, label, targets, seed)
+    problem = pose_margins(Bounder(network, method, layer_bounds), balls, label, targets, seed)
     return find_radius(problem, evaluations, tolerance)
 
 
@@ -134,7 +134,7 @@ def find_radius(problem: MarginProblem, evaluations: int, tolerance: float) -> C
 
 
 def verify_at(
-    problem: MarginProblem, eps: float, evaluations: int, known: Steepness | None = None,
+    problem: MarginProblem, eps: float, evaluations: int, known: RegionBounds | None = None,
     found: CertifiedRadius | None = None,
 ) -> int:  # fmt: skip
     """Whether no point of the ball of radius ``eps`` is classified as a target: BY_CROWN, BY_JACOBIAN or NOT_VERIFIED.
@@ -175,10 +175,12 @@ def verify_at(
     return BY_JACOBIAN if bool((by_jacobian >= eps).all()) else NOT_VERIFIED
 
 
-def margin_constants(problem: MarginProblem, which: NDArray[np.int64] | None = None) -> Callable[[Steepness], Floats]:
+def margin_constants(
+    problem: MarginProblem, which: NDArray[np.int64] | None = None
+) -> Callable[[RegionBounds], Floats]:
     """Lipschitz constants of the margins (or those of ``which``) over an enclosed region: float64 [K]."""
     rows = problem.rows if which is None else np.ascontiguousarray(problem.rows[which])
-    wanted = Wanted(("constants",), problem.balls.norm, problem.balls.weights)
+    wanted = Derivatives(("constants",), problem.balls.norm, problem.balls.weights)
     return BySlopes(lambda known: np.asarray(problem.bounder.rows(known, rows, wanted)["constants"], np.float64))
 
 

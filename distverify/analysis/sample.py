@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.bounder import Bounder, Whole
-from distverify.analysis.facts import Wanted
 from distverify.analysis.landscape import find_stationary_free
 from distverify.analysis.margins import MarginProblem, pose_margins
 from distverify.analysis.radius import CertifiedRadius, find_radius, margin_constants, verify_at
 from distverify.analysis.reuse import BySlopes
 from distverify.bounds.columns import BLOCK_BYTES
-from distverify.bounds.enclosure import Steepness
 from distverify.bounds.jacobian import output_rows
 from distverify.network.graph import Network
+from distverify.questions.bounder import Bounder
+from distverify.questions.region import RegionBounds
+from distverify.questions.rows import Derivatives
 from distverify.region import Balls
 from distverify.settings import Settings
 from distverify.status import MISCLASSIFIED, OK
@@ -47,7 +47,7 @@ def analyse_sample(
         By variable name, without the sample axis: "status" (OK or MISCLASSIFIED), "message", "predicted", "logits" [outputs],
         and what was asked for; names and dimensions are those of :mod:`distverify.results.schema`.
     """
-    return analyse_through(Whole(network, settings.method, settings.layer_bounds, block_bytes), sample, settings)
+    return analyse_through(Bounder(network, settings.method, settings.layer_bounds, block_bytes), sample, settings)
 
 
 def analyse_through(bounder: Bounder, sample: Sample, settings: Settings) -> SampleResult:
@@ -111,7 +111,7 @@ def _over_radii(
 
 
 def _from_slopes(
-    bounder: Bounder, known: Steepness, balls: Balls, settings: Settings, problem: MarginProblem | None
+    bounder: Bounder, known: RegionBounds, balls: Balls, settings: Settings, problem: MarginProblem | None
 ) -> dict[str, NDArray[np.generic]]:
     """What follows from Jacobian bounds over one ball."""
     wanted = settings.compute
@@ -125,13 +125,13 @@ def _from_slopes(
 
 
 def jacobian_facts(
-    bounder: Bounder, known: Steepness, settings: Settings, weights: Floats | None
+    bounder: Bounder, known: RegionBounds, settings: Settings, weights: Floats | None
 ) -> dict[str, NDArray[np.generic]]:
     """What ``settings`` ask to know of the outputs' Jacobian over one region, by the variables' names for a ball."""
     asked = {"jacobian": ("bounds",), "lipschitz": ("constants", "vector"), "monotone": ("monotone",)}
     facts = tuple(fact for name, needs in asked.items() if name in settings.compute for fact in needs)
     rows = output_rows(bounder.network, None, None)
-    found = bounder.rows(known, rows, Wanted(facts, settings.norm, weights, settings.direction))
+    found = bounder.rows(known, rows, Derivatives(facts, settings.norm, weights, settings.direction))
     names = {
         "lower": "jacobian_lower",
         "upper": "jacobian_upper",

@@ -15,7 +15,7 @@ import numpy as np
 from distverify.bounds.enclosure import Enclosure, plain_reduction
 from distverify.bounds.fastlip import derivative_ranges
 from distverify.bounds.reduced import Floats, Group, Product, Reduced
-from distverify.network.linear.operators import Dense
+from distverify.network.linear.dense import Dense
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +64,6 @@ class Chain:
         return [2 * sum(arriving[g + 1 :]) for g in range(len(self.sizes))]
 
     @property
-    def cost(self) -> int:
-        """Multiplications of the whole recursion, for both sides of all rows."""
-        return self.rows * sum(n * work for n, work in zip(self.sizes, self.work, strict=True))
-
-    @property
     def structure(self) -> bytes:
         """Hash of which neurons the groups hold: bounds of a group's columns from elsewhere are of those neurons."""
         digest = hashlib.sha256()
@@ -82,7 +77,9 @@ class Chain:
         """The chain for some of its rows."""
         output = {g: (wanted[rows], loss[rows]) for g, (wanted, loss) in self.output.items()}
         inexact = [loss[rows] for loss in self.inexact]
-        return Chain(len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, inexact, output, self.groups, self.reduced)
+        return Chain(
+            len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, inexact, output, self.groups, self.reduced
+        )
 
 
 def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
@@ -91,7 +88,9 @@ def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     links = [{} if g.affine is None else g.affine.edges for g in groups]
     sizes, slopes = [g.size for g in groups], [g.slopes for g in groups]
     inexact = _product_losses(enclosure, enclosure.reduced, rows)
-    return Chain(rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows), groups, enclosure.reduced)
+    return Chain(
+        rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows), groups, enclosure.reduced
+    )
 
 
 def _product_losses(enclosure: Enclosure, reduced: Reduced, rows: Floats) -> list[Floats]:
@@ -154,7 +153,14 @@ def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     order = [0, *range(len(groups) - 1, 0, -1)]
     sizes = [rows.shape[0], *(groups[g].size for g in order[1:])]
     return Chain(
-        groups[0].size, sizes, [groups[g].slopes for g in order], links, inexact, result, [groups[g] for g in order], reduced
+        groups[0].size,
+        sizes,
+        [groups[g].slopes for g in order],
+        links,
+        inexact,
+        result,
+        [groups[g] for g in order],
+        reduced,
     )
 
 

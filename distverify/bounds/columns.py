@@ -11,11 +11,13 @@ group the product leads to; the row vectors psi' |W| are made once per link.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from distverify.bounds.chain import Chain
-from distverify.bounds.reduced import Floats
+from distverify.bounds.reduced import Floats, Pair
 from distverify.kernels.products import add_loss, contract_columns, fill_product_lines, scale_columns
 from distverify.kernels.rounding import Rounding
 
@@ -25,6 +27,29 @@ _LEAST_COLUMNS = 16
 # Rows go side by side only as far as this many columns do with them: inner loops over fewer are up to 1.5 times slower.
 _GOOD_COLUMNS = 64
 _NONE = (0, 1, 1, 0)  # shape of no columns
+
+
+class ColumnRecursion(Protocol):
+    """Bounds of the rows' derivatives with respect to every group of a chain, from the last one back."""
+
+    @property
+    def chain(self) -> Chain: ...
+
+    def bound(self) -> Pair:
+        """Bounds with respect to group 0: lower, upper, float64 [K, n]."""
+        ...
+
+    def fix_lines(self, index: int, lower: Floats, upper: Floats) -> None:
+        """Take ``lower`` and ``upper``, float64 [K, n], as the bounds of group ``index``: those of all later groups are there."""
+        ...
+
+    def unit_columns(self, index: int, which: slice | None = None) -> Pair:
+        """Bounds with respect to group ``index``, or its members ``which``: lower, upper float64 [K, n]."""
+        ...
+
+    def merged_columns(self, columns: Floats) -> Pair:
+        """Bounds of J[k] @ columns[:, k] for each row k: ``columns`` float64 [n, K], result float64 [K] each."""
+        ...
 
 
 class ColumnPush:

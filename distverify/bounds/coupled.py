@@ -49,16 +49,17 @@ class _Coupling:
     @classmethod
     def of(cls, group: Group, rounding: Rounding) -> _Coupling:
         """That of the group's neurons; ``middle`` is a number of the products' precision."""
-        assert group.bent is not None
+        assert group.interval is not None
+        assert group.parameters is not None
         glo, ghi = group.slopes
         middle = (0.5 * glo + 0.5 * ghi).astype(rounding.dtype).astype(np.float64)
         spread = np.nextafter(np.maximum(ghi - middle, middle - glo), np.inf)
         spread[(glo == middle) & (ghi == middle)] = 0.0
-        bent = group.bent
-        p, r, d, line, intercept, gap = parallel_lines(bent.code, bent.lower, bent.upper, bent.parameters, group.slopes)
+        lower, upper = group.interval
+        p, r, d, line, intercept, gap = parallel_lines(group.code, lower, upper, group.parameters, group.slopes)
         offset = r - middle
         d = d + 2.0**-52 * (np.abs(r) + np.abs(middle))
-        magnitude = np.maximum(np.abs(bent.lower), np.abs(bent.upper))
+        magnitude = np.maximum(np.abs(lower), np.abs(upper))
         return cls(middle, spread, p, offset, d, line, intercept, gap, magnitude)
 
 
@@ -253,7 +254,7 @@ class _Sums:
 
     def lose_rows(self, rows: Floats, weights: Floats) -> None:
         """Widen by |``rows``| [K, r, n] times ``weights`` [n] >= 0."""
-        self.error += (np.abs(rows) @ weights)
+        self.error += np.abs(rows) @ weights
 
     def add_range(self, ends: Floats, error: Floats) -> None:
         """Add a range: ``ends`` [2 K r], its upper ends first, each off by ``error``."""

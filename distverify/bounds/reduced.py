@@ -17,10 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.kernels.rounding import Rounding
-from distverify.network.linear.operators import Dense, LinearOperator
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.operator import LinearOperator
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]
+# Lower and upper.
+Pair = tuple[Floats, Floats]
 Lines = tuple[Floats, Floats, Floats, Floats]
 
 
@@ -48,24 +51,6 @@ class Affine:
 
 
 @dataclass(frozen=True, eq=False)
-class Bent:
-    """The activation of a group's neurons, and the intervals of their pre-activations.
-
-    Attributes
-    ----------
-    code : int
-        The activation, as the kernels know it.
-    parameters : float64 [PARAMETER_ROWS, n]
-    lower, upper : float64 [n]
-    """
-
-    code: int
-    parameters: Floats
-    lower: Floats
-    upper: Floats
-
-
-@dataclass(frozen=True, eq=False)
 class Group:
     """Neurons that move explicitly.
 
@@ -85,8 +70,12 @@ class Group:
         What a row may lose in that step to underflow, whatever its coefficients.
     members : int64 [n], optional
         Which of the node's neurons they are; all of them if not given.
-    bent : Bent, optional
-        Not given for the input.
+    code : int
+        The kernels' code of the activation.
+    parameters : float64 [PARAMETER_ROWS, n], optional
+        Of the activation; None for the input.
+    interval : (lower, upper), float64 [n], optional
+        Of the pre-activations; None for the input.
     """
 
     node: int
@@ -97,7 +86,9 @@ class Group:
     pull_loss: Floats
     pull_underflow: float = 0.0
     members: NDArray[np.int64] | None = None
-    bent: Bent | None = None
+    code: int = 0
+    parameters: Floats | None = None
+    interval: Pair | None = None
 
     @property
     def size(self) -> int:

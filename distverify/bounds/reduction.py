@@ -16,12 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.bounds.reduced import Affine, Bent, Floats, Group, Lines, Product, Reduced
+from distverify.bounds.reduced import Affine, Floats, Group, Lines, Product, Reduced
 from distverify.kernels.interval import push_dense_vectors
 from distverify.kernels.sums import abs_sums, column_norms
-from distverify.network.graph import ActivationNode, LinearNode
-from distverify.network.linear.operators import Dense, Identity, LinearOperator
-from distverify.network.linear.sparse import dense_or_mostly_zero
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.identity import Identity
+from distverify.network.linear.mostly_zero import dense_or_mostly_zero
+from distverify.network.linear.operator import LinearOperator
+from distverify.network.nodes import ActivationNode, LinearNode
 
 Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
@@ -182,14 +184,15 @@ class Reduction:
             picked: Lines | None = None
             if lines is not None:
                 picked = (lines[0][members], lines[1][members], lines[2][members], lines[3][members])
-            bent = Bent(node.code, np.ascontiguousarray(node.parameters[:, members]), z[0][members], z[1][members])
+            interval = z[0][members], z[1][members]
             z_magnitude = np.zeros(members.size)
             if not self.reduced.region.unbounded:
-                z_magnitude = np.maximum(np.abs(bent.lower), np.abs(bent.upper))
+                z_magnitude = np.maximum(np.abs(interval[0]), np.abs(interval[1]))
             loss, underflow = self._pull_loss(affine, z_magnitude)
             group = Group(
-                index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow, members, bent
-            )
+                index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow, members,
+                node.code, np.ascontiguousarray(node.parameters[:, members]), interval,
+            )  # fmt: skip
             self.reduced.groups.append(group)
             self._offsets.append(column + members.size)
             self._alpha = np.concatenate([self._alpha, magnitude[members]])

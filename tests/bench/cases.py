@@ -18,7 +18,8 @@ from distverify.bounds.methods import bound_rows
 from distverify.bounds.reduced import Group, Reduced
 from distverify.bounds.reduction import Reduction
 from distverify.kernels.rounding import SOUND, Rounding
-from distverify.network.graph import ActivationNode, LinearNode, Network
+from distverify.network.graph import Network
+from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.network.normalisation import apply_normalisation
 from distverify.network.onnx.importer import load_onnx
 from distverify.region import Ball
