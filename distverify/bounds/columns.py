@@ -35,6 +35,9 @@ class ColumnRecursion(Protocol):
     @property
     def chain(self) -> Chain: ...
 
+    @property
+    def rounding(self) -> Rounding: ...
+
     def bound(self) -> Pair:
         """Bounds with respect to group 0: lower, upper, float64 [K, n]."""
         ...

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,8 +91,9 @@ def row_constants(
 ) -> Floats:
     """Dual norm of each row, float64 [K]: upper bounds.
 
-    For norm inf, columns of known sign are merged first: their signed sum is one function whose derivative a single pushed
-    column bounds, at least as tightly as the sum of their bounds in exact arithmetic and usually more so.
+    For norm inf, all columns are merged first: |J_j| <= s_j J_j + t_j by the chord of the magnitude over J_j's bounds, and the sum
+    of s_j J_j is the derivative of one function, which a single pushed column bounds: at least as tightly as the sum of the
+    columns' own bounds in exact arithmetic, and usually more so.
 
     Parameters
     ----------
@@ -109,10 +111,41 @@ def row_constants(
     plain = magnitude.sum(axis=1) * grow
     if not bounds.pushes:
         return np.asarray(plain)
-    signs = np.where(bounds.lower >= 0, 1.0, np.where(bounds.upper <= 0, -1.0, 0.0))
-    unknown = np.where(signs == 0, magnitude, 0.0).sum(axis=1)
-    _, merged = bounds.merged_columns(np.ascontiguousarray((signs if weights is None else signs * weights).T))
-    return np.asarray(np.fmin(plain, (np.maximum(merged, 0.0) + unknown) * grow))
+    slopes, constants = magnitude_chords(bounds.lower, bounds.upper, weights, bounds.pushes[0].rounding.dtype)
+    _, merged = bounds.merged_columns(np.ascontiguousarray(slopes.T))
+    chords = merged + constants.sum(axis=1) * grow
+    return np.asarray(np.fmin(plain, np.maximum(chords * (1.0 + 2 * rounding.unit), 0.0)))
+
+
+def magnitude_chords(
+    lower: Floats, upper: Floats, weights: Floats | None = None, dtype: type[np.floating[Any]] = np.float64
+) -> tuple[Floats, Floats]:
+    """Slopes s and constants t >= 0 with w |y| <= s y + t for every y in [lower, upper], in exact arithmetic.
+
+    Parameters
+    ----------
+    lower, upper : float64 [K, n]
+    weights : float64 [n], optional
+        w >= 0, else 1.
+    dtype : float64 or float32
+        The slopes are numbers of this type.
+
+    Returns
+    -------
+    s, t : float64 [K, n]
+        The chord of the magnitude where the sign of y is open, else w or -w with t = 0 (up to rounding w to ``dtype``).
+    """
+    w = np.ones(lower.shape[1]) if weights is None else weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        chord = np.where(lower >= 0, 1.0, np.where(upper <= 0, -1.0, (upper + lower) / (upper - lower)))
+        chord = np.where(np.isfinite(chord), chord, 0.0)
+        slopes = (chord * w).astype(dtype).astype(np.float64)
+        # w |y| - s y is convex and 0 at 0: largest at an end. Two roundings each, and underflow.
+        left = np.where(lower < 0, w + slopes, slopes - w) * -lower
+        right = np.where(upper > 0, w - slopes, -w - slopes) * upper
+        largest = np.fmax(np.fmax(left, right), 0.0) * (1.0 + 4 * SOUND.unit) + SOUND.eta
+    exact = ((lower >= 0) & (slopes == w)) | ((upper <= 0) & (slopes == -w))
+    return slopes, np.where(exact, 0.0, largest)
 
 
 def vector_constant(

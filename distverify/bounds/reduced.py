@@ -22,6 +22,7 @@ from distverify.network.linear.operator import LinearOperator
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 # Lower and upper.
 Pair = tuple[Floats, Floats]
 Lines = tuple[Floats, Floats, Floats, Floats]
@@ -42,9 +43,9 @@ class Affine:
     error: Floats
     size: Floats
 
-    def take(self, rows: slice) -> Affine:
-        """Some of its n entries."""
-        if rows == slice(0, self.constant.size):
+    def take(self, rows: Indices) -> Affine:
+        """Some of its n entries, in ascending order."""
+        if rows.size == self.constant.size:
             return self
         edges = {group: Dense(edge.weight[rows]) for group, edge in self.edges.items()}
         return Affine(edges, self.constant[rows], self.error[rows], self.size[rows])

@@ -14,9 +14,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from distverify.bounds.reduced import Affine, Floats, Group, Lines, Product, Reduced
+from distverify.bounds.reduced import Affine, Floats, Group, Indices, Lines, Product, Reduced
 from distverify.kernels.interval import push_dense_vectors
 from distverify.kernels.sums import abs_sums, column_norms
 from distverify.network.linear.dense import Dense
@@ -25,7 +24,6 @@ from distverify.network.linear.mostly_zero import dense_or_mostly_zero
 from distverify.network.linear.operator import LinearOperator
 from distverify.network.nodes import ActivationNode, LinearNode
 
-Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
 # Shared products are given up when their rounding could matter: relative to the sizes of what they sum, in unit roundoffs.
 _LARGEST_ERROR = 2.0**26

@@ -2,8 +2,8 @@
 
 On [l, u]:  s'(z) = p z + r +/- d  and  s(z) = lam z + mu +/- nu.  The slope p is that of the derivative's chord. What the line
 leaves of the derivative, h(z) = s'(z) - p z, is bounded cell by cell: between two points a < b without a kink of s' inside, a
-function whose second derivative is at most c lies within c (b - a)^2 / 8 of its chord, here with c = sup |s'''|. So nothing
-rests on where s'' has its roots.
+function whose second derivative is at most c lies within c (b - a)^2 / 8 of its chord, here with c = sup |s'''|, a column of
+the activation table. So nothing rests on where s'' has its roots.
 """
 
 from __future__ import annotations
@@ -14,28 +14,22 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from distverify.kernels.activations import (
-    ARCTAN,
-    ELU,
-    ERF,
-    GELU,
-    GELU_TANH,
-    HUGE,
-    MAX_BREAKS,
-    NUDGE,
-    SIGMOID,
-    SILU,
-    SIN,
-    SOFTPLUS,
-    SOFTSIGN,
-    TANH,
-    TINY,
-    breakpoints,
+from distverify.kernels.activations import MAX_BREAKS, breakpoints
+from distverify.kernels.jit import helper, i8, kernel, readonly, writable
+from distverify.kernels.relaxations import highest
+from distverify.kernels.rounding import HUGE, NUDGE, TINY
+from distverify.kernels.table import (
+    BEND,
+    NOISE,
+    NOISE_FAR,
+    SLOPE_NOISE,
+    SLOPE_NOISE_FAR,
+    TURN_ERROR,
+    column,
+    number,
     slope_at,
     value,
 )
-from distverify.kernels.jit import helper, i8, kernel, readonly, writable
-from distverify.kernels.relaxations import _highest
 
 Floats = NDArray[np.float64]
 
@@ -46,35 +40,9 @@ _WIDE = 1e6
 
 
 @helper
-def _bend(code, p0, p1):
-    """An upper bound of the third derivative's magnitude away from kinks of the first."""
-    if code == SIGMOID:
-        return 0.125
-    if code == TANH or code == ARCTAN:
-        return 2.0
-    if code == SOFTPLUS:
-        return 0.0963  # 1 / (6 sqrt 3)
-    if code == ELU:
-        return abs(p0 * p1) * (1.0 + NUDGE)
-    if code == SILU:
-        return 0.3082
-    if code == GELU:
-        return 0.7787
-    if code == GELU_TANH:
-        return 0.7767
-    if code == SOFTSIGN:
-        return 6.0
-    if code == ERF:
-        return 2.2568  # 4 / sqrt pi
-    if code == SIN:
-        return 1.0
-    return 0.0  # piecewise linear
-
-
-@helper
 def _residual(code, l, u, p0, p1, p, breaks, n):
     """Least and greatest s'(z) - p z on [l, u], before rounding; at kinks, and at both ends, from both sides."""
-    bend = _bend(code, p0, p1)
+    bend = column(code, BEND, p0, p1)
     first, last = slope_at(code, l, -1, p0, p1) - p * l, slope_at(code, u, 1, p0, p1) - p * u
     low, high = min(first, last), max(first, last)
     a = l
@@ -107,11 +75,13 @@ def fill_parallel_lines(code, lower, upper, parameters, glo, ghi, out):
         if l > -HUGE and u < HUGE:
             n = breakpoints(code, l, u, p0, p1, breaks)
         wide = u - l > _NARROW * max(1.0, place)
-        if n >= 0 and ghi[i] > glo[i] and place < _WIDE and wide:
+        exact = number(code, TURN_ERROR) == 0.0  # else a kink just outside may lie inside
+        if n >= 0 and ghi[i] > glo[i] and place < _WIDE and wide and exact:
             q = (slope_at(code, u, -1, p0, p1) - slope_at(code, l, 1, p0, p1)) / (u - l)
             low, high = _residual(code, l, u, p0, p1, q, breaks, n)
             # Cells' ends are rounded as well: their lengths are off by what this grants z.
-            nudge = NUDGE * (1.0 + max(abs(glo[i]), abs(ghi[i])) + 2.0 * abs(q) * place) + TINY
+            noise = column(code, SLOPE_NOISE, p0, p1) + column(code, SLOPE_NOISE_FAR, p0, p1) * place
+            nudge = NUDGE * (1.0 + max(abs(glo[i]), abs(ghi[i])) + 2.0 * abs(q) * place + noise) + TINY
             middle = 0.5 * low + 0.5 * high
             half = max(high - middle, middle - low) + nudge
             if half < d:
@@ -125,12 +95,13 @@ def fill_parallel_lines(code, lower, upper, parameters, glo, ghi, out):
             slope = glo[i]
         elif wide:
             slope = (value(code, u, p0, p1) - value(code, l, p0, p1)) / (u - l)
-        _, above = _highest(code, l, u, p0, p1, 1.0, slope, breaks, n)
-        _, below = _highest(code, l, u, p0, p1, -1.0, slope, breaks, n)
+        _, above = highest(code, l, u, p0, p1, 1.0, slope, breaks, n)
+        _, below = highest(code, l, u, p0, p1, -1.0, slope, breaks, n)
         middle = 0.5 * above - 0.5 * below
         size = max(abs(value(code, l, p0, p1)), abs(value(code, u, p0, p1))) + abs(slope) * place + abs(middle)
         out[3, i], out[4, i] = slope, middle
-        out[5, i] = max(above - middle, below + middle) + NUDGE * (size + min(1.0, place)) + TINY
+        noise = column(code, NOISE, p0, p1) + column(code, NOISE_FAR, p0, p1) * place
+        out[5, i] = max(above - middle, below + middle) + NUDGE * (size + min(1.0, place) + noise) + TINY
 
 
 def parallel_lines(

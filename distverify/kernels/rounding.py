@@ -13,6 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+# Values past it are treated as unbounded; below it sums of a few of them stay finite.
+HUGE = 1e300
+LARGEST = 1.7976931348623157e308
+# An absolute allowance for underflow.
+TINY = 1e-300
+# The math library's functions are trusted to 4 units in the last place; with the few operations around them every value and
+# slope of an activation is good to NUDGE relative to the magnitudes that enter it.
+NUDGE = 16.0 * 2.0**-53
+
 
 @dataclass(frozen=True)
 class Rounding:
