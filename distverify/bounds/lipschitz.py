@@ -22,6 +22,9 @@ from distverify.settings import NORMS
 
 Floats = NDArray[np.float64]
 
+# Rounding is relative above the one; no positive number is below the other.
+_SMALL, _LEAST = 1e-290, 2.0**-1074
+
 
 @dataclass(frozen=True, eq=False)
 class LipschitzConstants:
@@ -107,7 +110,7 @@ def row_constants(
     if norm == 2.0:
         scale = magnitude.max(axis=1)
         safe = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
-        return np.asarray(safe * np.sqrt(((magnitude / safe[:, None]) ** 2).sum(axis=1)) * grow)
+        return _not_below(safe * np.sqrt(((magnitude / safe[:, None]) ** 2).sum(axis=1)) * grow)
     plain = magnitude.sum(axis=1) * grow
     if not bounds.pushes:
         return np.asarray(plain)
@@ -209,7 +212,7 @@ def induced_norm(rows: Floats, norm: float, parts: Floats, inputs: int, rounding
         y = gram @ x
         x = np.maximum(y / y.max(), 1e-250)
     quotient = float((gram @ x / x).max()) * grow * grow * (1.0 + 8 * rounding.unit)
-    return min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit)
+    return float(_not_below(min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit)))
 
 
 def product_of_norms(enclosure: Steepness, norm: float, *, weights: Floats | None = None) -> float:
@@ -225,9 +228,12 @@ def product_of_norms(enclosure: Steepness, norm: float, *, weights: Floats | Non
         for index, node in enumerate(network.nodes):
             if isinstance(node, ActivationNode):
                 glo, ghi = enclosure.slopes[index]
-                constants[index] = constants[node.source] * max(float(np.abs(glo).max()), float(np.abs(ghi).max()))
+                steepest = max(float(np.abs(glo).max()), float(np.abs(ghi).max()))
+                constants[index] = _times(constants[node.source], steepest)
             elif isinstance(node, LinearNode):
-                constants[index] = sum(constants[t.source] * _operator_norm(t.operator, norm) for t in node.terms)
+                constants[index] = sum(
+                    float(_times(constants[t.source], _operator_norm(t.operator, norm))) for t in node.terms
+                )
     terms = sum(len(node.sources) + 2 for node in network.nodes)
     product = float(constants[network.output]) * (1.0 + SOUND.gamma(terms))
     return product if not math.isnan(product) else math.inf
@@ -244,4 +250,16 @@ def _operator_norm(operator: LinearOperator, norm: float) -> float:
 
 
 def _weighted(magnitude: Floats, weights: Floats | None) -> Floats:
-    return magnitude if weights is None else magnitude * weights
+    return magnitude if weights is None else _times(magnitude, weights)
+
+
+def _times(a: Floats | float, b: Floats | float) -> Floats:
+    """a b for numbers >= 0, below which underflow does not lead: 0 only where a factor is."""
+    product = np.asarray(a) * b
+    return np.where((np.asarray(a) > 0) & (np.asarray(b) > 0), _not_below(np.maximum(product, _LEAST)), product)
+
+
+def _not_below(values: Floats | float) -> Floats:
+    """Numbers >= 0, larger where they are so small that their last rounding was not relative."""
+    values = np.asarray(values)
+    return np.where((values > 0) & (values < _SMALL), np.nextafter(values * (1.0 + 1e-9), np.inf), values)

@@ -100,7 +100,7 @@ class Group:
 class Product:
     """A product that folded stable neurons into a linear node: what its rounding depends on.
 
-    Entry (j, c) of the product W F is off by at most ``gamma`` (|W| |F|)_jc + ``underflow``.
+    Entry (j, c) of the product W F is off by at most ``gamma`` (|W| |F|)_jc + ``underflow`` + ``factor_underflow`` ||F_c||_2.
 
     Attributes
     ----------
@@ -112,7 +112,8 @@ class Product:
         The rows of F, as neurons of ``source``.
     column_norms : dict group -> float64 [group size]
         2-norm of each column of F.
-    gamma, underflow : float
+    gamma, underflow, factor_underflow : float
+        The last where entries of W themselves may underflow to the precision of the products.
     """
 
     node: int
@@ -122,6 +123,7 @@ class Product:
     column_norms: dict[int, Floats]
     gamma: float
     underflow: float
+    factor_underflow: float = 0.0
 
 
 @dataclass(eq=False)
