@@ -21,26 +21,12 @@ from distverify.results.facts import ClassFacts, certified_accuracy, per_class
 from distverify.results.hulls import hull_blocks
 from distverify.results.manifest import Manifest
 from distverify.results.opening import OpenResult, ViewChangedError
-from distverify.results.summary import Summary, summarise
+from distverify.results.summary import Summary, arrays_told, summarise
 from distverify.settings import Settings
 
 T = TypeVar("T")
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds, before a view that changed is read again
 _ASK_JACOBIAN = "; compute it (--compute jacobian)"
-_SUMMARY = (
-    "status",
-    "sample",
-    "eps",
-    "label",
-    "predicted",
-    "message",
-    "seconds",
-    "radius",
-    "verified",
-    "lipschitz_vector",
-    "global_lipschitz_vector",
-    "product_of_norms",
-)
 
 
 class Result(Mapping[str, NDArray[Any]]):
@@ -193,7 +179,7 @@ class Result(Mapping[str, NDArray[Any]]):
         """What summaries are made of, read at one moment; the run, and its end."""
         return self._read(
             lambda opened: (
-                {name: opened.read(name) for name in _SUMMARY if name in opened.variables},
+                {name: opened.read(name) for name in arrays_told() if name in opened.variables},
                 opened.manifest,
                 opened.end,
             )
