@@ -14,6 +14,7 @@ from distverify.analysis.margins import choose_targets
 from distverify.audit.adversarial import nearest_adversarial
 from distverify.audit.extremes import Extremes, search_extremes
 from distverify.audit.points import Surroundings
+from distverify.bounds.interval import largest, output_at
 from distverify.bounds.jacobian import margin_rows
 from distverify.network.graph import Network
 from distverify.region import Balls
@@ -57,6 +58,12 @@ class Target:
     def logits(self) -> Floats:
         """f(x), float64 [outputs]."""
         return np.asarray(self.network(self.around.balls.x0)[0])
+
+    @cached_property
+    def predicted(self) -> int:
+        """The class that is certainly ahead, or that of the evaluation where none is."""
+        first = largest(*output_at(self.network, self.around.balls.x0))
+        return int(np.argmax(self.logits)) if first is None else first
 
     @property
     def own(self) -> int:
@@ -161,7 +168,7 @@ def _signs_kept(target: Target) -> Floats:
 _MATRIX = ("output", "input")
 ATTAINED = {
     "logits": Attained(("output",), lambda t: t.logits, graded=False),
-    "predicted": Attained((), lambda t: int(np.argmax(t.logits)), graded=False, dtype="int64"),
+    "predicted": Attained((), lambda t: t.predicted, graded=False, dtype="int64"),
     "jacobian_min": Attained(("eps", *_MATRIX), lambda t: np.stack([e.lower for e in t.over_balls]), "jacobian_max"),
     "jacobian_max": Attained(("eps", *_MATRIX), lambda t: np.stack([e.upper for e in t.over_balls]), "jacobian_min"),
     "output_min": Attained(("eps", "output"), lambda t: np.stack([e.least for e in t.over_balls]), "output_max"),
