@@ -151,7 +151,7 @@ def test_xarray_opens_it(half_done: Path, engine: str) -> None:
         assert data["status"].values.tolist() == [1] * 4 + [3 if finished else 0] * 4
         assert data["status"].dtype == np.int8
         assert data["status"].attrs["flag_values"].tolist() == [0, 1, 2, 3, 4, 5]
-        assert data["status"].attrs["flag_meanings"] == "pending ok misclassified failed timed_out"
+        assert data["status"].attrs["flag_meanings"] == "pending ok misclassified failed timed_out undecided"
         assert [_text(v) for v in data["message"].values] == open_result(half_done).message.tolist()
         assert data.attrs["schema_version"] == 1
 
