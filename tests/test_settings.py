@@ -31,7 +31,7 @@ from distverify.settings import Settings
             {"eps": (), "compute": ("jacobian", "lipschitz")},
             "eps: none given, but jacobian and lipschitz need at least one radius",
         ),
-        ({"method": "ibp"}, "method: got 'ibp'; choose linear, recurjac, interval, fastlip"),
+        ({"method": "ibp"}, "method: got 'ibp'; choose linear, coupled, recurjac, interval, fastlip"),
         ({"layer_bounds": "ibp"}, "layer_bounds: got 'ibp'; choose crown, interval"),
         (
             {"targets": "all"},

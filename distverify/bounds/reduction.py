@@ -163,7 +163,7 @@ class Reduction:
         return _Map(matrix, start, pushed_constant, local + passed, error_norm, sizes)
 
     def activation(
-        self, index: int, node: ActivationNode, slopes: tuple[Floats, Floats], lines: Lines | None, z_magnitude: Floats,
+        self, index: int, node: ActivationNode, slopes: tuple[Floats, Floats], lines: Lines | None, z: tuple[Floats, Floats],
         magnitude: Floats,
     ) -> None:  # fmt: skip
         """Decide which neurons of activation node ``index`` stay explicit, and make them a group."""
@@ -190,10 +190,15 @@ class Reduction:
             picked: Lines | None = None
             if lines is not None:
                 picked = (lines[0][members], lines[1][members], lines[2][members], lines[3][members])
-            loss, underflow = self._pull_loss(affine, z_magnitude[members])
+            interval = z[0][members], z[1][members]
+            z_magnitude = np.zeros(members.size)
+            if not self.reduced.region.unbounded:
+                z_magnitude = np.maximum(np.abs(interval[0]), np.abs(interval[1]))
+            loss, underflow = self._pull_loss(affine, z_magnitude)
             group = Group(
-                index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow, members
-            )
+                index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow, members,
+                node.code, np.ascontiguousarray(node.parameters[:, members]), interval,
+            )  # fmt: skip
             self.reduced.groups.append(group)
             self._offsets.append(column + members.size)
             self._alpha = np.concatenate([self._alpha, magnitude[members]])
