@@ -82,7 +82,7 @@ def linear_range(enclosure: NodeBounds, node: LinearNode) -> tuple[Floats, Float
         gamma = rounding.gamma(operator.push_terms + 4)
         sides = enclosure.lower[source], enclosure.upper[source]
         dense_range(operator.weight, node.bias, *sides, gamma, rounding.tiny, lower, upper)
-        return lower, upper
+        return (lower, upper) if node.bias_error is None else _widened(lower, upper, node.bias_error)
     total = node.bias.copy()
     spread = np.zeros(node.size)
     magnitude = np.abs(node.bias)
@@ -96,5 +96,11 @@ def linear_range(enclosure: NodeBounds, node: LinearNode) -> tuple[Floats, Float
             magnitude += both[:, 0] + both[:, 1]
             terms += term.operator.push_terms
         spread += rounding.gamma(terms) * magnitude
+        if node.bias_error is not None:
+            spread += node.bias_error
         lower, upper = rounding.outward(total - spread, total + spread)
     return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+
+
+def _widened(lower: Floats, upper: Floats, error: Floats) -> tuple[Floats, Floats]:
+    return np.nextafter(lower - error, -np.inf), np.nextafter(upper + error, np.inf)
