@@ -151,8 +151,8 @@ def test_xarray_opens_it(half_done: Path, engine: str) -> None:
         finished = open_result(half_done).complete  # both read the same file at the same time
         assert data["status"].values.tolist() == [1] * 4 + [3 if finished else 0] * 4
         assert data["status"].dtype == np.int8
-        assert data["status"].attrs["flag_values"].tolist() == [0, 1, 2, 3, 4]
-        assert data["status"].attrs["flag_meanings"] == "pending ok misclassified failed timed_out"
+        assert data["status"].attrs["flag_values"].tolist() == [0, 1, 2, 3, 4, 5]
+        assert data["status"].attrs["flag_meanings"] == "pending ok misclassified failed timed_out undecided"
         assert [_text(v) for v in data["message"].values] == open_result(half_done).message.tolist()
         assert data.attrs["schema_version"] == 1
 
@@ -328,7 +328,7 @@ def test_summary(output: Path) -> None:
         journal.consolidate(END)
     summary = open_result(output).summary()
     assert summary.samples == 10
-    assert summary.counts == {"pending": 0, "ok": 6, "misclassified": 2, "failed": 1, "timed_out": 1}
+    assert summary.counts == {"pending": 0, "ok": 6, "misclassified": 2, "failed": 1, "timed_out": 1, "undecided": 0}
     assert summary.computed == 8
     assert (summary.labelled, summary.correct) == (7, 5)
     assert summary.accuracy == 5 / 7
