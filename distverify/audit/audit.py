@@ -95,11 +95,14 @@ class Audit:
         A variable of the file each.
     failures : dict int -> str
         Samples whose attack failed, and why.
+    unchanged : bool or None
+        Whether the file is as the run wrote it, by its digest; None: it has none.
     """
 
     samples: int
     findings: list[Finding]
     failures: dict[int, str]
+    unchanged: bool | None = None
 
     @property
     def violations(self) -> int:
@@ -154,6 +157,7 @@ def audit(
     check_names("audit", options, Workers)
     runner = choose_executor(Workers(**chosen(Workers, options)))
     job, positions = _job(result, model, x, y, points, seed)
+    unchanged = result.unchanged()
     dims = result.dims
     claims = [c for c in all_claims() if c.variable in dims]
     findings = {c.variable: Finding(c.variable) for c in claims}
@@ -173,7 +177,7 @@ def audit(
         done += unit.size
         if progress is not None:
             progress(done, len(positions))
-    return Audit(len(positions) - len(failures), list(findings.values()), failures)
+    return Audit(len(positions) - len(failures), list(findings.values()), failures, unchanged)
 
 
 def _job(

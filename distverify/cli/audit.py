@@ -37,7 +37,7 @@ def audit(
     radii against projected gradient descent. Selection, scale and normalisation are read from RESULT.
 
     \b
-    Exit status: 0 every claim held, 1 a claim is broken (or an attack failed), 2 misuse.
+    Exit status: 0 every claim held, 1 a claim is broken (or an attack failed, or the file was changed since the run wrote it), 2 misuse.
 
     \b
     Example:
@@ -54,7 +54,7 @@ def audit(
         open_result(result), model, data, points=points, seed=seed, progress=None if quiet else tell, **given
     )
     _print(outcome, quiet)
-    if outcome.violations or outcome.failures:
+    if outcome.violations or outcome.failures or outcome.unchanged is False:
         ctx.exit(BROKEN)
 
 
@@ -85,6 +85,8 @@ def _print(outcome: Audit, quiet: bool) -> None:
             click.echo(f"BROKEN: {f.variable}: and {f.broken - _SHOWN:,} more")
     for index, message in list(outcome.failures.items())[:_SHOWN]:
         click.echo(printable(f"FAILED: the attack on sample {index}: {message}"))
+    if outcome.unchanged is False:
+        click.echo("CHANGED: the file is not as the run wrote it: a value, a coordinate or an attribute is another")
     verdict = "every claim held" if not outcome.violations else f"{outcome.violations:,} values are broken"
     click.echo(f"{count(outcome.samples, 'sample')} attacked: {verdict}")
 
