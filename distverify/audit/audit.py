@@ -24,7 +24,7 @@ from distverify.quantities.quantity import Claim
 from distverify.results.reader import Result
 from distverify.runtime.job import Executor, Job, UnitDone
 from distverify.runtime.plan import make_plan
-from distverify.status import MISCLASSIFIED, OK
+from distverify.status import COMPUTED, OK
 from distverify.work import Payload, WorkUnit
 
 Floats = NDArray[np.float64]
@@ -196,7 +196,7 @@ def _job(
     data = prepare_samples(network, name, x, y, inputs, settings).data
     _refuse("data", given["data"], data.digest)
     status = result["status"]
-    positions = np.flatnonzero((status == OK) | (status == MISCLASSIFIED))
+    positions = np.flatnonzero(np.isin(status, COMPUTED))
     if not positions.size:
         raise ResultError(
             f"{result.path}: no sample is computed yet, so there is nothing to attack; finish the run first"

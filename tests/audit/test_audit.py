@@ -24,7 +24,7 @@ from distverify.quantities import catalogue
 from distverify.results.reader import open_result
 
 NORMS = (np.inf, 2.0, 1.0)
-OF_SAMPLES = ("jacobian", "landscape", "lipschitz", "margins", "monotone", "radius", "verified")
+OF_SAMPLES = ("jacobian", "landscape", "lipschitz", "margins", "monotone", "outputs", "radius", "verified")
 Falsify = Callable[[Any], None]
 
 
@@ -107,6 +107,8 @@ FALSIFIED: dict[str, Falsify] = {
     "hull_lower": shifted(1.0),
     "hull_upper": shifted(-1.0),
     "monotone": flipped,
+    "output_lower": shifted(0.5),
+    "output_upper": shifted(-0.5),
     "lipschitz": scaled(0.7),
     "lipschitz_vector": scaled(0.6),
     "lipschitz_margin": scaled(0.7),
@@ -141,7 +143,9 @@ def test_a_falsified_value_is_caught(
 
 @pytest.mark.skipif("global" not in catalogue.names(), reason="needs constants of the whole network")
 def test_claims_about_the_network_and_a_domain(tmp_path: Path, data: tuple[np.ndarray, np.ndarray]) -> None:
-    path = run(tmp_path / "out.h5", data, compute=("global", "jacobian", "lipschitz", "monotone"), domain=(0.0, 1.0))
+    path = run(
+        tmp_path / "out.h5", data, compute=("global", "jacobian", "lipschitz", "monotone", "outputs"), domain=(0.0, 1.0)
+    )
     assert attack(path, data).violations == 0
     names = [n for n in open_result(path) if n.startswith(("global_", "domain_", "product_"))]
     assert set(names) <= {c.variable for c in all_claims()}
