@@ -16,15 +16,15 @@ from click.testing import CliRunner
 from distverify.api import certify
 from distverify.audit import audit as audit_module
 from distverify.audit.audit import Audit, audit
-from distverify.audit.claims import CLAIMS
+from distverify.audit.claims import all_claims
 from distverify.cli.main import main
 from distverify.errors import ResultError, SettingsError
 from distverify.network.graph import Network
+from distverify.quantities import catalogue
 from distverify.results.reader import open_result
-from distverify.settings import COMPUTE
 
 NORMS = (np.inf, 2.0, 1.0)
-OF_SAMPLES = ("jacobian", "landscape", "lipschitz", "margins", "monotone", "radius", "verified")
+OF_SAMPLES = ("jacobian", "landscape", "lipschitz", "margins", "monotone", "outputs", "radius", "verified")
 Falsify = Callable[[Any], None]
 
 
@@ -107,6 +107,8 @@ FALSIFIED: dict[str, Falsify] = {
     "hull_lower": shifted(1.0),
     "hull_upper": shifted(-1.0),
     "monotone": flipped,
+    "output_lower": shifted(0.5),
+    "output_upper": shifted(-0.5),
     "lipschitz": scaled(0.7),
     "lipschitz_vector": scaled(0.6),
     "lipschitz_margin": scaled(0.7),
@@ -120,7 +122,7 @@ FALSIFIED: dict[str, Falsify] = {
 
 
 def test_every_claim_about_samples_is_falsified_below(honest: Path) -> None:
-    assert {c.variable for c in CLAIMS} & set(open_result(honest)) == set(FALSIFIED)
+    assert {c.variable for c in all_claims()} & set(open_result(honest)) == set(FALSIFIED)
 
 
 @pytest.mark.parametrize("variable", FALSIFIED)
@@ -139,12 +141,14 @@ def test_a_falsified_value_is_caught(
     assert first.bound != first.attained
 
 
-@pytest.mark.skipif("global" not in COMPUTE, reason="needs constants of the whole network")
+@pytest.mark.skipif("global" not in catalogue.names(), reason="needs constants of the whole network")
 def test_claims_about_the_network_and_a_domain(tmp_path: Path, data: tuple[np.ndarray, np.ndarray]) -> None:
-    path = run(tmp_path / "out.h5", data, compute=("global", "jacobian", "lipschitz", "monotone"), domain=(0.0, 1.0))
+    path = run(
+        tmp_path / "out.h5", data, compute=("global", "jacobian", "lipschitz", "monotone", "outputs"), domain=(0.0, 1.0)
+    )
     assert attack(path, data).violations == 0
     names = [n for n in open_result(path) if n.startswith(("global_", "domain_", "product_"))]
-    assert set(names) <= {c.variable for c in CLAIMS}
+    assert set(names) <= {c.variable for c in all_claims()}
     changes = {"lower": shifted(5.0), "upper": shifted(-5.0), "monotone": everywhere(1)}
     for name in names:
         false = Path(shutil.copy(path, tmp_path / "false.h5"))

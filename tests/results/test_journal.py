@@ -82,6 +82,7 @@ def test_resume_computes_the_rest_only(output: Path) -> None:
             "misclassified": 0,
             "failed": 0,
             "timed_out": 0,
+            "undecided": 0,
         }
     later = replace(manifest, created=END)
     with Journal.open(output, later) as journal:
@@ -514,7 +515,7 @@ def test_names_with_percent_signs_and_spaces(tmp_path: Path) -> None:
         (lambda p: p.update(extra=np.zeros(4)), "not of this run: extra"),
         (lambda p: p.update(radius=np.zeros(3)), r"radius has shape \(3,\), expected \(4,\) \(sample\)"),
         (lambda p: p.update(label=np.zeros(4)), "label has dtype float64, expected int64"),
-        (lambda p: p.update(status=np.array([1, 1, 0, 1], dtype=np.int8)), "status must be 1 to 4"),
+        (lambda p: p.update(status=np.array([1, 1, 0, 1], dtype=np.int8)), "status must be 1 to 5"),
     ],
 )
 def test_a_payload_that_does_not_fit(output: Path, spoil: object, message: str) -> None:

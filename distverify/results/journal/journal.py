@@ -28,7 +28,7 @@ from distverify.results.journal.master import mapping_seconds, write_master
 from distverify.results.journal.pieces import SUFFIX, PieceStore
 from distverify.results.journal.shards import BASE_NAME, Shard, find_shards, shard_name, write_shard
 from distverify.results.manifest import Manifest, difference
-from distverify.status import FAILED, PENDING, STATUS_MEANINGS
+from distverify.status import COMPUTED, STATUS_MEANINGS
 from distverify.work import Payload, Plan, WorkUnit
 
 _log = logging.getLogger(__name__)
@@ -267,7 +267,7 @@ class Journal:
         # Those of a sample that failed or timed out stay until the run ends: a retry needs them.
         status = self._coverage.status
         positions = self._pieces.positions()
-        self._pieces.forget([p for p in positions if p >= len(status) or PENDING < status[p] < FAILED])
+        self._pieces.forget([p for p in positions if p >= len(status) or status[p] in COMPUTED])
 
     def consolidate(self, finished: datetime, facts: Facts | None = None) -> None:
         """Replace the master by one file with everything, atomically, and remove the shards.

@@ -19,7 +19,7 @@ from distverify.results.files import chunk_shape, create_variable, open_to_read,
 from distverify.results.layout import read_root
 from distverify.results.manifest import Manifest
 from distverify.results.schema import Variable, encode_message, variables_for
-from distverify.status import FAILED, OK, PENDING, TIMED_OUT
+from distverify.status import COMPUTED, OK, UNDECIDED, WITHOUT_VALUE
 from distverify.work import Payload, WorkUnit
 
 BASE_NAME = "finished.h5"
@@ -53,7 +53,7 @@ def write_shard(folder: Path, unit: WorkUnit, attempt: int, payload: Payload, ma
         If the payload does not fit the manifest, or the file cannot be written.
     """
     variables = _checked(unit, payload, manifest)
-    without_value = payload["status"].astype(np.int8) >= FAILED
+    without_value = np.isin(payload["status"], WITHOUT_VALUE)
     path = folder / shard_name(unit, attempt)
     digest = hashlib.sha256()
     with write_atomically(path, path.with_name(path.name + ".tmp")) as (file, check):
@@ -129,8 +129,8 @@ def _checked(unit: WorkUnit, payload: Payload, manifest: Manifest) -> dict[str, 
     for name, array in payload.items():
         _check_array(unit, variables[name], array, sizes)
     status = payload["status"].astype(np.int8)
-    if not ((status > PENDING) & (status <= TIMED_OUT)).all():
-        raise ResultError(f"payload of {unit}: status must be {OK} to {TIMED_OUT}, got {sorted(set(status.tolist()))}")
+    if not np.isin(status, (*COMPUTED, *WITHOUT_VALUE)).all():
+        raise ResultError(f"payload of {unit}: status must be {OK} to {UNDECIDED}, got {sorted(set(status.tolist()))}")
     return variables
 
 
