@@ -37,8 +37,8 @@ def show(file: Path, batch_axis: str | None) -> None:
         raise SettingsError(f"batch_axis: is for models, and {file} is none; leave it out")
     from distverify.results.reader import open_result
 
-    result = open_result(file)
-    tables.print_result(result)
-    run_tables.print_workers(result)
-    tables.print_classes(result)
-    tables.print_contents(result)
+    with open_result(file).at_one_moment() as result:
+        tables.print_result(result)
+        run_tables.print_workers(result)
+        tables.print_classes(result)
+        tables.print_contents(result)
