@@ -184,8 +184,9 @@ class Reduction:
                 picked = (lines[0][members], lines[1][members], lines[2][members], lines[3][members])
             loss, underflow = self._pull_loss(affine, z_magnitude[members])
             group = Group(
-                index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow, members
-            )
+                index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow, members,
+                node.code, np.ascontiguousarray(node.parameters[:, members]),
+            )  # fmt: skip
             self.reduced.groups.append(group)
             self._offsets.append(column + members.size)
             self._alpha = np.concatenate([self._alpha, magnitude[members]])

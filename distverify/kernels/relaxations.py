@@ -161,31 +161,48 @@ def _line(code, l, u, p0, p1, sign, breaks, n):
     return slope, sign * (h + NUDGE * magnitude + TINY)
 
 
+@helper
+def neuron_lines(code, l, u, p0, p1, breaks):
+    """Lines (su, cu, sl, cl) above and below one activation on [l, u]; ``breaks`` [MAX_BREAKS] is room to work in."""
+    if _is_linear(code, l, u, p0, p1):
+        # The right-hand slope at l and the left-hand one at u agree; a degenerate interval at a kink takes either.
+        slope = slope_at(code, l, 1, p0, p1) if l < u else slope_at(code, l, -1, p0, p1)
+        constant = p0 if u <= p0 else p1
+        constant = constant if code == CLIP and slope == 0.0 else 0.0
+        return slope, constant, slope, constant
+    if code == LEAKY and p0 <= 1.0 and -HUGE < l and u < HUGE:
+        slope = (u - p0 * l) / (u - l)
+        # The chord lies above at both ends whatever its rounded slope: intercept from the worse end.
+        c = max(u - slope * u, p0 * l - slope * l)
+        return slope, c + NUDGE * (abs(u) + abs(l)) + TINY, 1.0 if u > -l else p0, 0.0
+    n = breakpoints(code, max(l, -HUGE), min(u, HUGE), p0, p1, breaks)
+    su, cu = _line(code, l, u, p0, p1, 1.0, breaks, n)
+    sl, cl = _line(code, l, u, p0, p1, -1.0, breaks, n)
+    return su, cu, sl, cl
+
+
 @kernel(types.void(i8, readonly(1), readonly(1), readonly(2), writable(1), writable(1), writable(1), writable(1)))
 def fill_lines(code, lower, upper, parameters, su, cu, sl, cl):
     """Lines above and below the activation on [lower, upper]; see :func:`lines`."""
     breaks = np.empty(MAX_BREAKS)
     for i in range(lower.shape[0]):
-        l, u = lower[i], upper[i]
-        p0, p1 = parameters[0, i], parameters[1, i]
-        if _is_linear(code, l, u, p0, p1):
-            # The right-hand slope at l and the left-hand one at u agree; a degenerate interval at a kink takes either.
-            slope = slope_at(code, l, 1, p0, p1) if l < u else slope_at(code, l, -1, p0, p1)
-            su[i] = sl[i] = slope
-            constant = p0 if u <= p0 else p1
-            cu[i] = cl[i] = constant if code == CLIP and slope == 0.0 else 0.0
-        elif code == LEAKY and p0 <= 1.0 and -HUGE < l and u < HUGE:
-            sl[i] = 1.0 if u > -l else p0
-            cl[i] = 0.0
-            s = (u - p0 * l) / (u - l)
-            su[i] = s
-            # The chord lies above at both ends whatever its rounded slope: intercept from the worse end.
-            c = max(u - s * u, p0 * l - s * l)
-            cu[i] = c + NUDGE * (abs(u) + abs(l)) + TINY
-        else:
-            n = breakpoints(code, max(l, -HUGE), min(u, HUGE), p0, p1, breaks)
-            su[i], cu[i] = _line(code, l, u, p0, p1, 1.0, breaks, n)
-            sl[i], cl[i] = _line(code, l, u, p0, p1, -1.0, breaks, n)
+        su[i], cu[i], sl[i], cl[i] = neuron_lines(
+            code, lower[i], upper[i], parameters[0, i], parameters[1, i], breaks
+        )
+
+
+@kernel(
+    types.void(
+        readonly(1, i8), readonly(1), readonly(1), readonly(2), writable(1), writable(1), writable(1), writable(1)
+    )
+)
+def fill_mixed_lines(codes, lower, upper, parameters, su, cu, sl, cl):
+    """Lines above and below activations of several kinds, ``codes`` [n]; see :func:`lines`."""
+    breaks = np.empty(MAX_BREAKS)
+    for i in range(lower.shape[0]):
+        su[i], cu[i], sl[i], cl[i] = neuron_lines(
+            codes[i], lower[i], upper[i], parameters[0, i], parameters[1, i], breaks
+        )
 
 
 @kernel(types.void(i8, readonly(1), readonly(1), readonly(2), writable(1), writable(1)))

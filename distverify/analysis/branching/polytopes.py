@@ -1,0 +1,126 @@
+"""What a search looks for: inputs of a region whose outputs lie in one of some polytopes, and the region's packed network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from distverify.bounds.alpha import bound_rows
+from distverify.bounds.enclosure import Enclosure
+from distverify.bounds.half_spaces import neuron_rows
+from distverify.bounds.packed import Floats, Indices, Lines, Packed, Rows, pack
+from distverify.bounds.reduced import Affine
+from distverify.kernels.relaxations import fill_mixed_lines
+from distverify.network.graph import ActivationNode, Network
+from distverify.network.linear.operators import Dense
+
+# Steps of the ascent for the slopes that every neuron's bounds keep in the whole tree.
+_LAYER_STEPS = 8
+# More neurons than this keep the slopes that their lines have by themselves: the table of slopes grows with their square.
+_MOST_OWN_SLOPES = 1500
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Outputs y with ``rows @ y - bounds <= off``, all of them.
+
+    Attributes
+    ----------
+    rows : float64 [q, outputs]
+    bounds : float64 [q]
+    off : float64 [q]
+        How much rounding of the constraints themselves may hide.
+    """
+
+    rows: Floats
+    bounds: Floats
+    off: Floats
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A region with targets, ready to be searched.
+
+    Attributes
+    ----------
+    network : Network
+    packed : Packed
+    targets : tuple of Target
+    rows : list of Rows
+        Of each target, how far each constraint is from being met.
+    lower, upper : float64 [N]
+        Pre-activation bounds over the region.
+    alpha : float64 [2, N or 1, N]
+        Slopes of the lines below in each neuron's lower and upper bound, where free.
+    """
+
+    network: Network
+    packed: Packed
+    targets: tuple[Target, ...]
+    rows: list[Rows]
+    lower: Floats
+    upper: Floats
+    alpha: Floats
+
+    def lines(self, lower: Floats, upper: Floats) -> Lines:
+        """Lines on pre-activation bounds."""
+        packed = self.packed
+        su, cu, sl, cl = (np.empty(packed.neurons) for _ in range(4))
+        fill_mixed_lines(packed.code, lower, upper, packed.parameters, su, cu, sl, cl)
+        return Lines(su, cu, sl, cl, packed.optional & (lower < 0.0) & (upper > 0.0))
+
+    def slopes_of(self, neurons: Indices, signs: Floats) -> Floats:
+        """The slopes that lower bounds of ``signs`` times the neurons' pre-activations take, float64 [S, N]."""
+        sides = np.where(signs > 0, 0, 1)
+        return self.alpha[sides, neurons if self.alpha.shape[1] > 1 else 0]
+
+
+def pose(enclosure: Enclosure, targets: Sequence[Target]) -> Problem:
+    """The search for ``targets`` over the enclosure's region."""
+    network, reduced = enclosure.network, enclosure.reduced
+    packed = pack(reduced)
+    bounds: list[tuple[Floats, Floats]] = []
+    for group in reduced.groups[1:]:
+        node = network.nodes[group.node]
+        assert isinstance(node, ActivationNode)
+        assert group.members is not None
+        bounds.append((enclosure.lower[node.source][group.members], enclosure.upper[node.source][group.members]))
+    lower = np.concatenate([np.zeros(0), *[b[0] for b in bounds]])
+    upper = np.concatenate([np.zeros(0), *[b[1] for b in bounds]])
+    rows = [packed.rows(_clearance(enclosure, target)) for target in targets]
+    return Problem(network, packed, tuple(targets), rows, lower, upper, packed.lines.sl[None, None].repeat(2, axis=0))
+
+
+def with_own_slopes(problem: Problem) -> Problem:
+    """The same with optimised slopes for every neuron's bounds: worth its time where many subproblems follow."""
+    packed = problem.packed
+    if not 0 < packed.neurons <= _MOST_OWN_SLOPES:
+        return problem
+    every = np.arange(packed.neurons)
+    sides = []
+    for sign in (1.0, -1.0):
+        rows = neuron_rows(packed, every, np.full(every.size, sign))
+        sides.append(bound_rows(packed, rows, _LAYER_STEPS, goal=0.0).slopes)
+    return Problem(
+        problem.network, packed, problem.targets, problem.rows, problem.lower, problem.upper, np.stack(sides)
+    )
+
+
+def _clearance(enclosure: Enclosure, target: Target) -> Affine:
+    """``rows @ f - bounds`` as a function of the groups."""
+    reduced = enclosure.reduced
+    output = reduced.output
+    assert output is not None
+    rows = np.ascontiguousarray(target.rows, dtype=reduced.rounding.dtype)
+    absolute = np.abs(rows).astype(np.float64)
+    gamma = reduced.rounding.gamma(output.constant.size + 2)
+    return Affine(
+        {group: Dense(edge.pull(rows)) for group, edge in output.edges.items()},
+        rows.astype(np.float64) @ output.constant - target.bounds,
+        absolute @ (output.error + gamma * output.size) + gamma * np.abs(target.bounds) + target.off,
+        absolute @ output.size + np.abs(target.bounds),
+    )
+
+

@@ -1,0 +1,86 @@
+"""Candidates for a split: what both children's bounds of a row would be, by one pull and one clip each."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import types
+
+from distverify.kernels.activations import MAX_BREAKS
+from distverify.kernels.clip import abs_sum, cut_minimum, outward
+from distverify.kernels.jit import b1, f8, i8, kernel, readonly, writable
+from distverify.kernels.pull import pull_row
+from distverify.kernels.relaxations import neuron_lines
+
+
+@kernel(
+    types.void(
+        readonly(2), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2), readonly(1), readonly(1),
+        readonly(1), readonly(1), readonly(1), readonly(1), readonly(1, b1), readonly(3), f8, f8, readonly(1), f8, f8, i8,
+        readonly(1), writable(2), writable(1), writable(1), readonly(1), readonly(1, i8), i8, f8, f8, b1, readonly(1),
+        readonly(1), f8, readonly(1, i8), readonly(1), writable(2),
+    )
+)  # fmt: skip
+def try_splits(
+    weight, ends, bias, loss, code, parameters, lower, upper, su, cu, sl, cl, free, alpha, gamma, underflow,
+    row, constant, error, top, slopes, half, offset, size, multipliers, active, sweeps, gamma_cut, norm, boxed, lo, hi,
+    tiny, neurons, at, out,
+):  # fmt: skip
+    """``out`` [C, 2]: lower bounds of ``row`` with candidate c's pre-activation at most, and at least, ``at`` [C].
+
+    ``slopes`` [N] are the row's own where ``free``, ``alpha`` [2, N, N] those of every neuron's lower and upper bound. The last
+    half-space's place in ``half`` [S, n] is free: it gets the candidate's.
+    """
+    count = weight.shape[0]
+    n = weight.shape[1] - count
+    w, cut, trial, point = np.empty(n + count), np.empty(n), np.empty(n), np.empty(n)
+    scratch, index = np.empty(count), np.empty(count, np.int64)
+    own_su, own_cu, own_sl, own_cl = su.copy(), cu.copy(), sl.copy(), cl.copy()
+    for i in range(count):
+        if free[i]:
+            own_sl[i] = slopes[i]
+    slope = np.empty(count)
+    breaks = np.empty(MAX_BREAKS)
+    newest = offset.shape[0] - 1
+    b = np.empty(offset.shape[0])
+    used = np.empty(active.shape[0] + 1, np.int64)
+    used[0] = newest
+    used[1:] = active
+    for c in range(neurons.shape[0]):
+        i = neurons[c]
+        end, start = ends[i], ends[i] - n
+        for side in range(2):
+            # z <= at: its lower line is at most ``at``; z >= at: the lower line of -z is at most -at.
+            sign = 1.0 if side == 0 else -1.0
+            for j in range(end):
+                w[j] = sign * weight[i, j]
+            for k in range(start):
+                slope[k] = alpha[side, i, k] if free[k] else sl[k]
+            total, _, lost = pull_row(
+                weight, ends, bias, loss, su, cu, slope, cl, gamma, underflow, start, w, scratch, index
+            )
+            total += sign * bias[i]
+            lost += loss[i] + gamma * (abs(total) + abs(bias[i]) + abs(at[c]))
+            half[newest] = w[:n]
+            offset[newest] = outward(total - sign * at[c], lost, tiny)
+            size[newest] = abs_sum(half[newest]) * (1.0 + gamma_cut)
+            # The row with the neuron's lines on this side.
+            own_su[i], own_cu[i], own_sl[i], own_cl[i] = neuron_lines(
+                code[i], lower[i] if side == 0 else at[c], at[c] if side == 0 else upper[i], parameters[0, i],
+                parameters[1, i], breaks,
+            )  # fmt: skip
+            w[:] = row
+            total, _, lost = pull_row(
+                weight, ends, bias, loss, own_su, own_cu, own_sl, own_cl, gamma, underflow, top, w, scratch, index
+            )
+            b[:] = multipliers
+            b[newest] = 0.0
+            value, lost = cut_minimum(
+                w[:n], constant + total, lost + error + gamma * (abs(total) + abs(constant)), half, offset, size, b, used,
+                sweeps, gamma_cut, norm, boxed, lo, hi, cut, trial, point,
+            )  # fmt: skip
+            value = outward(value, lost, tiny)
+            out[c, side] = value if not math.isnan(value) else -math.inf
+        own_su[i], own_cu[i], own_cl[i] = su[i], cu[i], cl[i]
+        own_sl[i] = slopes[i] if free[i] else sl[i]
