@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from distverify.analysis.attack import Attacker
+from distverify.analysis.branching.boxes import Bisection, suits_bisection
 from distverify.analysis.branching.polytopes import Target, pose, with_own_slopes
-from distverify.analysis.branching.tree import Tree
+from distverify.analysis.branching.tree import Tree, Trial
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.jacobian import margin_rows
 from distverify.bounds.packed import Floats
@@ -100,28 +101,43 @@ def decide(
     enclosure = enclose(network, region, fold=True)
     tree = Tree(pose(enclosure, targets))
     tree.plant()
+    if bool((tree.bounds > 0.0).all()):
+        return Verdict(VERIFIED, tree.bounds, None, tree.nodes)
     attacker = Attacker(network, region, targets, seed)
     open_ = np.flatnonzero(~(tree.bounds > 0.0))
-    if open_.size == 0:
-        return Verdict(VERIFIED, tree.bounds, None, tree.nodes)
     hardest_first = open_[np.argsort(tree.bounds[open_], kind="stable")]
     found = attacker.search([int(k) for k in hardest_first])
+    looked = 0
+
+    def trial(target: int, points: Floats) -> Floats | None:
+        nonlocal looked
+        looked += 1
+        steps = 10 if looked % _DESCENT_EVERY == 1 else 0
+        return attacker.from_points(target, tree.problem.packed.point(points), steps)
+
     if found is None and nodes > tree.nodes:
-        tree.problem = with_own_slopes(tree.problem)
-        looked = 0
-
-        def trial(target: int, points: Floats) -> Floats | None:
-            nonlocal looked
-            looked += 1
-            steps = 10 if points.shape[0] > 1 or looked % _DESCENT_EVERY == 1 else 0
-            return attacker.from_points(target, tree.problem.packed.point(points), steps)
-
-        tree.grow(nodes, trial=trial, deadline=deadline)
-        found = tree.counterexample
+        if suits_bisection(tree.problem):
+            found = _bisect(tree, [int(k) for k in open_], nodes, trial, deadline)
+        else:
+            tree.problem = with_own_slopes(tree.problem)
+            tree.grow(nodes, trial=trial, deadline=deadline)
+            found = tree.counterexample
     if found is not None:
         return Verdict(FALSIFIED, tree.bounds, found, tree.nodes)
     status = VERIFIED if bool((tree.bounds > 0.0).all()) else UNKNOWN
     return Verdict(status, tree.bounds, None, tree.nodes)
+
+
+def _bisect(tree: Tree, which: list[int], nodes: int, trial: Trial, deadline: float | None) -> Floats | None:
+    """Settle the targets by bisecting the input, one after the other, with an equal share of the nodes that are left."""
+    for position, k in enumerate(which):
+        bisection = Bisection(tree.problem, k)
+        bisection.grow((nodes - tree.nodes) // (len(which) - position), trial, deadline)
+        tree.nodes += bisection.nodes
+        tree.bounds[k] = max(tree.bounds[k], min(bisection.bound, np.nextafter(0.0, 1.0)))
+        if bisection.counterexample is not None:
+            return bisection.counterexample
+    return None
 
 
 def _targets(
@@ -145,6 +161,8 @@ def _targets(
             raise SettingsError(f"rows: got shape {np.shape(rows)}; give finite numbers [K, {outputs}]")
     least = np.zeros(weights.shape[0]) if bounds is None else np.asarray(bounds, dtype=np.float64).reshape(-1)
     if least.size != weights.shape[0] or not np.isfinite(least).all():
-        raise SettingsError(f"bounds: got {least.size} values for {weights.shape[0]} rows; give a finite number per row")
+        raise SettingsError(
+            f"bounds: got {least.size} values for {weights.shape[0]} rows; give a finite number per row"
+        )
     nothing = np.zeros(1)
     return [Target(np.ascontiguousarray(row[None]), least[k : k + 1], nothing) for k, row in enumerate(weights)]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.margins import choose_targets
 from distverify.analysis.adversarial import nearest_adversarial
-from distverify.audit.extremes import Extremes, search_extremes
+from distverify.analysis.margins import choose_targets
 from distverify.analysis.points import Surroundings
+from distverify.audit.extremes import Extremes, search_extremes
 from distverify.bounds.jacobian import margin_rows
 from distverify.network.graph import Network
 from distverify.region import Balls

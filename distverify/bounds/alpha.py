@@ -75,7 +75,7 @@ def bound_rows(
     best, pulled = np.empty(count), np.empty((count, packed.inputs + neurons))
     points = np.empty((count, packed.inputs))
     ascend(
-        packed.weight, packed.ends, packed.bias, packed.loss, lines.su, lines.cu, lines.sl, lines.cl, lines.free,
+        packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, lines.su, lines.cu, lines.sl, lines.cl, lines.free,
         packed.lowest, packed.gamma, packed.underflow, rows.top, rows.weight, rows.constant, rows.error,
         np.ascontiguousarray(np.broadcast_to(np.asarray(goal, dtype=np.float64), (count,))),
         cuts.half, cuts.offset, cuts.size, np.arange(cuts.count) if active is None else active, sweeps,

@@ -58,7 +58,7 @@ def half_spaces(packed: Packed, rows: Rows, most: Floats, lines: Lines, slopes: 
     fill_slopes(lines.free, lines.sl, slopes, below)
     weight, constant, error = rows.weight.copy(), rows.constant.copy(), rows.error.copy()
     pull_rows(
-        packed.weight, packed.ends, packed.bias, packed.loss, lines.su[None], lines.cu[None], below, lines.cl[None],
+        packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, lines.su[None], lines.cu[None], below, lines.cl[None],
         packed.gamma, packed.underflow, rows.top, weight, constant, error,
     )  # fmt: skip
     n = packed.inputs
@@ -74,6 +74,4 @@ def neuron_rows(packed: Packed, neurons: Indices, signs: Floats) -> Rows:
     """``signs`` times the pre-activations of ``neurons``, [S] each, as rows."""
     weight = np.zeros((neurons.size, packed.weight.shape[1]))
     np.multiply(packed.weight[neurons], signs[:, None], out=weight)
-    return Rows(
-        weight, signs * packed.bias[neurons], packed.loss[neurons], packed.ends[neurons] - packed.inputs
-    )
+    return Rows(weight, signs * packed.bias[neurons], packed.loss[neurons], packed.ends[neurons] - packed.inputs)

@@ -5,7 +5,7 @@ by a box. Features that cannot move are constants. A pre-activation is
 
     z_i = bias_i + weight_i . (t, a),     off by at most ``error_i``,
 
-where row i reads the inputs and the neurons of earlier groups only: columns below ``ends_i``.
+where row i reads the inputs and the neurons of earlier groups only: columns ``begins_i`` to ``ends_i``.
 
 Rounding: what a unit coefficient of z_i may lose when it is pulled back (``loss``) is the error of z_i itself, the rounding of the
 coefficient's product with a slope, and of every sum that its row takes part in: gamma times sum_j |weight_ij| |a_j|, with |t| <= 1.
@@ -66,9 +66,7 @@ class Rows:
 
     def take(self, which: Indices) -> Rows:
         """Some of them."""
-        return Rows(
-            np.ascontiguousarray(self.weight[which]), self.constant[which], self.error[which], self.top[which]
-        )
+        return Rows(np.ascontiguousarray(self.weight[which]), self.constant[which], self.error[which], self.top[which])
 
     def negative(self) -> Rows:
         """Their negatives: lower bounds of these are upper bounds of the others."""
@@ -88,7 +86,8 @@ class Packed:
     norm, boxed, lo, hi : float, bool, float64 [n]
         The ball, and the box that cuts it (norms 2 and 1).
     weight : float64 [N, n + N]
-    ends : int64 [N]
+    begins, ends : int64 [N]
+        The same for all neurons of a group.
     bias, loss : float64 [N]
     underflow : float
         What a row may lose to underflow, whatever its coefficients.
@@ -112,6 +111,7 @@ class Packed:
     lo: Floats
     hi: Floats
     weight: Floats
+    begins: Indices
     ends: Indices
     bias: Floats
     loss: Floats
@@ -202,7 +202,7 @@ def pack(reduced: Reduced) -> Packed:
     bias, loss = np.zeros(total - n), np.zeros(total - n)
     packed = Packed(
         reduced, SOUND if rounding.unit > 0.0 else rounding, features, middle, reach, region.norm, boxed, lo, hi, weight,
-        np.repeat(columns[1:-1], sizes), bias, loss,
+        np.zeros(total - n, dtype=np.int64), np.repeat(columns[1:-1], sizes), bias, loss,
         sum(g.pull_underflow for g in groups) + (1e-300 * (total + 1) * (1.0 + float(magnitude.sum())) if rounding.unit > 0.0 else 0.0),
         magnitude, np.repeat(np.array([g.code for g in groups], dtype=np.int64), sizes),
         np.concatenate([np.zeros((2, 0)), *[_of(g.parameters) for g in groups]], axis=1),
@@ -216,6 +216,8 @@ def pack(reduced: Reduced) -> Packed:
         part, constant, error = _in_coordinates(packed, group.affine, end)
         weight[rows, :end] = part
         bias[rows] = constant
+        reads = np.flatnonzero((part != 0.0).any(axis=0))
+        packed.begins[rows] = int(reads[0]) if reads.size else end
         size = abs_sums(part, magnitude[:end])
         # z itself enters through fl(slope * coefficient).
         loss[rows] = error + gamma * size + packed.rounding.unit * (size + np.abs(constant))

@@ -15,6 +15,7 @@ from numba import types
 from distverify.kernels.activations import MAX_BREAKS
 from distverify.kernels.clip import cut_minimum, outward
 from distverify.kernels.jit import b1, f8, i8, kernel, readonly, writable
+from distverify.kernels.lanes import LANES
 from distverify.kernels.pull import pull_row, push_row
 from distverify.kernels.relaxations import neuron_lines
 
@@ -24,14 +25,14 @@ _PATIENCE = 5
 
 @kernel(
     types.void(
-        readonly(2), readonly(1, i8), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1),
+        readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1),
         readonly(1, b1), readonly(1), f8, f8, readonly(1, i8), readonly(2), readonly(1), readonly(1), readonly(1),
         readonly(2), readonly(1), readonly(1), readonly(1, i8), i8, f8, f8, b1, readonly(1), readonly(1), f8, i8,
         writable(2), writable(2), writable(1), writable(2), writable(2),
     )
 )  # fmt: skip
 def ascend(
-    weight, ends, bias, loss, su, cu, sl, cl, free, lowest, gamma, underflow, top, rows, constant, error, goal,
+    weight, begins, ends, bias, loss, su, cu, sl, cl, free, lowest, gamma, underflow, top, rows, constant, error, goal,
     half, offset, size, active, sweeps, gamma_cut, norm, boxed, lo, hi, tiny, steps, alpha, multipliers, best, pulled, points,
 ):  # fmt: skip
     """Lower bounds of the rows [R, n + N] over ball and half-spaces, with slopes and multipliers improved in ``steps`` steps.
@@ -46,6 +47,7 @@ def ascend(
     z, slope, tried = np.zeros(neurons), np.empty(neurons), np.empty(neurons)
     first, second = np.empty(neurons), np.empty(neurons)
     scratch, index = np.empty(neurons), np.empty(neurons, np.int64)
+    lanes = np.empty((2, LANES))
     b = np.empty(offset.shape[0])
     for r in range(rows.shape[0]):
         tried[:] = alpha[r]
@@ -60,12 +62,12 @@ def ascend(
                 slope[i] = tried[i] if free[i] else sl[i]
             w[:] = rows[r]
             total, _, lost = pull_row(
-                weight, ends, bias, loss, su, cu, slope, cl, gamma, underflow, top[r], w, scratch, index
+                weight, begins, ends, bias, loss, su, cu, slope, cl, gamma, underflow, top[r], w, scratch, index
             )
             lost += error[r] + gamma * (abs(total) + abs(constant[r]))
             value, lost = cut_minimum(
                 w[:n], constant[r] + total, lost, half, offset, size, b, active, sweeps if step == 0 else 1,
-                gamma_cut, norm, boxed, lo, hi, out, trial, point,
+                gamma_cut, norm, boxed, lo, hi, out, trial, point, lanes,
             )  # fmt: skip
             value = outward(value, lost, tiny)
             if value > best[r] or step == 0:
@@ -86,7 +88,7 @@ def ascend(
                     break
             for j in range(n):
                 v[j] = -point[j]
-            push_row(weight, ends, bias, su, cu, slope, cl, top[r], w, v, z)
+            push_row(weight, begins, ends, bias, su, cu, slope, cl, top[r], w, v, z, lanes)
             beta1 *= 0.9
             beta2 *= 0.999
             for i in range(top[r]):
@@ -103,14 +105,14 @@ def ascend(
 
 @kernel(
     types.int64(
-        readonly(2), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2), readonly(1, b1), f8, f8,
+        readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2), readonly(1, b1), f8, f8,
         readonly(3), readonly(1, b1), readonly(2), readonly(1), readonly(1), readonly(1, i8), i8, f8, f8, b1,
         readonly(1), readonly(1), f8, writable(1), writable(1), writable(1), writable(1), writable(1), writable(1),
         writable(1, b1),
     )
 )  # fmt: skip
 def tighten(
-    weight, ends, bias, loss, code, parameters, optional, gamma, underflow, alpha, chosen, half, offset, size, active,
+    weight, begins, ends, bias, loss, code, parameters, optional, gamma, underflow, alpha, chosen, half, offset, size, active,
     sweeps, gamma_cut, norm, boxed, lo, hi, tiny, lower, upper, su, cu, sl, cl, free,
 ):  # fmt: skip
     """Bound the ``chosen`` [N] neurons anew over ball and half-spaces, group by group, with the lines that follow.
@@ -123,6 +125,7 @@ def tighten(
     n = weight.shape[1] - neurons
     w, out, trial, point = np.empty(n + neurons), np.empty(n), np.empty(n), np.empty(n)
     scratch, index = np.empty(neurons), np.empty(neurons, np.int64)
+    lanes = np.empty((2, LANES))
     slope = np.empty(neurons)
     b = np.empty(offset.shape[0])
     breaks = np.empty(MAX_BREAKS)
@@ -142,15 +145,15 @@ def tighten(
                     w[j] = sign * weight[i, j]
                 for k in range(start):
                     slope[k] = alpha[side, i, k] if free[k] else sl[k]
-                total, magnitude, lost = pull_row(
-                    weight, ends, bias, loss, su, cu, slope, cl, gamma, underflow, start, w, scratch, index
+                total, _magnitude, lost = pull_row(
+                    weight, begins, ends, bias, loss, su, cu, slope, cl, gamma, underflow, start, w, scratch, index
                 )
                 total += sign * bias[i]
                 lost += loss[i] + gamma * (abs(total) + abs(bias[i]))
                 b[:] = 0.0
                 value, lost = cut_minimum(
                     w[:n], total, lost, half, offset, size, b, active, sweeps, gamma_cut, norm, boxed, lo, hi,
-                    out, trial, point,
+                    out, trial, point, lanes,
                 )  # fmt: skip
                 value = outward(value, lost, tiny)
                 if side == 0 and value > lower[i]:

@@ -16,62 +16,34 @@ import numpy as np
 from numba import types
 
 from distverify.kernels.jit import f8, helper, i8, kernel, readonly, writable
+from distverify.kernels.lanes import LANES, abs_sum, fold
 
 _STEPS = 12
+_NEAR = 0.02
 
 
 @helper
-def _box_slope(v, g, b):
-    """sum |v + b g| and its derivative in b (its right-hand one where entries vanish is near enough)."""
-    n = v.shape[0]
-    whole = n - n % 8
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    d0 = d1 = d2 = d3 = d4 = d5 = d6 = d7 = 0.0
-    for j in range(0, whole, 8):
-        x0, x1, x2, x3 = v[j] + b * g[j], v[j + 1] + b * g[j + 1], v[j + 2] + b * g[j + 2], v[j + 3] + b * g[j + 3]
-        x4, x5 = v[j + 4] + b * g[j + 4], v[j + 5] + b * g[j + 5]
-        x6, x7 = v[j + 6] + b * g[j + 6], v[j + 7] + b * g[j + 7]
-        s0 += abs(x0)
-        s1 += abs(x1)
-        s2 += abs(x2)
-        s3 += abs(x3)
-        s4 += abs(x4)
-        s5 += abs(x5)
-        s6 += abs(x6)
-        s7 += abs(x7)
-        d0 += math.copysign(1.0, x0) * g[j]
-        d1 += math.copysign(1.0, x1) * g[j + 1]
-        d2 += math.copysign(1.0, x2) * g[j + 2]
-        d3 += math.copysign(1.0, x3) * g[j + 3]
-        d4 += math.copysign(1.0, x4) * g[j + 4]
-        d5 += math.copysign(1.0, x5) * g[j + 5]
-        d6 += math.copysign(1.0, x6) * g[j + 6]
-        d7 += math.copysign(1.0, x7) * g[j + 7]
-    for j in range(whole, n):
-        x0 = v[j] + b * g[j]
-        s0 += abs(x0)
-        d0 += math.copysign(1.0, x0) * g[j]
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)), ((d0 + d1) + (d2 + d3)) + ((d4 + d5) + (d6 + d7))
+def _box_slope(v, g, b, lanes):
+    """sum |v + b g| and its derivative in b (its right-hand one where entries vanish is near enough).
 
-
-@helper
-def abs_sum(v):
-    """sum |v| by eight independent sums."""
+    ``lanes`` [2, LANES]: see :mod:`distverify.kernels.lanes`.
+    """
     n = v.shape[0]
-    whole = n - n % 8
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    for j in range(0, whole, 8):
-        s0 += abs(v[j])
-        s1 += abs(v[j + 1])
-        s2 += abs(v[j + 2])
-        s3 += abs(v[j + 3])
-        s4 += abs(v[j + 4])
-        s5 += abs(v[j + 5])
-        s6 += abs(v[j + 6])
-        s7 += abs(v[j + 7])
+    sums, rates = lanes[0], lanes[1]
+    sums[:] = 0.0
+    rates[:] = 0.0
+    whole = n - n % LANES
+    for j in range(0, whole, LANES):
+        part_v, part_g = v[j : j + LANES], g[j : j + LANES]
+        for k in range(LANES):
+            x = part_v[k] + b * part_g[k]
+            sums[k] += abs(x)
+            rates[k] += math.copysign(1.0, x) * part_g[k]
     for j in range(whole, n):
-        s0 += abs(v[j])
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+        x = v[j] + b * g[j]
+        sums[j - whole] += abs(x)
+        rates[j - whole] += math.copysign(1.0, x) * g[j]
+    return fold(sums), fold(rates)
 
 
 @helper
@@ -96,13 +68,13 @@ def _penalised(v, norm, lo, hi, largest, penalty, point):
 
 
 @helper
-def support(v, norm, boxed, lo, hi, point):
+def support(v, norm, boxed, lo, hi, point, lanes):
     """An upper bound, up to rounding, of max v . t over the region; ``point`` gets a maximiser (of that bound)."""
     n = v.shape[0]
     if norm == math.inf:
         for j in range(n):
             point[j] = 1.0 if v[j] > 0.0 else (-1.0 if v[j] < 0.0 else 0.0)
-        return abs_sum(v)
+        return abs_sum(v, lanes)
     largest, where = 0.0, 0
     for j in range(n):
         point[j] = 0.0
@@ -143,13 +115,13 @@ def support(v, norm, boxed, lo, hi, point):
 
 
 @helper
-def _rate(v, g, b, norm, boxed, lo, hi, trial, point):
+def _rate(v, g, b, norm, boxed, lo, hi, trial, point, lanes):
     """support(v + b g) and its derivative in b."""
     if norm == math.inf:
-        return _box_slope(v, g, b)
+        return _box_slope(v, g, b, lanes)
     for j in range(v.shape[0]):
         trial[j] = v[j] + b * g[j]
-    value = support(trial, norm, boxed, lo, hi, point)
+    value = support(trial, norm, boxed, lo, hi, point, lanes)
     slope = 0.0
     for j in range(v.shape[0]):
         slope += g[j] * point[j]
@@ -157,20 +129,20 @@ def _rate(v, g, b, norm, boxed, lo, hi, trial, point):
 
 
 @helper
-def _search(v, g, h, start, norm, boxed, lo, hi, trial, point):
+def _search(v, g, h, size, start, norm, boxed, lo, hi, trial, point, lanes):
     """The b >= 0 that about maximises b h - support(v + b g); infinite where nothing stops it."""
-    s0, d0 = _rate(v, g, 0.0, norm, boxed, lo, hi, trial, point)
+    s0, d0 = _rate(v, g, 0.0, norm, boxed, lo, hi, trial, point, lanes)
     rise = h - d0
     if rise <= 0.0:
         return 0.0
     left, value_left, rise_left = 0.0, -s0, rise
     # A point to the right where D falls.
-    right = start if start > 0.0 else s0 / max(1e-300, abs_sum(g))
+    right = start if start > 0.0 else s0 / max(1e-300, size)
     if right <= 0.0:
         right = 1e-6
     value_right, rise_right = 0.0, 1.0
     for k in range(60):
-        s, d = _rate(v, g, right, norm, boxed, lo, hi, trial, point)
+        s, d = _rate(v, g, right, norm, boxed, lo, hi, trial, point, lanes)
         value_right, rise_right = right * h - s, h - d
         if rise_right <= 0.0:
             break
@@ -185,14 +157,16 @@ def _search(v, g, h, start, norm, boxed, lo, hi, trial, point):
         middle = (value_right - value_left + rise_left * left - rise_right * right) / (rise_left - rise_right)
         if not left < middle < right:
             break
-        s, d = _rate(v, g, middle, norm, boxed, lo, hi, trial, point)
+        s, d = _rate(v, g, middle, norm, boxed, lo, hi, trial, point, lanes)
         value, r = middle * h - s, h - d
         bound = value_left + rise_left * (middle - left)
         if r > 0.0:
             left, value_left, rise_left = middle, value, r
         else:
             right, value_right, rise_right = middle, value, r
-        if bound - value <= 1e-3 * abs(bound - max(value_left, value_right)) + 1e-9 * abs(bound):
+        best = max(value_left, value_right)
+        # Near enough: what is left is little of what this multiplier brings (D is -s0 without it).
+        if bound - best <= _NEAR * (best + s0):
             break
     return left if value_left > value_right else right
 
@@ -208,7 +182,7 @@ def outward(value, error, tiny):
 
 @helper
 def cut_minimum(
-    v, constant, error, half, offset, size, b, active, sweeps, gamma, norm, boxed, lo, hi, out, trial, point
+    v, constant, error, half, offset, size, b, active, sweeps, gamma, norm, boxed, lo, hi, out, trial, point, lanes
 ):
     """A sound lower bound of constant + v . t over ball and half-spaces; multipliers ``b`` are improved by ``sweeps``.
 
@@ -239,10 +213,10 @@ def cut_minimum(
             if old > 0.0:
                 for j in range(n):
                     out[j] -= old * g[j]
-            new = _search(out, g, offset[s], old, norm, boxed, lo, hi, trial, point)
+            new = _search(out, g, offset[s], size[s], old, norm, boxed, lo, hi, trial, point, lanes)
             if new == math.inf:
                 # Only a finite multiplier proves anything; a large one leaves no doubt.
-                new = 1e6 * (1.0 + abs_sum(out)) / max(1e-300, size[s])
+                new = 1e6 * (1.0 + abs_sum(out, lanes)) / max(1e-300, size[s])
             b[s] = new
             if new > 0.0:
                 for j in range(n):
@@ -253,7 +227,7 @@ def cut_minimum(
             break
     # The evaluation that counts.
     out[:] = v
-    magnitude, total = abs_sum(v) + abs(constant), constant
+    magnitude, total = abs_sum(v, lanes) + abs(constant), constant
     for k in range(active.shape[0]):
         s = active[k]
         x = b[s]
@@ -263,7 +237,7 @@ def cut_minimum(
                 out[j] += x * g[j]
             total += x * offset[s]
             magnitude += x * (size[s] + abs(offset[s]))
-    top = support(out, norm, boxed, lo, hi, point)
+    top = support(out, norm, boxed, lo, hi, point, lanes)
     return total - top, error + gamma * (magnitude + top)
 
 
@@ -281,10 +255,10 @@ def cut_minima(
     ``multipliers`` [R, S] are where the ascent starts, and where it ended.
     """
     n = rows.shape[1]
-    scratch, trial, point = np.empty(n), np.empty(n), np.empty(n)
+    scratch, trial, point, lanes = np.empty(n), np.empty(n), np.empty(n), np.empty((2, LANES))
     for r in range(rows.shape[0]):
         value, lost = cut_minimum(
             rows[r], constant[r], error[r], half, offset, size, multipliers[r], active, sweeps, gamma, norm, boxed,
-            lo, hi, scratch, trial, point,
+            lo, hi, scratch, trial, point, lanes,
         )  # fmt: skip
         out[r] = outward(value, lost, tiny)

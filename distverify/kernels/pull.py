@@ -1,7 +1,7 @@
 """Rows of a packed network pulled back to its input, one set of lines per row, and pushed forward again.
 
 A packed network (see :class:`distverify.bounds.packed.Packed`) is ``z = bias + weight [t, a]`` with ``a = s(z)`` and a strictly
-block-triangular ``weight`` [N, n + N]: neuron i reads the n inputs and the neurons before its group, columns below ``ends[i]``.
+block-triangular ``weight`` [N, n + N]: neuron i reads columns ``begins[i]:ends[i]``, of the n inputs and of the neurons before its group.
 All rows bound from below: a positive coefficient takes the line below the activation, a negative one the line above. An upper
 bound is the lower bound of the negative row.
 """
@@ -12,10 +12,11 @@ import numpy as np
 from numba import types
 
 from distverify.kernels.jit import b1, f8, helper, i8, kernel, readonly, writable
+from distverify.kernels.lanes import dot
 
 
 @helper
-def pull_row(weight, ends, bias, loss, su, cu, sl, cl, gamma, underflow, top, w, scratch, scratch_index):
+def pull_row(weight, begins, ends, bias, loss, su, cu, sl, cl, gamma, underflow, top, w, scratch, scratch_index):
     """Pull the row ``w`` [n + N], whose coefficients of neurons from ``top`` on are 0, back to the inputs, in place.
 
     Coefficients of neurons stay in ``w`` as they were when their turn came. Returns what the lines and biases add to the
@@ -47,43 +48,24 @@ def pull_row(weight, ends, bias, loss, su, cu, sl, cl, gamma, underflow, top, w,
             i -= 1
         last = i + 1
         whole = count - count % 4
-        out = w[:end]
+        begin = begins[last]
+        out = w[begin:end]
         for k in range(0, whole, 4):
             b0, b1_, b2, b3 = scratch[k], scratch[k + 1], scratch[k + 2], scratch[k + 3]
-            w0, w1 = weight[scratch_index[k], :end], weight[scratch_index[k + 1], :end]
-            w2, w3 = weight[scratch_index[k + 2], :end], weight[scratch_index[k + 3], :end]
-            for j in range(end):
+            w0, w1 = weight[scratch_index[k], begin:end], weight[scratch_index[k + 1], begin:end]
+            w2, w3 = weight[scratch_index[k + 2], begin:end], weight[scratch_index[k + 3], begin:end]
+            for j in range(end - begin):
                 out[j] += (b0 * w0[j] + b1_ * w1[j]) + (b2 * w2[j] + b3 * w3[j])
         for k in range(whole, count):
             b0 = scratch[k]
-            w0 = weight[scratch_index[k], :end]
-            for j in range(end):
+            w0 = weight[scratch_index[k], begin:end]
+            for j in range(end - begin):
                 out[j] += b0 * w0[j]
     return total, magnitude, error + gamma * magnitude
 
 
 @helper
-def dot(a, b):
-    """a . b by eight independent sums, which strict floating point can run side by side."""
-    n = a.shape[0]
-    whole = n - n % 8
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    for j in range(0, whole, 8):
-        s0 += a[j] * b[j]
-        s1 += a[j + 1] * b[j + 1]
-        s2 += a[j + 2] * b[j + 2]
-        s3 += a[j + 3] * b[j + 3]
-        s4 += a[j + 4] * b[j + 4]
-        s5 += a[j + 5] * b[j + 5]
-        s6 += a[j + 6] * b[j + 6]
-        s7 += a[j + 7] * b[j + 7]
-    for j in range(whole, n):
-        s0 += a[j] * b[j]
-    return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
-
-
-@helper
-def push_row(weight, ends, bias, su, cu, sl, cl, top, w, v, z):
+def push_row(weight, begins, ends, bias, su, cu, sl, cl, top, w, v, z, lanes):
     """Push the inputs ``v[:n]`` forward along the lines that the pulled row ``w`` chose: ``z`` gets the pre-activations.
 
     ``v`` [n + N] receives the values on the lines too. Neurons that nothing later reads are the last ones' business.
@@ -91,8 +73,8 @@ def push_row(weight, ends, bias, su, cu, sl, cl, top, w, v, z):
     n = weight.shape[1] - weight.shape[0]
     for i in range(top):
         a = w[n + i]
-        end = ends[i]
-        z[i] = bias[i] + dot(weight[i, :end], v[:end])
+        begin, end = begins[i], ends[i]
+        z[i] = bias[i] + dot(weight[i, begin:end], v[begin:end], lanes)
         if a > 0.0:
             v[n + i] = sl[i] * z[i] + cl[i]
         else:
@@ -101,11 +83,11 @@ def push_row(weight, ends, bias, su, cu, sl, cl, top, w, v, z):
 
 @kernel(
     types.void(
-        readonly(2), readonly(1, i8), readonly(1), readonly(1), readonly(2), readonly(2), readonly(2), readonly(2),
+        readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(2), readonly(2), readonly(2), readonly(2),
         f8, f8, readonly(1, i8), writable(2), writable(1), writable(1),
     )
 )  # fmt: skip
-def pull_rows(weight, ends, bias, loss, su, cu, sl, cl, gamma, underflow, top, rows, constant, error):
+def pull_rows(weight, begins, ends, bias, loss, su, cu, sl, cl, gamma, underflow, top, rows, constant, error):
     """Pull every row of ``rows`` [R, n + N] back to the inputs; its lines are its own row of su, ... or the only one there is.
 
     ``constant`` and ``error`` [R] grow by what the pull adds. ``top`` [R]: neurons from there on have no coefficient.
@@ -114,7 +96,7 @@ def pull_rows(weight, ends, bias, loss, su, cu, sl, cl, gamma, underflow, top, r
     index = np.empty(weight.shape[0], np.int64)
     for r in range(rows.shape[0]):
         total, _, lost = pull_row(
-            weight, ends, bias, loss,
+            weight, begins, ends, bias, loss,
             su[r if su.shape[0] > 1 else 0], cu[r if cu.shape[0] > 1 else 0],
             sl[r if sl.shape[0] > 1 else 0], cl[r if cl.shape[0] > 1 else 0],
             gamma, underflow, top[r], rows[r], scratch, index,

@@ -186,9 +186,7 @@ def fill_lines(code, lower, upper, parameters, su, cu, sl, cl):
     """Lines above and below the activation on [lower, upper]; see :func:`lines`."""
     breaks = np.empty(MAX_BREAKS)
     for i in range(lower.shape[0]):
-        su[i], cu[i], sl[i], cl[i] = neuron_lines(
-            code, lower[i], upper[i], parameters[0, i], parameters[1, i], breaks
-        )
+        su[i], cu[i], sl[i], cl[i] = neuron_lines(code, lower[i], upper[i], parameters[0, i], parameters[1, i], breaks)
 
 
 @kernel(

@@ -8,22 +8,23 @@ import numpy as np
 from numba import types
 
 from distverify.kernels.activations import MAX_BREAKS
-from distverify.kernels.clip import abs_sum, cut_minimum, outward
+from distverify.kernels.clip import cut_minimum, outward
 from distverify.kernels.jit import b1, f8, i8, kernel, readonly, writable
+from distverify.kernels.lanes import LANES, abs_sum
 from distverify.kernels.pull import pull_row
 from distverify.kernels.relaxations import neuron_lines
 
 
 @kernel(
     types.void(
-        readonly(2), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2), readonly(1), readonly(1),
+        readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2), readonly(1), readonly(1),
         readonly(1), readonly(1), readonly(1), readonly(1), readonly(1, b1), readonly(3), f8, f8, readonly(1), f8, f8, i8,
         readonly(1), writable(2), writable(1), writable(1), readonly(1), readonly(1, i8), i8, f8, f8, b1, readonly(1),
         readonly(1), f8, readonly(1, i8), readonly(1), writable(2),
     )
 )  # fmt: skip
 def try_splits(
-    weight, ends, bias, loss, code, parameters, lower, upper, su, cu, sl, cl, free, alpha, gamma, underflow,
+    weight, begins, ends, bias, loss, code, parameters, lower, upper, su, cu, sl, cl, free, alpha, gamma, underflow,
     row, constant, error, top, slopes, half, offset, size, multipliers, active, sweeps, gamma_cut, norm, boxed, lo, hi,
     tiny, neurons, at, out,
 ):  # fmt: skip
@@ -36,6 +37,7 @@ def try_splits(
     n = weight.shape[1] - count
     w, cut, trial, point = np.empty(n + count), np.empty(n), np.empty(n), np.empty(n)
     scratch, index = np.empty(count), np.empty(count, np.int64)
+    lanes = np.empty((2, LANES))
     own_su, own_cu, own_sl, own_cl = su.copy(), cu.copy(), sl.copy(), cl.copy()
     for i in range(count):
         if free[i]:
@@ -58,13 +60,13 @@ def try_splits(
             for k in range(start):
                 slope[k] = alpha[side, i, k] if free[k] else sl[k]
             total, _, lost = pull_row(
-                weight, ends, bias, loss, su, cu, slope, cl, gamma, underflow, start, w, scratch, index
+                weight, begins, ends, bias, loss, su, cu, slope, cl, gamma, underflow, start, w, scratch, index
             )
             total += sign * bias[i]
             lost += loss[i] + gamma * (abs(total) + abs(bias[i]) + abs(at[c]))
             half[newest] = w[:n]
             offset[newest] = outward(total - sign * at[c], lost, tiny)
-            size[newest] = abs_sum(half[newest]) * (1.0 + gamma_cut)
+            size[newest] = abs_sum(half[newest], lanes) * (1.0 + gamma_cut)
             # The row with the neuron's lines on this side.
             own_su[i], own_cu[i], own_sl[i], own_cl[i] = neuron_lines(
                 code[i], lower[i] if side == 0 else at[c], at[c] if side == 0 else upper[i], parameters[0, i],
@@ -72,13 +74,27 @@ def try_splits(
             )  # fmt: skip
             w[:] = row
             total, _, lost = pull_row(
-                weight, ends, bias, loss, own_su, own_cu, own_sl, own_cl, gamma, underflow, top, w, scratch, index
+                weight,
+                begins,
+                ends,
+                bias,
+                loss,
+                own_su,
+                own_cu,
+                own_sl,
+                own_cl,
+                gamma,
+                underflow,
+                top,
+                w,
+                scratch,
+                index,
             )
             b[:] = multipliers
             b[newest] = 0.0
             value, lost = cut_minimum(
                 w[:n], constant + total, lost + error + gamma * (abs(total) + abs(constant)), half, offset, size, b, used,
-                sweeps, gamma_cut, norm, boxed, lo, hi, cut, trial, point,
+                sweeps, gamma_cut, norm, boxed, lo, hi, cut, trial, point, lanes,
             )  # fmt: skip
             value = outward(value, lost, tiny)
             out[c, side] = value if not math.isnan(value) else -math.inf

@@ -17,7 +17,14 @@ from distverify.bounds.packed import Floats, Lines, Rows
 
 
 def settle(
-    problem: Problem, sub: Subproblem, rows: Rows, main: int, ascent: Ascent, cuts: HalfSpaces, lines: Lines, bound: float
+    problem: Problem,
+    sub: Subproblem,
+    rows: Rows,
+    main: int,
+    ascent: Ascent,
+    cuts: HalfSpaces,
+    lines: Lines,
+    bound: float,
 ) -> Outcome:
     """Settle a subproblem whose row no relaxation makes loose; norm inf only, for the others the ball is no polytope."""
     packed = problem.packed

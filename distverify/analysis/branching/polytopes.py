@@ -122,5 +122,3 @@ def _clearance(enclosure: Enclosure, target: Target) -> Affine:
         absolute @ (output.error + gamma * output.size) + gamma * np.abs(target.bounds) + target.off,
         absolute @ output.size + np.abs(target.bounds),
     )
-
-

@@ -90,8 +90,8 @@ def _tighten(
     for _ in range(effort.rounds):
         chosen = (lines.su != lines.sl) | (lines.cu != lines.cl)
         moved = tighten(
-            packed.weight, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters, packed.optional,
-            packed.gamma, packed.underflow, problem.alpha, chosen, cuts.half, cuts.offset, cuts.size, active, effort.sweeps,
+            packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters, packed.optional,
+            packed.gamma, packed.underflow, problem.alpha, chosen, cuts.half, cuts.offset, cuts.size, active, 1,
             packed.gamma_cut(cuts.count), packed.norm, packed.boxed, packed.lo, packed.hi, packed.rounding.tiny,
             lower, upper, lines.su, lines.cu, lines.sl, lines.cl, lines.free,
         )  # fmt: skip
@@ -180,7 +180,7 @@ def _split(
     multipliers = np.append(ascent.multipliers[main], 0.0)
     active = np.flatnonzero(multipliers > 0.0)
     try_splits(
-        packed.weight, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters, lower, upper,
+        packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters, lower, upper,
         lines.su, lines.cu, lines.sl, lines.cl, lines.free, problem.alpha, packed.gamma, packed.underflow,
         rows.weight[main], rows.constant[main], rows.error[main], rows.top[main], ascent.slopes[main],
         room.half, room.offset, room.size, multipliers, active, 1, packed.gamma_cut(room.count), packed.norm, packed.boxed,
