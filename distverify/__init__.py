@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from distverify.api import Progress, certify
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
     from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
+    from distverify.inputs import load_network
     from distverify.network.graph import Network
-    from distverify.prepare import load_network
     from distverify.region import Ball, Box
     from distverify.results.reader import Result, open_result
 
@@ -36,7 +36,7 @@ _PLACES = {
     "jacobian_bounds": "distverify.bounds.jacobian",
     "lipschitz_constant": "distverify.bounds.lipschitz",
     "monotone_features": "distverify.analysis.landscape",
-    "load_network": "distverify.prepare",
+    "load_network": "distverify.inputs",
     "open_result": "distverify.results.reader",
     "stationary_free_radius": "distverify.analysis.landscape",
 }

@@ -141,7 +141,7 @@ class _Run:
         self._progress = progress
         self._begin = time.perf_counter()
         self._computing: float | None = None  # since when there are workers
-        self._total = int(job.labels.size)
+        self._total = job.data.size
         self._resumed = self._done
         self._phase = "starting"
         self._workers = self._most_workers = self._pieces = 0

@@ -10,11 +10,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from distverify.errors import SettingsError
+from distverify.options import parse
+from distverify.options.option import defaults_of, documented, in_use, option, options_of
+from distverify.options.rules import DATA, PROPERTIES, refuse
 
 COMPUTE = ("global", "jacobian", "landscape", "lipschitz", "margins", "monotone", "radius", "verified")
 # What is computed for a property file, and only for those.
 PROPERTY = "property"
-METHODS = ("linear", "recurjac", "fastlip", "interval")
+METHODS = ("linear", "recurjac", "interval")
+# Other names of methods. Fast-Lip's rule for ReLU networks is what interval arithmetic makes of any activation.
+METHOD_ALIASES = {"fastlip": "interval"}
 LAYER_BOUNDS = ("crown", "interval")
 TARGETS = ("untargeted", "runner-up", "least-likely", "random")
 NORMS = (math.inf, 2.0, 1.0)
@@ -24,78 +29,95 @@ DIRECTIONS = ("auto", "backward", "forward", "both")
 PRECISIONS = ("float64", "float32")
 MARCH_EVALUATIONS = 16
 MARCH_TOLERANCE = 1e-3
+
 # What every radius of a run is needed for, and what may be asked of a whole domain.
 _OVER_EPS = ("jacobian", "lipschitz", "margins", "monotone", "verified")
 _OVER_DOMAIN = ("jacobian", "lipschitz", "monotone")
+_AROUND_SAMPLES = {"compute": (*_OVER_EPS, "landscape", "radius")}
 
 
+@documented
 @dataclass(frozen=True)
 class Settings:
     """Everything that a result depends on besides the model and the data.
 
-    Attributes
-    ----------
-    norm : inf, 2 or 1
-        The ball's norm.
-    eps : tuple of float
-        Radii, in the units that ``eps_units`` names.
-    compute : tuple of str
-        Any of :data:`COMPUTE`, or "property" alone; sorted.
-    method : "linear", "recurjac", "fastlip" or "interval"
-    layer_bounds : "crown" or "interval"
-    targets : "untargeted", "runner-up", "least-likely", "random" or a class index
-    clip : (lo, hi) or None
-        Box that every input lies in.
-    seed : int
-        Of everything random (random targets).
-    feature_eps : tuple of float or None
-        One factor per feature: the ball of radius eps is ``||(x - x0) / feature_eps|| <= eps``, and constants and radii are
-        meant in that norm. 0 keeps a feature fixed; for norms 2 and 1 factors are 0 or 1.
-    domain : (lo, hi) or None
-        A box for all features, without a centre: what may be asked of a whole domain is computed there too.
-    march_evaluations : int
-        Most Jacobian bounds that one sample's radius may take.
-    march_tolerance : float
-        Relative: the march ends when more evaluations cannot gain more than this.
-    landscape_outputs : "all" or "label"
-        Which outputs' stationary points are looked for.
-    eps_units : "raw" or "normalised"
-        Whether radii (and ``clip``, ``domain``) are in units of the data before or after mean and std.
-    direction : "auto", "backward", "forward" or "both"
-        Order in which the outputs' Jacobian is bounded: a chain per output, or per input, or the intersection of both.
-    precision : "float64" or "float32"
-        Of matrix products; bounds are sound either way.
+    With ``feature_eps`` the ball of radius eps is ``||(x - x0) / feature_eps|| <= eps``; for norms 2 and 1 factors are 0 or 1.
+    ``seed`` is that of everything random (random targets).
     """
 
-    norm: float = math.inf
-    eps: tuple[float, ...] = ()
-    compute: tuple[str, ...] = ("lipschitz", "radius")
-    method: str = "linear"
-    layer_bounds: str = "crown"
-    targets: str | int = "untargeted"
-    clip: tuple[float, float] | None = None
+    norm: float = option(
+        math.inf, "Norm of the balls.", "Balls", parse=lambda text: float(text), choices=("inf", "2", "1")
+    )
+    eps: tuple[float, ...] = option(
+        (), "Radii of the balls, such as 0.005,0.01 or logspace:-3:-1:20 (20 radii from 0.001 to 0.1). In units of the data "
+        "after {scale} and before {mean} and {std} (see {eps_units}).", "Balls", parse=parse.radii, metavar="LIST",
+        needs={"compute": (*_OVER_EPS, "radius")},
+    )  # fmt: skip
+    compute: tuple[str, ...] = option(
+        ("lipschitz", "radius"), f"What to compute: any of {', '.join(COMPUTE)}.", "What is computed",
+        parse=parse.some_of(COMPUTE), metavar="LIST",
+    )  # fmt: skip
+    method: str = option(
+        "linear", "How Jacobians are bounded: linear (the tightest), recurjac or interval. fastlip is another name of "
+        "interval, which it equals.", "Bounds",
+        parse=parse.one_of((*METHODS, *METHOD_ALIASES), "a result file holds one method: run once for each, with its own -o"),
+        metavar="METHOD",
+    )  # fmt: skip
+    layer_bounds: str = option(
+        "crown", "How pre-activations are bounded.", "Bounds", choices=LAYER_BOUNDS, of_properties=True
+    )
+    targets: str | int = option(
+        "untargeted", f"Classes that a radius must keep away from: {', '.join(TARGETS)}, or one class index.",
+        "What is computed", parse=parse.one_of_or_index(TARGETS), metavar="TARGET",
+        needs={"compute": ("margins", "radius", "verified")},
+    )  # fmt: skip
+    clip: tuple[float, float] | None = option(
+        None, "Box that every input lies in, such as 0,1 for pixels; balls are cut off there. In units of {eps}.", "Balls",
+        parse=parse.interval, metavar="LO,HI", needs=_AROUND_SAMPLES,
+    )  # fmt: skip
     seed: int = 0
-    feature_eps: tuple[float, ...] | None = None
-    domain: tuple[float, float] | None = None
-    march_evaluations: int = MARCH_EVALUATIONS
-    march_tolerance: float = MARCH_TOLERANCE
-    landscape_outputs: str = "all"
-    eps_units: str = "raw"
-    direction: str = "auto"
-    precision: str = "float64"
+    feature_eps: tuple[float, ...] | None = option(
+        None, "One factor of {eps} per feature, in the model's order: 1,0.5,0 or a file of numbers (.npy, .csv, .txt). "
+        "Radii and Lipschitz constants are then in the norm that they scale; 0 keeps a feature fixed.", "Balls",
+        parse=parse.per_feature, metavar="LIST|FILE", needs=_AROUND_SAMPLES,
+    )  # fmt: skip
+    domain: tuple[float, float] | None = option(
+        None, "A box for all features, without a centre: bounds of the Jacobian, Lipschitz constants and monotone features "
+        "over all of it too, once.", "Balls", parse=parse.interval, metavar="LO,HI", needs={"compute": _OVER_DOMAIN},
+    )  # fmt: skip
+    march_evaluations: int = option(
+        MARCH_EVALUATIONS, "Most Jacobian bounds per radius; more give larger radii by Jacobian bounds.", "What is computed",
+        parse=parse.at_least(1), metavar="N", needs={"compute": ("radius", "verified")},
+    )  # fmt: skip
+    march_tolerance: float = option(
+        MARCH_TOLERANCE, "Relative gain at which a radius by Jacobian bounds is good enough.", "What is computed",
+        parse=parse.share, metavar="SHARE", needs={"compute": ("radius",)},
+    )  # fmt: skip
+    landscape_outputs: str = option(
+        "all", "Outputs whose stationary points are looked for.", "What is computed", choices=LANDSCAPE_OUTPUTS,
+        needs={"compute": ("landscape",)},
+    )  # fmt: skip
+    eps_units: str = option(
+        "raw", "Whether {eps}, {clip} and {domain} are in units of the data before or after {mean} and {std}.", "Balls",
+        choices=EPS_UNITS,
+    )  # fmt: skip
+    direction: str = option(
+        "auto", "Order in which the outputs' Jacobian is bounded: a chain per output, per input, the cheaper, or both "
+        "intersected.", "Bounds", choices=DIRECTIONS,
+        needs={"compute": ("global", "jacobian", "lipschitz", "monotone"), "method": ("linear", "recurjac")},
+    )  # fmt: skip
+    precision: str = option(
+        "float64", "Of matrix products: float32 is faster and gives a little wider bounds, just as sound.", "Bounds",
+        choices=PRECISIONS, of_properties=True,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         _set(self, "compute", _compute(self.compute))
-        _set(self, "eps", tuple(float(e) for e in self.eps))
+        _set(self, "eps", _radii(self.eps))
         _set(self, "norm", float(self.norm))
         if self.norm not in NORMS:
             raise SettingsError(f"norm: got {self.norm}; choose inf, 2 or 1")
-        for e in self.eps:
-            if not (math.isfinite(e) and e > 0):
-                raise SettingsError(f"eps: got {e}; every radius must be a finite positive number")
-        if len(set(self.eps)) != len(self.eps):
-            raise SettingsError(f"eps: got {list(self.eps)}; each radius may appear once")
-        _choice("method", self.method, METHODS)
+        _set(self, "method", canonical_method(self.method))
         _choice("layer_bounds", self.layer_bounds, LAYER_BOUNDS)
         if isinstance(self.targets, str):
             _choice("targets", self.targets, TARGETS, "or a class index")
@@ -114,51 +136,22 @@ class Settings:
             raise SettingsError(f"march_evaluations: got {self.march_evaluations}; give a whole number of at least 1")
         if not 0.0 <= self.march_tolerance < 1.0:
             raise SettingsError(f"march_tolerance: got {self.march_tolerance}; give a number of at least 0 and below 1")
-        if self.direction != "auto" and self.method in ("fastlip", "interval"):
-            raise SettingsError(
-                f"direction: got {self.direction!r} for {self.method}, which has none; leave direction out, or choose linear or recurjac"
-            )
-        self._check_needs()
-        self._check_ignored()
+        self._refuse()
 
-    def _check_needs(self) -> None:
+    def _refuse(self) -> None:
+        """Refuse what nothing that is computed would use, and radii that are missing."""
+        values = {name: getattr(self, name) for name in options_of(Settings)}
+        given = in_use(values, defaults_of(Settings))
+        if self.compute == (PROPERTY,):
+            values[DATA] = PROPERTIES
+            given -= {"compute"}
+        refuse(options_of(Settings), values, given)
         over_domain = _OVER_DOMAIN if self.domain is not None else ()
         needs_eps = [c for c in self.compute if c in _OVER_EPS and c not in over_domain]
         if needs_eps and not self.eps:
             raise SettingsError(
                 f"eps: none given, but {' and '.join(needs_eps)} need at least one radius; add eps=... (--eps)"
             )
-
-    def _check_ignored(self) -> None:
-        """Refuse what nothing that is computed would use."""
-        attacked = ("margins", "radius", "verified")
-        marched = ("radius", "verified")
-        around_samples = (*_OVER_EPS, "landscape", "radius")
-        rules: list[tuple[str, bool, Sequence[str]]] = [
-            ("targets", self.targets != "untargeted", attacked),
-            ("march_evaluations", self.march_evaluations != MARCH_EVALUATIONS, marched),
-            ("march_tolerance", self.march_tolerance != MARCH_TOLERANCE, ("radius",)),
-            ("landscape_outputs", self.landscape_outputs != "all", ("landscape",)),
-            ("domain", self.domain is not None, _OVER_DOMAIN),
-            ("direction", self.direction != "auto", ("global", "jacobian", "lipschitz", "monotone")),
-            ("clip", self.clip is not None, around_samples),
-            ("feature_eps", self.feature_eps is not None, around_samples),
-        ]
-        for name, given, used_by in rules:
-            if given and not set(used_by) & set(self.compute):
-                got = "" if name == "feature_eps" else f"got {getattr(self, name)!r}, which is "
-                raise SettingsError(
-                    f"{name}: {got}only for {', '.join(used_by)}; add one of them to compute, or leave {name} out"
-                )
-        if self.compute == (PROPERTY,):
-            used = ("compute", "layer_bounds", "precision", "seed")
-            ignored = [
-                n for n, f in self.__dataclass_fields__.items() if n not in used and getattr(self, n) != f.default
-            ]
-            if ignored:
-                raise SettingsError(
-                    f"{', '.join(ignored)}: a property file says what is verified; leave {', '.join(ignored)} out"
-                )
 
     def to_json(self) -> dict[str, Any]:
         """A dictionary that JSON can hold (inf as the string "inf")."""
@@ -207,6 +200,29 @@ def feature_factors(values: Iterable[float], norm: float) -> tuple[float, ...]:
 
 def _set(settings: Settings, name: str, value: object) -> None:
     object.__setattr__(settings, name, value)
+
+
+def canonical_method(name: str) -> str:
+    """The name under which a method of bounding Jacobians is computed and recorded: aliases stand for the method they equal.
+
+    Raises
+    ------
+    SettingsError
+        An unknown name.
+    """
+    if name not in (*METHODS, *METHOD_ALIASES):
+        raise SettingsError(f"method: got {name!r}; choose {', '.join((*METHODS, *METHOD_ALIASES))}")
+    return METHOD_ALIASES.get(name, name)
+
+
+def _radii(eps: Iterable[float] | float) -> tuple[float, ...]:
+    radii = tuple(float(e) for e in ((eps,) if isinstance(eps, int | float) else eps))
+    for e in radii:
+        if not (math.isfinite(e) and e > 0):
+            raise SettingsError(f"eps: got {e}; every radius must be a finite positive number")
+    if len(set(radii)) != len(radii):
+        raise SettingsError(f"eps: got {list(radii)}; each radius may appear once")
+    return radii
 
 
 def _compute(names: Iterable[str]) -> tuple[str, ...]:

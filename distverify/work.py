@@ -23,14 +23,14 @@ class Sample:
     ----------
     x : float64 [D]
     label : int
-        -1 where the data has none.
+        -1 where the data has none: the predicted class stands in.
     index : int
         In the data set; with the seed it fixes the sample's random choices.
     """
 
     x: NDArray[np.float64]
-    label: int
-    index: int
+    label: int = -1
+    index: int = 0
 
 
 @dataclass(frozen=True, order=True)

@@ -13,7 +13,8 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network
+from distverify.network.graph import Network
+from distverify.network.nodes import ActivationNode, InputNode, LinearNode
 
 MP = mpmath.MPContext()
 MP.prec = 240

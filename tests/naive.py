@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.kernels import relaxations
-from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network
+from distverify.network.graph import Network
+from distverify.network.nodes import ActivationNode, InputNode, LinearNode
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]

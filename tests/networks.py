@@ -17,6 +17,9 @@ from distverify.bounds import crown
 from distverify.bounds.enclosure import Enclosure
 from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.diagonal import Diagonal
+from distverify.network.linear.operator import LinearOperator
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]
@@ -50,7 +53,7 @@ def build_chain(widths: Sequence[int], kinds: Sequence[str], rng: np.random.Gene
     node = 0
     for i, (n, m) in enumerate(pairwise(widths)):
         weight = rng.standard_normal((m, n)) * scale / math.sqrt(n)
-        node = builder.linear(f"layer{i}", [(node, "dense", weight)], 0.5 * rng.standard_normal(m))
+        node = builder.linear(f"layer{i}", [(node, Dense(weight))], 0.5 * rng.standard_normal(m))
         if i < len(kinds):
             node = builder.activation(f"act{i}", node, kinds[i], random_parameters(kinds[i], m, rng))
     return builder.build(node)
@@ -68,28 +71,26 @@ def build_residual(size: int, kinds: Sequence[str], rng: np.random.Generator, *,
 
     def activation(node: int, kind: str) -> int:
         if node == 0:
-            node = builder.linear("pass", [(0, "identity", None)])
+            node = builder.linear("pass", [builder.skip(0)])
         return builder.activation(f"{kind}{node}", node, kind, random_parameters(kind, builder.size(node), rng))
 
     node = activation(0, kinds[0])
     for i, kind in enumerate(kinds):
         inner = activation(
-            builder.linear(f"in{i}", [(node, "dense", weight(size + 1, size))], rng.standard_normal(size + 1)),
+            builder.linear(f"in{i}", [(node, Dense(weight(size + 1, size)))], rng.standard_normal(size + 1)),
             kind,
         )
-        side = builder.linear(f"side{i}", [(node, "diagonal", rng.standard_normal(size))])
-        branch = builder.linear(f"branch{i}", [(inner, "dense", weight(size, size + 1))], rng.standard_normal(size))
-        terms: list[tuple[int, str, Any]] = [
-            (branch, "identity", None),
-            (side, "identity", None),
-            (node, "identity", None),
+        side = builder.linear(f"side{i}", [(node, Diagonal(rng.standard_normal(size)))])
+        branch = builder.linear(f"branch{i}", [(inner, Dense(weight(size, size + 1)))], rng.standard_normal(size))
+        terms: list[tuple[int, LinearOperator]] = [
+            builder.skip(branch),
+            builder.skip(side),
+            builder.skip(node),
         ]
-        node = builder.linear(f"join{i}", [*terms, (0, "dense", weight(size, size))])
+        node = builder.linear(f"join{i}", [*terms, (0, Dense(weight(size, size)))])
         if i + 1 < len(kinds):
             node = activation(node, kinds[i + 1])
-    node = builder.linear(
-        "out", [(node, "dense", weight(3, size)), (0, "dense", weight(3, size))], rng.standard_normal(3)
-    )
+    node = builder.linear("out", [(node, Dense(weight(3, size))), (0, Dense(weight(3, size)))], rng.standard_normal(3))
     return builder.build(activation(node, kinds[-1]) if final_activation else node)
 
 

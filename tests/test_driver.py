@@ -16,6 +16,7 @@ import pytest
 
 from distverify.analysis.cost import SampleCost
 from distverify.analysis.warm_up import warm_up
+from distverify.data.dataset import Dataset
 from distverify.driver import Planning, Progress, carry_out
 from distverify.errors import Interrupted, SettingsError
 from distverify.network.graph import Network
@@ -103,9 +104,12 @@ def run(output: Path, script: Script, *, samples: int = SAMPLES, **planning: Any
     manifest = make_manifest(samples, compute=("lipschitz",))
     script.manifest = manifest
     job = Job(
-        network(), np.zeros((samples, 6)), np.zeros(samples, dtype=np.int64), np.arange(samples), manifest.settings,
-        lambda *_: {}, warm_up,
-    )  # fmt: skip
+        network(),
+        Dataset(np.zeros((samples, 6)), np.zeros(samples, dtype=np.int64), np.arange(samples), "zeros", (6,)),
+        manifest.settings,
+        lambda *_: {},
+        warm_up,
+    )
     told: list[Progress] = []
     with Journal.open(output, manifest) as journal:
         carry_out(

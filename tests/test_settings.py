@@ -30,7 +30,7 @@ from distverify.settings import COMPUTE, Settings
             {"eps": (), "compute": ("jacobian", "lipschitz")},
             "eps: none given, but jacobian and lipschitz need at least one radius",
         ),
-        ({"method": "ibp"}, "method: got 'ibp'; choose linear, recurjac, fastlip"),
+        ({"method": "ibp"}, "method: got 'ibp'; choose linear, recurjac, interval, fastlip"),
         ({"layer_bounds": "ibp"}, "layer_bounds: got 'ibp'; choose crown, interval"),
         (
             {"targets": "all"},
@@ -41,6 +41,14 @@ from distverify.settings import COMPUTE, Settings
         (
             {"compute": ("lipschitz",), "targets": "random"},
             "targets: got 'random', which is only for margins, radius, verified; add one of them",
+        ),
+        (
+            {"compute": ("landscape",)},
+            r"eps: got \(0.1,\), which is only for jacobian, lipschitz, margins, monotone, verified, radius; add one",
+        ),
+        (
+            {"direction": "both", "method": "fastlip"},
+            "direction: got 'both', which only methods linear, recurjac have; choose one of them, or leave direction out",
         ),
         ({"clip": (1.0, 0.0)}, "clip: got 1.0,0.0; give finite LO,HI with LO < HI"),
         ({"clip": (0.0, 0.0)}, "clip: got 0.0,0.0"),
@@ -75,6 +83,13 @@ def test_values_are_normalised() -> None:
     assert settings.clip == (0.0, 1.0)
     assert set(settings.compute) <= set(COMPUTE)
     assert hash(settings) == hash(Settings(norm=2, eps=(1.0,), clip=(0.0, 1.0)))
+
+
+def test_an_alias_is_the_method_it_equals() -> None:
+    alias = Settings(eps=(0.1,), method="fastlip")
+    assert alias == Settings(eps=(0.1,), method="interval")
+    assert alias.to_json()["method"] == "interval"
+    assert Settings.from_json(alias.to_json() | {"method": "fastlip"}) == alias
 
 
 def test_settings_are_immutable() -> None:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.facts import Wanted, row_facts
-from distverify.analysis.pieces import Arrays
 from distverify.bounds import crown
 from distverify.bounds.columns import BLOCK_BYTES
 from distverify.bounds.enclosure import Enclosure, Steepness, enclose
@@ -17,6 +16,7 @@ from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.lipschitz import induced_norm, product_of_norms
 from distverify.bounds.methods import bound_rows
 from distverify.network.graph import Network
+from distverify.questions.pieces import Arrays
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from distverify.network.graph import ActivationNode, LinearNode, Network
+from distverify.network.graph import Network
+from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.settings import PROPERTY, Settings
 
 # Multiplications in a second that the kernels reach on one core of a small machine.

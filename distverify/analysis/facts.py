@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.pieces import Arrays
 from distverify.bounds.jacobian import JacobianBounds
 from distverify.bounds.lipschitz import row_constants, vector_parts
 from distverify.bounds.methods import RowBounds
+from distverify.questions.pieces import Arrays
 
 Floats = NDArray[np.float64]
 

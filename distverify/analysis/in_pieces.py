@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.facts import Wanted, row_facts
-from distverify.analysis.pieces import Arrays, Crew
 from distverify.analysis.requests import (
     Block,
     Chains,
@@ -42,10 +41,12 @@ from distverify.bounds.enclosure import Steepness, tight_nodes
 from distverify.bounds.methods import WITHOUT_RECURSION, RowBounds
 from distverify.errors import SettingsError
 from distverify.kernels import relaxations
-from distverify.network.graph import ActivationNode, LinearNode, Network
+from distverify.network.graph import Network
+from distverify.network.nodes import ActivationNode, LinearNode
+from distverify.questions.pieces import Arrays, Crew
 from distverify.region import Ball
 from distverify.settings import Settings
-from distverify.work import SampleResult
+from distverify.work import Sample, SampleResult
 
 Floats = NDArray[np.float64]
 
@@ -75,9 +76,7 @@ class Cuts:
 
 def analyse_in_pieces(
     network: Network,
-    x: Floats,
-    label: int,
-    index: int,
+    sample: Sample,
     settings: Settings,
     pieces: int,
     crew: Crew,
@@ -91,7 +90,7 @@ def analyse_in_pieces(
 
     Parameters
     ----------
-    network, x, label, index, settings : see :func:`analyse_sample`
+    network, sample, settings : see :func:`analyse_sample`
     pieces : int
         About how many pieces every request is cut into.
     crew : Crew
@@ -100,7 +99,7 @@ def analyse_in_pieces(
         Memory for the columns in flight, in each worker.
     """
     return analyse_through(
-        InPieces(network, crew, pieces, settings.method, settings.layer_bounds, block_bytes), x, label, index, settings
+        InPieces(network, crew, pieces, settings.method, settings.layer_bounds, block_bytes), sample, settings
     )
 
 

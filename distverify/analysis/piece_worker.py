@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from distverify.analysis.bounder import gradient_norms, vector_fact
 from distverify.analysis.facts import row_facts
-from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.requests import (
     Block,
     Chains,
@@ -36,6 +35,7 @@ from distverify.bounds.enclosure import Encloser, Enclosure
 from distverify.bounds.methods import WITHOUT_RECURSION, RowBounds, begin, bound_chain
 from distverify.errors import PieceError
 from distverify.network.graph import Network
+from distverify.questions.pieces import Arrays, Piece, Shared
 
 Floats = NDArray[np.float64]
 

@@ -16,7 +16,7 @@ from distverify.network.graph import Network
 from distverify.region import Box
 from distverify.settings import Settings
 from distverify.status import BY_CROWN, NOT_VERIFIED, OK
-from distverify.work import SampleResult
+from distverify.work import Sample, SampleResult
 
 Floats = NDArray[np.float64]
 
@@ -32,9 +32,9 @@ class PropertyAnalysis:
 
     properties: dict[int, Property]
 
-    def __call__(self, network: Network, x: Floats, label: int, index: int, settings: Settings) -> SampleResult:
-        logits = network(x)[0]
-        margin = property_margin(network, self.properties[index], settings.layer_bounds)
+    def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
+        logits = network(sample.x)[0]
+        margin = property_margin(network, self.properties[sample.index], settings.layer_bounds)
         return {
             "status": OK,
             "message": "",

@@ -10,7 +10,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.pieces import Arrays, Piece, Shared
+from distverify.questions.pieces import Arrays, Piece, Shared
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,7 @@ from distverify.network.graph import Network
 from distverify.region import Balls
 from distverify.settings import Settings
 from distverify.status import MISCLASSIFIED, OK
-from distverify.work import SampleResult
+from distverify.work import Sample, SampleResult
 
 Floats = NDArray[np.float64]
 
@@ -29,18 +29,14 @@ _DERIVATIVES = _OF_OUTPUTS | {"margins"}
 
 
 def analyse_sample(
-    network: Network, x: Floats, label: int, index: int, settings: Settings, *, block_bytes: int = BLOCK_BYTES
+    network: Network, sample: Sample, settings: Settings, *, block_bytes: int = BLOCK_BYTES
 ) -> SampleResult:
     """Compute what ``settings`` ask for around one sample.
 
     Parameters
     ----------
     network : Network
-    x : float64 [D]
-    label : int
-        -1 where the data has none: the predicted class stands in.
-    index : int
-        The sample's index in the data set; with the seed it fixes the sample's random target.
+    sample : Sample
     settings : Settings
     block_bytes : int
         Memory for the columns in flight.
@@ -51,14 +47,12 @@ def analyse_sample(
         By variable name, without the sample axis: "status" (OK or MISCLASSIFIED), "message", "predicted", "logits" [outputs],
         and what was asked for; names and dimensions are those of :mod:`distverify.results.schema`.
     """
-    return analyse_through(
-        Whole(network, settings.method, settings.layer_bounds, block_bytes), x, label, index, settings
-    )
+    return analyse_through(Whole(network, settings.method, settings.layer_bounds, block_bytes), sample, settings)
 
 
-def analyse_through(bounder: Bounder, x: Floats, label: int, index: int, settings: Settings) -> SampleResult:
+def analyse_through(bounder: Bounder, sample: Sample, settings: Settings) -> SampleResult:
     """The same, with all bounds from ``bounder``; see :func:`analyse_sample`."""
-    network = bounder.network
+    network, x, label = bounder.network, sample.x, sample.label
     logits = network(x)[0]
     predicted = int(np.argmax(logits))
     wrong = 0 <= label != predicted
@@ -71,7 +65,7 @@ def analyse_through(bounder: Bounder, x: Floats, label: int, index: int, setting
     balls = Balls(x, settings.norm, settings.clip, settings.feature_eps)
     problem = found = None
     if _ATTACKED & set(settings.compute):
-        problem = pose_margins(bounder, balls, label, settings.targets, (settings.seed, index))
+        problem = pose_margins(bounder, balls, label, settings.targets, (settings.seed, sample.index))
         if not problem.targets:
             result["message"] = f"no radius: target class {settings.targets} is the sample's own class"
     if "radius" in settings.compute:

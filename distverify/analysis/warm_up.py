@@ -7,6 +7,7 @@ import numpy as np
 from distverify.analysis.sample import analyse_sample
 from distverify.network.graph import Network
 from distverify.settings import Settings
+from distverify.work import Sample
 
 
 def warm_up() -> None:
@@ -16,4 +17,4 @@ def warm_up() -> None:
     network = Network.from_layers(layers, "relu")
     for norm in (np.inf, 2.0, 1.0):
         settings = Settings(norm=norm, eps=(0.1,), compute=("jacobian", "lipschitz", "radius"), clip=(-1.0, 1.0))
-        analyse_sample(network, np.full(2, 0.1), -1, 0, settings)
+        analyse_sample(network, Sample(np.full(2, 0.1)), settings)

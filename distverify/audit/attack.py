@@ -18,7 +18,7 @@ from distverify.network.graph import Network
 from distverify.region import Balls
 from distverify.settings import Settings
 from distverify.status import OK
-from distverify.work import SampleResult
+from distverify.work import Sample, SampleResult
 
 Floats = NDArray[np.float64]
 
@@ -53,8 +53,9 @@ class Attack:
     points: int
     seed: int
 
-    def __call__(self, network: Network, x: Floats, label: int, index: int, settings: Settings) -> SampleResult:
+    def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
         """What was attained around the sample, by the names of :data:`ATTAINED`."""
+        x, label, index = sample.x, sample.label, sample.index
         row = self.positions[index]
         around = Surroundings(
             Balls(x, settings.norm, settings.clip, settings.feature_eps), np.random.default_rng((self.seed, index))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,8 +14,11 @@ from distverify.analysis.warm_up import warm_up
 from distverify.audit.attack import ATTAINED, Attack
 from distverify.audit.claims import CLAIMS, Claim, Verdict, judge
 from distverify.errors import ExecutorError, ResultError, SettingsError
-from distverify.network.graph import Network
-from distverify.prepare import choose_executor, normalise_data, open_dataset, open_network
+from distverify.executors import choose_executor
+from distverify.inputs import Data, Model, prepare_network, prepare_samples
+from distverify.options.keywords import WorkersKeywords
+from distverify.options.option import check_names, chosen, takes
+from distverify.options.run import Inputs, Workers
 from distverify.results.reader import Result
 from distverify.runtime.job import Executor, Job, UnitDone
 from distverify.runtime.plan import make_plan
@@ -103,19 +106,17 @@ class Audit:
         return sum(f.broken for f in self.findings)
 
 
+@takes(Workers)
 def audit(
     result: Result,
-    model: Network | str | os.PathLike[str],
-    x: ArrayLike | str | os.PathLike[str],
+    model: Model,
+    x: Data,
     y: ArrayLike | None = None,
     *,
     points: int = 64,
     seed: int = 0,
-    executor: str = "ray",
-    address: str | None = None,
-    cpus_per_actor: float = 1,
-    max_actors: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[WorkersKeywords],
 ) -> Audit:
     """Attack what a result claims: no sampled or adversarial point may break a bound, a constant or a radius.
 
@@ -133,9 +134,8 @@ def audit(
         Points per ball, and four times the restarts of every search for another class.
     seed : int
         Of everything random.
-    executor, address, cpus_per_actor, max_actors
-        As for :func:`distverify.certify`.
     progress : callable (done, total), optional
+    {options}
 
     Returns
     -------
@@ -150,7 +150,8 @@ def audit(
     """
     if points < 8:
         raise SettingsError(f"points: got {points}; give at least 8")
-    runner = choose_executor(executor, address, cpus_per_actor, max_actors, None)
+    check_names("audit", options, Workers)
+    runner = choose_executor(Workers(**chosen(Workers, options)))
     job, positions = _job(result, model, x, y, points, seed)
     dims = result.dims
     claims = [c for c in CLAIMS if c.variable in dims]
@@ -161,9 +162,9 @@ def audit(
         rows = positions[unit.start : unit.stop]
         fine = payload["status"] == OK
         for k in np.flatnonzero(~fine):
-            failures[int(job.indices[unit.start + k])] = str(payload["message"][k])
+            failures[int(job.data.indices[unit.start + k])] = str(payload["message"][k])
         attained = {name: payload[name][fine] for name in job.variables if name in ATTAINED}
-        indices = job.indices[unit.start : unit.stop][fine]
+        indices = job.data.indices[unit.start : unit.stop][fine]
         for claim in claims if fine.any() else ():
             axes = dims[claim.variable]
             stored = result.read(claim.variable, rows[fine] if axes[:1] == ("sample",) else ())
@@ -175,8 +176,7 @@ def audit(
 
 
 def _job(
-    result: Result, model: Network | str | os.PathLike[str], x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None,
-    points: int, seed: int,
+    result: Result, model: Model, x: Data, y: ArrayLike | None, points: int, seed: int
 ) -> tuple[Job, NDArray[np.int64]]:  # fmt: skip
     """The attacks as a job, and the position in the result of each of its samples."""
     settings, given = result.settings, result.provenance
@@ -184,17 +184,15 @@ def _job(
         raise ResultError(
             f"{result.path}: holds verdicts on property files, which have no samples to attack; audit a run on a data set"
         )
-    told = given["environment"].get("inputs", {})
-    mean, std = told.get("mean"), told.get("std")
-    fold = settings.eps_units == "raw"
-    network, _ = open_network(model, *((mean, std) if fold else (None, None)))
-    _refuse("model", given["model"], network.digest)
+    stored = given["environment"].get("inputs", {})
     indices = result["sample"]
     files = isinstance(x, str | os.PathLike)
     selection = ",".join(map(str, indices.tolist())) if files else None
-    data = open_dataset(x, y, told.get("scale") if files else None, selection, network, told.get("layout", "flat"))
-    if not fold:
-        data = normalise_data(data, network, mean, std)
+    scale = stored.get("scale") if files else None
+    inputs = Inputs(scale, stored.get("mean"), stored.get("std"), stored.get("layout", "flat"), selection)
+    network, name = prepare_network(model, inputs, settings)
+    _refuse("model", given["model"], network.digest)
+    data = prepare_samples(network, name, x, y, inputs, settings).data
     _refuse("data", given["data"], data.digest)
     status = result["status"]
     positions = np.flatnonzero((status == OK) | (status == MISCLASSIFIED))
@@ -216,10 +214,7 @@ def _job(
         for n in ATTAINED
         if n in attack.wanted
     }
-    inputs = np.ascontiguousarray(data.inputs[positions])
-    return Job(
-        network, inputs, data.labels[positions], data.indices[positions], settings, attack, warm_up, variables
-    ), positions
+    return Job(network, data.select(positions), settings, attack, warm_up, variables), positions
 
 
 def _refuse(what: str, given: dict[str, Any], digest: str) -> None:
@@ -249,14 +244,14 @@ def _levels(result: Result) -> Floats:
 def _payloads(runner: Executor, job: Job) -> Iterator[tuple[WorkUnit, Payload]]:
     done = 0
     with runner.open(job, lambda: False) as session:
-        plan = make_plan(job.labels.size, workers=session.slots, bytes_per_sample=_payload_bytes(job))
+        plan = make_plan(job.data.size, workers=session.slots, bytes_per_sample=_payload_bytes(job))
         session.add(plan.units())
         for event in session.events():
             if isinstance(event, UnitDone):
                 done += event.unit.size
                 yield event.unit, event.payload
-    if done < job.labels.size:
-        raise ExecutorError(f"the workers ended after {done} of {job.labels.size} samples; run the audit again")
+    if done < job.data.size:
+        raise ExecutorError(f"the workers ended after {done} of {job.data.size} samples; run the audit again")
 
 
 def _count(finding: Finding, claim: Claim, verdict: Verdict, indices: NDArray[np.int64], dims: tuple[str, ...]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from distverify.bounds.enclosure import Enclosure, plain_reduction
 from distverify.bounds.fastlip import derivative_ranges
 from distverify.bounds.reduced import Floats, Group, Product, Reduced
-from distverify.network.linear.operators import Dense
+from distverify.network.linear.dense import Dense
 
 
 @dataclass(frozen=True, eq=False)

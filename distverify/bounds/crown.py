@@ -13,7 +13,7 @@ from distverify.kernels.crown import add_extremes, relax_rows
 from distverify.kernels.interval import close_bounds
 from distverify.kernels.sums import fill_extremes
 from distverify.kernels.support import fill_support
-from distverify.network.linear.operators import Dense
+from distverify.network.linear.dense import Dense
 
 
 def affine_bounds(reduced: Reduced, affine: Affine) -> tuple[Floats, Floats]:

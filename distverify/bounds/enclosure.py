@@ -13,7 +13,8 @@ from distverify.bounds.reduction import Reduction
 from distverify.errors import ModelError
 from distverify.kernels import relaxations
 from distverify.kernels.rounding import BY_PRECISION, Rounding
-from distverify.network.graph import ActivationNode, LinearNode, Network
+from distverify.network.graph import Network
+from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.region import Ball
 
 

@@ -14,8 +14,9 @@ from distverify.bounds.interval import midpoint_radius
 from distverify.bounds.reduced import Floats
 from distverify.kernels.interval import pull_dense_range, scale_range
 from distverify.kernels.rounding import Rounding
-from distverify.network.graph import ActivationNode, LinearNode
-from distverify.network.linear.operators import Dense, LinearOperator
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.operator import LinearOperator
+from distverify.network.nodes import ActivationNode, LinearNode
 
 
 def bound(enclosure: Enclosure, rows: Floats) -> tuple[Floats, Floats]:

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.kernels.interval import dense_range
-from distverify.network.graph import LinearNode
-from distverify.network.linear.operators import Dense
+from distverify.network.linear.dense import Dense
+from distverify.network.nodes import LinearNode
 
 if TYPE_CHECKING:
     from distverify.bounds.enclosure import Enclosure

@@ -13,7 +13,7 @@ from distverify.bounds.methods import bound_rows
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.region import Ball
-from distverify.settings import DIRECTIONS, LAYER_BOUNDS, METHODS
+from distverify.settings import DIRECTIONS, LAYER_BOUNDS, canonical_method
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ def jacobian_bounds(
     ----------
     network : Network
     region : Ball
-    method : "linear", "recurjac" or "fastlip"
+    method : "linear", "recurjac" or "interval" (also named "fastlip")
         Sources: Shi et al., NeurIPS 2022; Zhang et al., AAAI 2019; Weng et al., ICML 2018.
     layer_bounds : "crown" or "interval"
         How pre-activations are bounded.
@@ -81,8 +81,8 @@ def jacobian_bounds(
 
 def check_methods(method: str, layer_bounds: str, direction: str = "auto") -> None:
     """Refuse unknown names."""
+    canonical_method(method)
     for name, value, choices in (
-        ("method", method, METHODS),
         ("layer_bounds", layer_bounds, LAYER_BOUNDS),
         ("direction", direction, DIRECTIONS),
     ):

@@ -13,8 +13,9 @@ from distverify.bounds.jacobian import check_methods, output_rows
 from distverify.bounds.methods import RowBounds, bound_rows
 from distverify.errors import SettingsError
 from distverify.kernels.rounding import SOUND, Rounding
-from distverify.network.graph import ActivationNode, LinearNode, Network
-from distverify.network.linear.operators import LinearOperator
+from distverify.network.graph import Network
+from distverify.network.linear.operator import LinearOperator
+from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.region import Ball, Box
 from distverify.settings import NORMS
 

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.kernels.rounding import Rounding
-from distverify.network.linear.operators import Dense, LinearOperator
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.operator import LinearOperator
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]

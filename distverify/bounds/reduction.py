@@ -19,9 +19,11 @@ from numpy.typing import NDArray
 from distverify.bounds.reduced import Affine, Floats, Group, Lines, Product, Reduced
 from distverify.kernels.interval import push_dense_vectors
 from distverify.kernels.sums import abs_sums, column_norms
-from distverify.network.graph import ActivationNode, LinearNode
-from distverify.network.linear.operators import Dense, Identity, LinearOperator
-from distverify.network.linear.sparse import dense_or_mostly_zero
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.identity import Identity
+from distverify.network.linear.mostly_zero import dense_or_mostly_zero
+from distverify.network.linear.operator import LinearOperator
+from distverify.network.nodes import ActivationNode, LinearNode
 
 Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)

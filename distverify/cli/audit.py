@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from distverify.cli.options import GroupedCommand, typed, with_options
 from distverify.cli.text import count, printable
+from distverify.options.run import Workers
 
 if TYPE_CHECKING:
     from distverify.audit.audit import Audit
@@ -17,23 +19,18 @@ BROKEN = 1
 _SHOWN = 3
 
 
-@click.command(short_help="Attack the stored claims of a result; non-zero exit when one breaks.")
+@click.command(cls=GroupedCommand, short_help="Attack the stored claims of a result; non-zero exit when one breaks.")
 @click.argument("result", type=click.Path(path_type=Path))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
+@with_options(Workers)
 @click.option("--points", type=click.IntRange(min=8), default=64, show_default=True, help="Points per ball.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
-@click.option(
-    "--executor", type=click.Choice(["ray", "serial"]), default="ray", show_default=True, help="As for certify."
-)
-@click.option("--address", metavar="HOST:PORT", help="Existing Ray cluster. Default: a local Ray.")
-@click.option("--max-actors", type=click.IntRange(min=1), help="Most workers at a time.")
 @click.option("-q", "--quiet", is_flag=True, help="Only violations and errors.")
 @click.pass_context
 def audit(
-    ctx: click.Context, result: Path, model: Path, data: Path, points: int, seed: int, executor: str,
-    address: str | None, max_actors: int | None, quiet: bool,
-) -> None:  # fmt: skip
+    ctx: click.Context, /, result: Path, model: Path, data: Path, points: int, seed: int, quiet: bool, **options: Any
+) -> None:
     """Attack what RESULT claims about MODEL on DATA.
 
     Every stored bound, constant and radius is checked against random points, corners and points along gradients in its ball;
@@ -46,22 +43,22 @@ def audit(
     Example:
       distverify audit out.h5 net.onnx data.npz
     """
+    given = typed(ctx, Workers)
     from distverify.audit.audit import audit as attack
     from distverify.results.reader import open_result
 
     def tell(done: int, total: int) -> None:
         click.echo(f"{done}/{total} samples attacked", err=True)
 
-    found = attack(
-        open_result(result), model, data, points=points, seed=seed, executor=executor, address=address,
-        max_actors=max_actors, progress=None if quiet else tell,
-    )  # fmt: skip
-    _print(found, quiet)
-    if found.violations or found.failures:
+    outcome = attack(
+        open_result(result), model, data, points=points, seed=seed, progress=None if quiet else tell, **given
+    )
+    _print(outcome, quiet)
+    if outcome.violations or outcome.failures:
         ctx.exit(BROKEN)
 
 
-def _print(found: Audit, quiet: bool) -> None:
+def _print(outcome: Audit, quiet: bool) -> None:
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -72,13 +69,13 @@ def _print(found: Audit, quiet: bool) -> None:
         table.add_column("Claim")
         for header in ("Values", "Broken", "Closest", "Median"):
             table.add_column(header, justify="right")
-        for f in found.findings:
+        for f in outcome.findings:
             table.add_row(f.variable, f"{f.checked:,}", f"{f.broken:,}", _share(f.closest), _share(f.median))
         print_tables([table])
         click.echo(
             "Closest, Median: how close attacks came (100 %: they touched the bound), over values and over samples\n"
         )
-    for f in found.findings:
+    for f in outcome.findings:
         for v in f.worst[:_SHOWN]:
             place = "".join(f", {axis} {k}" for axis, k in v.place.items())
             click.echo(
@@ -86,10 +83,10 @@ def _print(found: Audit, quiet: bool) -> None:
             )
         if f.broken > _SHOWN:
             click.echo(f"BROKEN: {f.variable}: and {f.broken - _SHOWN:,} more")
-    for index, message in list(found.failures.items())[:_SHOWN]:
+    for index, message in list(outcome.failures.items())[:_SHOWN]:
         click.echo(printable(f"FAILED: the attack on sample {index}: {message}"))
-    verdict = "every claim held" if not found.violations else f"{found.violations:,} values are broken"
-    click.echo(f"{count(found.samples, 'sample')} attacked: {verdict}")
+    verdict = "every claim held" if not outcome.violations else f"{outcome.violations:,} values are broken"
+    click.echo(f"{count(outcome.samples, 'sample')} attacked: {verdict}")
 
 
 def _share(value: float) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
-from distverify.cli.parameters import command_line
+from distverify.cli.options import command_line
 
 EPS = (0.02, 0.05)
 

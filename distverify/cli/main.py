@@ -17,7 +17,7 @@ from distverify.cli.certify import certify
 from distverify.cli.demo import demo
 from distverify.cli.estimate import estimate
 from distverify.cli.export import export
-from distverify.cli.parameters import COMMAND_LINE
+from distverify.cli.options import COMMAND_LINE
 from distverify.cli.report import report
 from distverify.cli.show import show
 from distverify.cli.text import printable

@@ -24,7 +24,7 @@ def show(file: Path) -> None:
     from distverify.cli import run_tables, tables
 
     if file.suffix.lower() == ".onnx":
-        from distverify.prepare import load_network
+        from distverify.inputs import load_network
 
         tables.print_network(load_network(file), file)
         return

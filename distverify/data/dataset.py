@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from distverify.data.memory import check_memory
 from distverify.data.readers import ArraySource, open_arrays
 from distverify.data.selection import select_samples
 from distverify.errors import DataError, SettingsError
+from distverify.work import Sample
 
 # Every whole number up to here is a float64.
 _EXACT_INTEGERS = 2**53
@@ -44,6 +45,15 @@ class Dataset:
     indices: NDArray[np.int64]
     name: str
     shape: tuple[int, ...]
+
+    def sample(self, position: int) -> Sample:
+        """The sample at ``position``, 0 to N - 1."""
+        return Sample(self.inputs[position], int(self.labels[position]), int(self.indices[position]))
+
+    def select(self, positions: NDArray[np.integer[Any]]) -> Dataset:
+        """The samples at ``positions``, in that order."""
+        rows = np.ascontiguousarray(self.inputs[positions])
+        return replace(self, inputs=rows, labels=self.labels[positions], indices=self.indices[positions])
 
     @property
     def size(self) -> int:

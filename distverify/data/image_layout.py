@@ -9,8 +9,7 @@ import numpy as np
 from distverify.data.dataset import Dataset
 from distverify.errors import SettingsError
 from distverify.network.normalisation import channel_layout
-
-LAYOUTS = ("flat", "chw", "hwc")
+from distverify.options.run import LAYOUTS
 
 
 def arrange_images(data: Dataset, layout: str, input_shape: tuple[int, ...]) -> Dataset:

@@ -9,18 +9,22 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.analysis.cost import sample_cost
-from distverify.api import certify
+from distverify.api import prepare_run, run
 from distverify.errors import SettingsError
+from distverify.inputs import Data, Model
 from distverify.network.graph import Network
-from distverify.prepare import normalise_data, open_dataset, open_network
+from distverify.options.keywords import EstimateKeywords
+from distverify.options.option import check_names, takes
+from distverify.options.run import Division, Inputs, Output, Workers
 from distverify.results.reader import Result
 from distverify.runtime.plan import LARGEST_BYTES, SHORTEST_SECONDS, make_plan
+from distverify.settings import Settings
 from distverify.work import Plan
 
 Floats = NDArray[np.float64]
@@ -31,8 +35,6 @@ _ERRORS = 2.0
 _LEAST_SPREAD = 0.15
 # Work units of the shortest length that a worker should have, to balance and to be worth its start.
 _UNITS_EACH = 2
-_PREPARED = ("mean", "std", "scale", "layout", "samples")
-_PROPERTIES = (".vnnlib", ".vnnlib.gz")
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,11 @@ class Estimate:
     failures: tuple[str, ...]
 
 
+@takes(Settings, Inputs)
 def estimate(
-    model: Network | str | os.PathLike[str],
-    x: ArrayLike | str | os.PathLike[str],
-    y: ArrayLike | None = None,
-    *,
-    timed: int = TIMED,
-    seed: int = 0,
-    **options: Any,
-) -> Estimate:
+    model: Model, x: Data, y: ArrayLike | None = None, *, timed: int = TIMED, seed: int = 0,
+    **options: Unpack[EstimateKeywords],
+) -> Estimate:  # fmt: skip
     """Predict what :func:`distverify.certify` with the same arguments takes.
 
     Parameters
@@ -92,41 +90,24 @@ def estimate(
         Samples to compute: one out of each of as many equally large groups, from the least to the most clearly classified.
     seed : int
         Of the choice within groups.
-    options
-        Those of :func:`distverify.certify` that say what is computed (not output, executor and the like).
+    {options}
 
     Raises
     ------
     SettingsError
-        Fewer than two samples to time; property files.
+        Fewer than two samples to time.
     ModelError, DataError
         As for :func:`distverify.certify`.
     """
+    check_names("estimate", options, Settings, Inputs)
     if timed < 2:
         raise SettingsError(f"timed: got {timed}; time at least 2 samples")
-    if isinstance(x, str | os.PathLike) and str(x).lower().endswith(_PROPERTIES):
-        raise SettingsError(
-            f"data: {x} states a property; samples of data sets can be timed, properties are verified at once"
-        )
-    told = {name: options.pop(name, None) for name in _PREPARED}
-    fold = options.get("eps_units", "raw") == "raw"
-    network, _ = open_network(model, *((told["mean"], told["std"]) if fold else (None, None)))
-    data = open_dataset(x, y, told["scale"], told["samples"], network, told["layout"] or "flat")
-    shown = data if fold else normalise_data(data, network, told["mean"], told["std"])
-    chosen = choose_samples(network(shown.inputs), timed, seed)
-    labels = data.labels[chosen] if (data.labels >= 0).all() else None
-    normalisation = {} if fold else {"mean": told["mean"], "std": told["std"]}
+    prepared = prepare_run(model, x, y, options, (Settings, Inputs))
+    positions = choose_samples(prepared.network(prepared.data.inputs), timed, seed)
     with tempfile.TemporaryDirectory() as folder:
-        result = certify(
-            network,
-            data.inputs[chosen],
-            labels,
-            output=Path(folder) / "estimate.h5",
-            executor="serial",
-            **options,
-            **normalisation,
-        )
-        return _predict(result, data.size, network)
+        output = Output(output=Path(folder) / "estimate.h5")
+        result = run(prepared.take(positions), Workers(executor="serial"), Division(), output)
+        return _predict(result, prepared.data.size, prepared.network)
 
 
 def choose_samples(logits: Floats, count: int, seed: int = 0) -> NDArray[np.int64]:

@@ -7,9 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from distverify.kernels.activations import ACTIVATIONS
-from distverify.network.graph import ActivationNode, InputNode, LinearNode, Network, Node
-from distverify.network.linear.convolution import Convolution
-from distverify.network.linear.operators import Dense, Diagonal, LinearOperator
+from distverify.network.graph import Network
+from distverify.network.linear.operator import LinearOperator
+from distverify.network.linear.sparse import Sparse
+from distverify.network.nodes import ActivationNode, InputNode, LinearNode, Node
 
 
 class NodeRow(NamedTuple):
@@ -44,7 +45,7 @@ def _row(node: Node) -> NodeRow:
     if isinstance(node, InputNode):
         return NodeRow(node.name, "input", node.size, "", 0)
     if isinstance(node, LinearNode):
-        kinds = " + ".join(type(t.operator).__name__.lower() for t in node.terms)
+        kinds = " + ".join(t.operator.kind for t in node.terms)
         parameters = node.size + sum(_count(t.operator) for t in node.terms)
         return NodeRow(node.name, kinds, node.size, "", parameters)
     text, parameters = _activation(node)
@@ -53,9 +54,7 @@ def _row(node: Node) -> NodeRow:
 
 def _count(operator: LinearOperator) -> int:
     """Numbers that a model stores for an operator: where values are merely taken from, none."""
-    if isinstance(operator, Dense | Convolution):
-        return int(operator.weight.size)
-    return int(operator.scale.size) if isinstance(operator, Diagonal) else 0
+    return 0 if isinstance(operator, Sparse) else operator.stored
 
 
 def _activation(node: ActivationNode) -> tuple[str, int]:

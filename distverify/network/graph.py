@@ -1,124 +1,32 @@
-"""Networks as directed acyclic graphs of linear and activation nodes.
+"""Networks as directed acyclic graphs of linear and activation nodes, and the builder that makes them.
 
-A linear node is ``z = bias + sum_i M_i a_i`` over its input nodes: dense layers, residual sums and folded constants are
-all of this one form. An activation node is ``a = s(z)``, elementwise. Nodes are stored in topological order; node 0 is
-the input. All parameters lie in one contiguous float64 buffer, which pickles out of band: an actor that receives the
-network reads the weights where the object store holds them.
+Nodes are stored in topological order; node 0 is the input. All parameters are read-only, C-contiguous float64 arrays, which
+pickle out of band: an actor that receives the network reads the weights where the object store holds them.
 """
 
 from __future__ import annotations
 
-import hashlib
+import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from distverify.errors import ModelError
 from distverify.kernels.activations import ACTIVATIONS, PARAMETER_ROWS, activate
-from distverify.network.linear.operator_spec import BufferSlice, OperatorSpec, parts
-from distverify.network.linear.operators import Array, LinearOperator
+from distverify.network.digest import network_digest
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.identity import Identity
+from distverify.network.linear.operator import Array, LinearOperator
+from distverify.network.nodes import ActivationNode, InputNode, LinearNode, Node, Term
 from distverify.settings import PRECISIONS
 
-_ALIGN = 8  # float64 values: 64 bytes
 
-
-@dataclass(frozen=True)
-class InputNode:
-    """The flattened input, float64 [size]."""
-
-    name: str
-    size: int
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        return ()
-
-
-@dataclass(frozen=True)
-class Term:
-    """One summand of a linear node: ``operator`` applied to the value of node ``source``."""
-
-    source: int
-    operator: LinearOperator
-
-
-@dataclass(frozen=True, eq=False)
-class LinearNode:
-    """``z = bias + sum of terms``; ``bias`` float64 [size]."""
-
-    name: str
-    size: int
-    terms: tuple[Term, ...]
-    bias: Array
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        return tuple(t.source for t in self.terms)
-
-
-@dataclass(frozen=True, eq=False)
-class ActivationNode:
-    """``a = s(z)`` elementwise; ``kind`` names a row of the activation table, ``parameters`` float64 [PARAMETER_ROWS, size]."""
-
-    name: str
-    size: int
-    source: int
-    kind: str
-    parameters: Array
-
-    @property
-    def sources(self) -> tuple[int, ...]:
-        return (self.source,)
-
-    @property
-    def code(self) -> int:
-        """The number by which compiled kernels know the activation."""
-        return ACTIVATIONS[self.kind].code
-
-
-Node = InputNode | LinearNode | ActivationNode
-
-
-@dataclass(frozen=True)
-class _LinearSpec:
-    name: str
-    size: int
-    terms: tuple[tuple[int, OperatorSpec], ...]
-    bias: BufferSlice
-
-
-@dataclass(frozen=True)
-class _ActivationSpec:
-    name: str
-    size: int
-    source: int
-    kind: str
-    parameters: BufferSlice
-
-
-_Spec = InputNode | _LinearSpec | _ActivationSpec
-
-
-@dataclass(eq=False)
-class Graph:
-    """Nodes in topological order, with the index of the output node; ``nodes[0]`` is the input."""
-
-    nodes: Sequence[Node]
-    output: int
-
-    def consumers(self) -> tuple[tuple[int, ...], ...]:
-        """For each node, the indices of the nodes that read it, ascending."""
-        out: list[list[int]] = [[] for _ in self.nodes]
-        for i, node in enumerate(self.nodes):
-            for source in dict.fromkeys(node.sources):
-                out[source].append(i)
-        return tuple(tuple(c) for c in out)
-
-
-class Network(Graph):
+class Network:
     """A trained network, ready for verification.
 
     Build one with :func:`distverify.load_network`, :meth:`from_layers` or :class:`NetworkBuilder`.
@@ -132,20 +40,15 @@ class Network(Graph):
         Shape of one sample, without the batch dimension.
     precision : "float64" or "float32"
         Of the matrix products in its bounds; see :meth:`in_precision`.
-    buffer : float64 [parameters]
-        Every weight, bias and slope, in one contiguous array; read-only.
     """
 
     def __init__(
-        self,
-        specs: Sequence[_Spec],
-        output: int,
-        input_shape: tuple[int, ...],
-        buffer: Array,
-        precision: str = "float64",
+        self, nodes: Sequence[Node], output: int, input_shape: tuple[int, ...], precision: str = "float64"
     ) -> None:
+        self.nodes = tuple(nodes)
+        self.output = output
+        self.input_shape = input_shape
         self.precision = precision
-        self._bind(tuple(specs), output, input_shape, buffer)
 
     def in_precision(self, precision: str) -> Network:
         """The same network, whose bounds are computed by matrix products in "float64" or "float32".
@@ -154,28 +57,18 @@ class Network(Graph):
         """
         if precision not in PRECISIONS:
             raise ModelError(f"precision: got {precision!r}; choose {', '.join(PRECISIONS)}")
-        return Network(self._specs, self.output, self.input_shape, self.buffer, precision)
+        return Network(self.nodes, self.output, self.input_shape, precision)
 
-    def _bind(self, specs: tuple[_Spec, ...], output: int, input_shape: tuple[int, ...], buffer: Array) -> None:
-        if buffer.flags.writeable:
-            buffer.flags.writeable = False
-        self._specs = specs
-        self.output = output
-        self.input_shape = input_shape
-        self.buffer = buffer
-        nodes: list[Node] = []
-        for spec in specs:
-            if isinstance(spec, InputNode):
-                nodes.append(spec)
-            elif isinstance(spec, _LinearSpec):
-                terms = tuple(Term(source, op.bind(buffer)) for source, op in spec.terms)
-                nodes.append(LinearNode(spec.name, spec.size, terms, spec.bias.view(buffer)))
-            else:
-                nodes.append(ActivationNode(spec.name, spec.size, spec.source, spec.kind, spec.parameters.view(buffer)))
-        self.nodes: tuple[Node, ...] = tuple(nodes)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Network, (self.nodes, self.output, self.input_shape, self.precision)
 
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return (Network, (self._specs, self.output, self.input_shape, self.buffer, self.precision))
+    def consumers(self) -> tuple[tuple[int, ...], ...]:
+        """For each node, the indices of the nodes that read it, ascending."""
+        out: list[list[int]] = [[] for _ in self.nodes]
+        for i, node in enumerate(self.nodes):
+            for source in dict.fromkeys(node.sources):
+                out[source].append(i)
+        return tuple(tuple(c) for c in out)
 
     @property
     def input_size(self) -> int:
@@ -188,10 +81,7 @@ class Network(Graph):
     @property
     def digest(self) -> str:
         """SHA-256 of the graph and every parameter, as hexadecimal digits."""
-        sha = hashlib.sha256()
-        sha.update(repr((self._specs, self.output, self.input_shape)).encode())
-        sha.update(np.ascontiguousarray(self.buffer).tobytes())
-        return sha.hexdigest()
+        return network_digest(self.nodes, self.output, self.input_shape)
 
     def __repr__(self) -> str:
         widths = "-".join(str(n.size) for n in self.nodes if not isinstance(n, ActivationNode))
@@ -270,13 +160,14 @@ class Network(Graph):
             slopes = list(slope)  # type: ignore[arg-type]
         if len(slopes) != len(kinds):
             raise ModelError(f"slope: got {len(slopes)} values for {len(kinds)} activations; give one, or one each")
-        first = np.asarray(layers[0][0])
-        if first.ndim != 2:
-            raise ModelError(f"layers[0]: W has shape {first.shape}; give a matrix [out, in]")
-        builder = NetworkBuilder((first.shape[1],))
+        weights = [np.asarray(weight) for weight, _ in layers]
+        for i, weight in enumerate(weights):
+            if weight.ndim != 2:
+                raise ModelError(f"layers[{i}]: W has shape {weight.shape}; give a matrix [out, in]")
+        builder = NetworkBuilder((weights[0].shape[1],))
         node = 0
-        for i, (weight, bias) in enumerate(layers):
-            node = builder.linear(f"layer{i}", [(node, "dense", np.asarray(weight))], np.asarray(bias))
+        for i, (weight, (_, bias)) in enumerate(zip(weights, layers, strict=True)):
+            node = builder.linear(f"layer{i}", [Term(node, Dense(weight))], np.asarray(bias))
             if i < len(kinds):
                 parameters = {}
                 if slopes[i] is not None:
@@ -290,12 +181,18 @@ class Network(Graph):
 
 
 class NetworkBuilder:
-    """Collects nodes in topological order, then lays every parameter into one buffer.
+    """A network under construction: nodes in topological order, which can still be rewritten.
+
+    Every method that adds a node returns its index; indices stay valid while nodes are added.
 
     Parameters
     ----------
     input_shape : tuple of int
-        Shape of one sample. Node 0 is the input; every method returns the index of the node that it made.
+        Shape of one sample.
+
+    Attributes
+    ----------
+    nodes : list of InputNode, LinearNode and ActivationNode; ``nodes[0]`` is the input.
     """
 
     def __init__(self, input_shape: Sequence[int], name: str = "input") -> None:
@@ -303,97 +200,124 @@ class NetworkBuilder:
         if not shape or any(s < 1 for s in shape):
             raise ModelError(f"input_shape: got {shape}; every dimension must be a positive number")
         self.input_shape = shape
-        self._specs: list[_Spec] = [InputNode(name, int(np.prod(shape)))]
-        self._arrays: list[Array] = []
-        self._length = 0
+        self.nodes: list[Node] = [InputNode(name, math.prod(shape))]
 
     def size(self, node: int) -> int:
         """Number of values of ``node``."""
-        return self._specs[node].size
+        return self.nodes[node].size
 
-    def _store(self, what: str, array: ArrayLike, shape: tuple[int, ...]) -> BufferSlice:
-        values = np.asarray(array)
-        if values.dtype.kind not in "fiu" or values.dtype.itemsize > 8:
-            raise ModelError(
-                f"{what}: values of type {values.dtype} are not supported; give real numbers of at most 64 bits"
-            )
-        values = np.ascontiguousarray(values, dtype=np.float64)
-        if values.shape != shape:
-            raise ModelError(f"{what}: got shape {values.shape}, expected {shape}")
-        if not np.isfinite(values).all():
-            raise ModelError(
-                f"{what}: {int((~np.isfinite(values)).sum())} values are NaN or infinite; the model is broken"
-            )
-        piece = BufferSlice(self._length, shape)
-        padding = -values.size % _ALIGN
-        self._arrays.append(values.reshape(-1))
-        if padding:
-            self._arrays.append(np.zeros(padding))
-        self._length += values.size + padding
-        return piece
+    def add(self, node: Node) -> int:
+        """Append ``node``, which must fit the nodes that it reads."""
+        self.nodes.append(node)
+        return len(self.nodes) - 1
 
-    def linear(self, name: str, terms: Sequence[tuple[int, str, Any]], bias: ArrayLike | None = None) -> int:
+    def skip(self, source: int) -> Term:
+        """The term that passes node ``source`` on."""
+        return Term(source, Identity(self.size(source)))
+
+    def linear(self, name: str, terms: Sequence[tuple[int, LinearOperator]], bias: ArrayLike | None = None) -> int:
         """Add ``z = bias + sum of terms``.
 
         Parameters
         ----------
-        terms : sequence of (source, kind, value)
-            ``kind`` is "dense" (value: array [out, in]), "diagonal" (array [size]), "identity" (None), "convolution"
-            (:class:`~distverify.network.linear.convolution.Convolution`) or "sparse" (scipy CSR [out, in]).
+        terms : sequence of Term or (source, operator)
         bias : [out] or None
         """
-        sizes, specs = [], []
-        for source, kind, value in terms:
-            size, spec = self._operator(name, kind, value, self.size(source))
-            sizes.append(size)
-            specs.append((source, spec))
-        if not sizes or len(set(sizes)) != 1:
+        made = []
+        for source, operator in terms:
+            shape = operator.out_size, operator.in_size
+            if shape[1] != self.size(source) or shape[0] < 1:
+                expected = f"[out, {self.size(source)}] to fit the layer before it"
+                raise ModelError(f"{name}: W has shape {shape}; expected {expected}")
+            made.append(Term(source, operator.mapped(partial(_real_numbers, f"{name}: W"))))
+        sizes = [t.operator.out_size for t in made]
+        if len(set(sizes)) != 1:
             raise ModelError(
                 f"{name}: its terms give {sizes} values; they must be equal, and at least one term is needed"
             )
-        stored = self._store(f"{name}: b", np.zeros(sizes[0]) if bias is None else bias, (sizes[0],))
-        self._specs.append(_LinearSpec(name, sizes[0], tuple(specs), stored))
-        return len(self._specs) - 1
-
-    def _operator(self, name: str, kind: str, value: Any, width: int) -> tuple[int, OperatorSpec]:
-        """The number of values that an operator on ``width`` values gives, and its stored form."""
-        if kind == "identity":
-            return width, OperatorSpec(kind, (), (width,))
-        if kind == "diagonal":
-            return width, OperatorSpec(kind, (self._store(f"{name}: scale", value, (width,)),))
-        if kind not in ("dense", "convolution", "sparse"):
-            raise ModelError(
-                f"{name}: unknown linear operator {kind!r}; use dense, diagonal, identity, convolution or sparse"
-            )
-        matrix: Any = np.asarray(value) if kind == "dense" else value
-        shape = (matrix.out_size, matrix.in_size) if kind == "convolution" else matrix.shape
-        if len(shape) != 2 or shape[1] != width or shape[0] < 1:
-            raise ModelError(f"{name}: W has shape {shape}; expected [out, {width}] to fit the layer before it")
-        arrays, attributes = parts(kind, matrix)
-        stored = tuple(self._store(f"{name}: W", a, a.shape) for a in arrays)
-        return int(shape[0]), OperatorSpec(kind, stored, attributes)
+        values = np.zeros(sizes[0]) if bias is None else _real_numbers(f"{name}: b", bias)
+        if values.shape != (sizes[0],):
+            raise ModelError(f"{name}: b: got shape {values.shape}, expected {(sizes[0],)}")
+        return self.add(LinearNode(name, sizes[0], tuple(made), values))
 
     def activation(self, name: str, source: int, kind: str, parameters: Mapping[str, ArrayLike] | None = None) -> int:
-        """Add ``a = s(z)``; ``parameters`` by the names of the activation table, scalars or one value per neuron."""
+        """Add ``a = s(z)``; ``parameters`` by the names of the activation table, scalars or one value per neuron.
+
+        Every activation reads a linear node, whose bounds are its pre-activation bounds: where ``source`` is none, an
+        identity is put between them.
+        """
         if kind not in ACTIVATIONS:
             raise ModelError(f"{name}: unknown activation {kind!r}; known: {', '.join(sorted(ACTIVATIONS))}")
         entry = ACTIVATIONS[kind]
-        given = dict(parameters or {})
-        unknown = set(given) - set(entry.parameters)
+        own = dict(parameters or {})
+        unknown = set(own) - set(entry.parameters)
         if unknown:
             raise ModelError(f"{name}: {kind} has no parameter {', '.join(sorted(unknown))}")
-        if not isinstance(self._specs[source], _LinearSpec):
-            # Every activation reads a linear node, whose bounds are its pre-activation bounds.
-            source = self.linear(f"{name}: input", [(source, "identity", None)])
         size = self.size(source)
         rows = np.zeros((PARAMETER_ROWS, size))
         for row, (parameter, default) in enumerate(entry.parameters.items()):
-            rows[row] = np.broadcast_to(np.asarray(given.get(parameter, default), dtype=np.float64), (size,))
-        stored = self._store(f"{name}: parameters", rows, rows.shape)
-        self._specs.append(_ActivationSpec(name, size, source, kind, stored))
-        return len(self._specs) - 1
+            rows[row] = np.broadcast_to(_real_numbers(f"{name}: {parameter}", own.get(parameter, default)), (size,))
+        if not isinstance(self.nodes[source], LinearNode):
+            source = self.linear(f"{name} (input)", [self.skip(source)])
+        return self.add(ActivationNode(name, size, source, kind, rows))
+
+    def needed(self, output: int) -> NDArray[np.bool_]:
+        """Which nodes the ``output`` depends on; the input always counts."""
+        needed = np.zeros(len(self.nodes), dtype=np.bool_)
+        needed[[0, output]] = True
+        for i in range(output, 0, -1):
+            if needed[i]:
+                needed[list(self.nodes[i].sources)] = True
+        return needed
+
+    def readers(self, output: int) -> Counter[int]:
+        """How often each node is read, by nodes that ``output`` depends on and (once) by the caller."""
+        counts = Counter(s for i in np.flatnonzero(self.needed(output)).tolist() for s in self.nodes[i].sources)
+        counts[output] += 1
+        return counts
 
     def build(self, output: int) -> Network:
-        """The network whose output is node ``output``."""
-        buffer = np.concatenate(self._arrays) if self._arrays else np.zeros(0)
-        return Network(tuple(self._specs), output, self.input_shape, buffer)
+        """The network whose output is node ``output``, without the nodes that it does not depend on.
+
+        Raises
+        ------
+        ModelError
+            Parameters that are not finite.
+        """
+        if output == 0:
+            output = self.linear("output", [self.skip(0)])
+        place = {old: new for new, old in enumerate(np.flatnonzero(self.needed(output)).tolist())}
+        return Network([_frozen(self.nodes[i], place) for i in place], place[output], self.input_shape)
+
+
+def _real_numbers(what: str, array: ArrayLike) -> Array:
+    """``array`` as float64; itself where it is that already."""
+    values = np.asarray(array)
+    if values.dtype.kind not in "fiu" or values.dtype.itemsize > 8:
+        raise ModelError(
+            f"{what}: values of type {values.dtype} are not supported; give real numbers of at most 64 bits"
+        )
+    return np.asarray(values, dtype=np.float64)
+
+
+def _frozen(node: Node, place: Mapping[int, int]) -> Node:
+    """``node`` with arrays that nobody can change, reading nodes where ``place`` has put them."""
+    if isinstance(node, LinearNode):
+        terms = [
+            Term(place[t.source], t.operator.mapped(partial(_constant_array, f"{node.name}: W"))) for t in node.terms
+        ]
+        return replace(node, terms=tuple(terms), bias=_constant_array(f"{node.name}: b", node.bias))
+    if isinstance(node, ActivationNode):
+        parameters = _constant_array(f"{node.name}: parameters", node.parameters)
+        return replace(node, source=place[node.source], parameters=parameters)
+    return node
+
+
+def _constant_array(what: str, values: Array) -> Array:
+    """``values`` as a read-only, C-contiguous array of its own; itself where it is that already."""
+    if not np.isfinite(values).all():
+        raise ModelError(f"{what}: {int((~np.isfinite(values)).sum())} values are NaN or infinite; the model is broken")
+    if values.flags.writeable or not (values.flags.c_contiguous and values.flags.aligned):
+        values = np.array(values, order="C")
+        values.flags.writeable = False
+    return values

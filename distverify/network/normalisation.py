@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from distverify.errors import SettingsError
-from distverify.network.draft import Draft, DraftActivation, DraftLinear, DraftTerm
-from distverify.network.graph import Network
-from distverify.network.linear.operators import Array
+from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.diagonal import Diagonal
+from distverify.network.linear.operator import Array
+from distverify.network.nodes import ActivationNode, LinearNode, Term
 from distverify.network.simplify import simplify
 
 
@@ -43,20 +45,18 @@ def apply_normalisation(
         scale, shift = 1.0 / deviations, -means / deviations
     if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
         raise SettingsError(f"std: got {deviations.min():g}, too small to divide by")
-    original = Draft.of(network)
-    draft = Draft(original.input_shape, original.nodes[0].name)
-    terms = (DraftTerm(0, "diagonal", scale),)
-    draft.add(DraftLinear("normalisation", network.input_size, terms, shift))
+    builder = NetworkBuilder(network.input_shape, network.nodes[0].name)
+    builder.linear("normalisation", [Term(0, Diagonal(scale))], shift)
     # The normalisation takes the input's place, so that every index moves up by one.
-    for node in original.nodes[1:]:
-        if isinstance(node, DraftLinear):
-            moved = tuple(DraftTerm(t.source + 1, t.kind, t.value) for t in node.terms)
-            draft.add(DraftLinear(node.name, node.size, moved, node.bias))
-        elif isinstance(node, DraftActivation):
-            draft.add(DraftActivation(node.name, node.size, node.source + 1, node.kind, node.parameters))
+    for node in network.nodes[1:]:
+        if isinstance(node, LinearNode):
+            terms = tuple(Term(t.source + 1, t.operator) for t in node.terms)
+            builder.add(replace(node, terms=terms))
+        elif isinstance(node, ActivationNode):
+            builder.add(replace(node, source=node.source + 1))
     output = network.output + 1
-    simplify(draft, output)
-    return draft.build(output)
+    simplify(builder, output)
+    return builder.build(output)
 
 
 def mean_and_std(

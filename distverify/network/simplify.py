@@ -1,4 +1,4 @@
-"""Fewer nodes, the same function: linear nodes of a draft are folded into the linear nodes that read them.
+"""Fewer nodes, the same function: linear nodes are folded into the linear nodes that read them.
 
 Folding multiplies parameters in float64; what is verified afterwards is the folded network.
 """
@@ -6,72 +6,72 @@ Folding multiplies parameters in float64; what is verified afterwards is the fol
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
-from distverify.network.compose import add_terms, apply, compose, composed_size
-from distverify.network.draft import Draft, DraftLinear, DraftTerm
-from distverify.network.linear.operators import Array
+from distverify.network.compose import add_operators, compose, composed_size
+from distverify.network.graph import NetworkBuilder
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.operator import Array, LinearOperator
+from distverify.network.nodes import LinearNode, Term
 
 
-def simplify(draft: Draft, output: int) -> None:
-    """Fold linear nodes of ``draft`` into the linear nodes that read them, in place; indices stay valid.
+def simplify(builder: NetworkBuilder, output: int) -> None:
+    """Fold linear nodes of ``builder`` into the linear nodes that read them, in place; indices stay valid.
 
     A node is folded where the network does not grow by it: a diagonal or constant operation into the dense layer or
     (one factor per channel) the convolution before or after it, a permutation into a dense layer, a dense layer into
     another one only if nothing else reads it and the product has no more parameters than the two factors.
     """
-    readers = draft.readers(output)
-    for i, node in enumerate(draft.nodes):
-        while isinstance(node, DraftLinear) and readers[i]:
-            rewritten = _merge_terms(node, readers) or _fold_source(draft, node, readers)
+    readers = builder.readers(output)
+    for i, node in enumerate(builder.nodes):
+        while isinstance(node, LinearNode) and readers[i]:
+            rewritten = _merge_terms(node, readers) or _fold_source(builder, node, readers)
             if rewritten is None:
                 break
-            draft.nodes[i] = node = rewritten
+            builder.nodes[i] = node = rewritten
 
 
-def _fold_source(draft: Draft, node: DraftLinear, readers: Counter[int]) -> DraftLinear | None:
+def _fold_source(builder: NetworkBuilder, node: LinearNode, readers: Counter[int]) -> LinearNode | None:
     """``node`` with one of its sources folded in, or None if none is worth it."""
-    for k, term in enumerate(node.terms):
-        source = draft.nodes[term.source]
-        only_reader = readers[term.source] == 1
-        if isinstance(source, DraftLinear) and _worth_folding(term, source, only_reader):
-            new = tuple(compose(term, inner) for inner in source.terms)
-            bias = _add(node.bias, None if source.bias is None else apply(term, source.bias))
-            readers[term.source] -= 1
-            if readers[term.source]:
+    for k, (index, operator) in enumerate(node.terms):
+        source = builder.nodes[index]
+        only_reader = readers[index] == 1
+        if isinstance(source, LinearNode) and _worth_folding(operator, source, only_reader):
+            new = tuple(Term(inner.source, compose(operator, inner.operator)) for inner in source.terms)
+            readers[index] -= 1
+            if readers[index]:
                 readers.update(inner.source for inner in new)
-            return DraftLinear(node.name, node.size, (*node.terms[:k], *new, *node.terms[k + 1 :]), bias)
+            terms = (*node.terms[:k], *new, *node.terms[k + 1 :])
+            return replace(node, terms=terms, bias=_folded_bias(node.bias, operator, source.bias))
     return None
 
 
-def _worth_folding(term: DraftTerm, source: DraftLinear, only_reader: bool) -> bool:
-    if not source.terms:
+def _worth_folding(operator: LinearOperator, source: LinearNode, only_reader: bool) -> bool:
+    inner = [t.operator for t in source.terms]
+    if isinstance(operator, Dense) and not only_reader and any(isinstance(o, Dense) for o in inner):
         return False
-    if term.kind == "dense" and not only_reader and any(t.kind == "dense" for t in source.terms):
-        return False
-    after = 0
-    for inner in source.terms:
-        size = composed_size(term, inner)
-        if size is None:
-            return False
-        after += size
-    return after <= term.parameters + (sum(t.parameters for t in source.terms) if only_reader else 0)
+    sizes = [composed_size(operator, o) for o in inner]
+    before = operator.stored + (sum(o.stored for o in inner) if only_reader else 0)
+    return None not in sizes and sum(s for s in sizes if s is not None) <= before
 
 
-def _add(a: Array | None, b: Array | None) -> Array | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b
+def _folded_bias(bias: Array, operator: LinearOperator, inner: Array) -> Array:
+    """``bias + operator @ inner``; zeros are not added, for that would lose the sign of others."""
+    if not inner.any():
+        return bias
+    pushed = operator.push(inner[:, None])[:, 0]
+    return bias + pushed if bias.any() else pushed
 
 
-def _merge_terms(node: DraftLinear, readers: Counter[int]) -> DraftLinear | None:
+def _merge_terms(node: LinearNode, readers: Counter[int]) -> LinearNode | None:
     """``node`` with two terms of one source made one (x + x, or a skip around a dense layer)."""
     for k, term in enumerate(node.terms):
         for j, earlier in enumerate(node.terms[:k]):
-            total = add_terms(earlier, term, node.size) if earlier.source == term.source else None
+            total = add_operators(earlier.operator, term.operator) if earlier.source == term.source else None
             if total is not None:
                 terms = list(node.terms)
-                terms[j] = total
+                terms[j] = Term(term.source, total)
                 del terms[k]
                 readers[term.source] -= 1
-                return DraftLinear(node.name, node.size, tuple(terms), node.bias)
+                return replace(node, terms=tuple(terms))
     return None

@@ -17,7 +17,7 @@ _RECURJAC = (
 _METHODS = {
     "linear": "Z. Shi, Y. Wang, H. Zhang, J. Z. Kolter, C.-J. Hsieh. Efficiently computing local Lipschitz constants of neural "
     "networks via bound propagation. NeurIPS 2022. arXiv:2210.07394",
-    "fastlip": "T.-W. Weng et al. Towards fast computation of certified robustness for ReLU networks (Fast-Lip). ICML 2018. "
+    "interval": "T.-W. Weng et al. Towards fast computation of certified robustness for ReLU networks (Fast-Lip). ICML 2018. "
     "arXiv:1804.09699",
 }
 

@@ -15,17 +15,16 @@ from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from distverify.analysis.pieces import Arrays, Crew, Piece, Shared
 from distverify.errors import PieceError
 from distverify.network.graph import Network
+from distverify.questions.pieces import Arrays, Crew, Piece, Shared
 from distverify.runtime.job import Job, PieceTask, Recall
 from distverify.runtime.tally import kernel_seconds
 from distverify.runtime.threads import ThreadLimit
 from distverify.runtime.worker import blank_payload, read_only, run_sample
 from distverify.settings import Settings
-from distverify.work import Payload, SampleResult, WorkUnit
+from distverify.work import Payload, Sample, SampleResult, WorkUnit
 
 T = TypeVar("T")
 
@@ -216,10 +215,8 @@ class SampleInPieces:
         in_pieces = job.analyse_in_pieces
         assert in_pieces is not None
 
-        def analyse(
-            network: Network, x: NDArray[np.float64], label: int, index: int, settings: Settings
-        ) -> SampleResult:
-            return in_pieces(network, x, label, index, settings, unit.pieces, crew)
+        def analyse(network: Network, sample: Sample, settings: Settings) -> SampleResult:
+            return in_pieces(network, sample, settings, unit.pieces, crew)
 
         payload = blank_payload(job, unit)
         run_sample(job, unit.start, payload, 0, analyse)

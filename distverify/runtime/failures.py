@@ -18,11 +18,11 @@ def log_failures(job: Job, unit: WorkUnit, payload: Payload) -> None:
     statuses = payload["status"]
     for row in np.flatnonzero((statuses == FAILED) | (statuses == TIMED_OUT)):
         meaning = STATUS_MEANINGS[int(statuses[row])].replace("_", " ")
-        log.warning("sample %d %s: %s", job.indices[unit.start + row], meaning, payload["message"][row])
+        log.warning("sample %d %s: %s", job.data.indices[unit.start + row], meaning, payload["message"][row])
 
 
 def log_lost(job: Job, unit: WorkUnit, reason: str) -> None:
     """A worker or a payload was lost; ``unit`` or its parts will be computed again."""
-    first, last = int(job.indices[unit.start]), int(job.indices[unit.stop - 1])
+    first, last = int(job.data.indices[unit.start]), int(job.data.indices[unit.stop - 1])
     samples = f"sample {first}" if unit.size == 1 else f"{unit.size} samples from {first} to {last}"
     log.warning("%s lost, will be computed again: %s", samples, reason)

@@ -7,17 +7,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from distverify.analysis.pieces import Crew, Piece, PieceWorker, Shared
+from distverify.data.dataset import Dataset
 from distverify.network.graph import Network
+from distverify.questions.pieces import Crew, Piece, PieceWorker, Shared
 from distverify.settings import Settings
-from distverify.work import Payload, RunStatistics, SampleResult, WorkUnit
+from distverify.work import Payload, RunStatistics, Sample, SampleResult, WorkUnit
 
-Analyse = Callable[[Network, NDArray[np.float64], int, int, Settings], SampleResult]
-# (network, x [D], label, index, settings, pieces, crew): the same results, with the bounds computed by the crew.
-AnalyseInPieces = Callable[[Network, NDArray[np.float64], int, int, Settings, int, Crew], SampleResult]
+Analyse = Callable[[Network, Sample, Settings], SampleResult]
+# (network, sample, settings, pieces, crew): the same results, with the bounds computed by the crew.
+AnalyseInPieces = Callable[[Network, Sample, Settings, int, Crew], SampleResult]
 # (position, key of a piece): its results, where an earlier run kept them.
 Recall = Callable[[int, str], Payload | None]
 
@@ -47,14 +45,10 @@ class Job:
     Attributes
     ----------
     network : Network
-    inputs : float64 [N, D], C order
+    data : Dataset
         The selected samples.
-    labels : int64 [N]
-        -1 where the data has none.
-    indices : int64 [N]
-        Each sample's index in the data set.
     settings : Settings
-    analyse : callable (network, x [D], label, index, settings) -> SampleResult
+    analyse : callable (network, sample, settings) -> SampleResult
         Importable by name, so that it pickles by reference. May set "status" (OK, MISCLASSIFIED) and "message".
     warm_up : callable () -> None
         Compiles or loads the kernels; called once per worker, under a per-machine file lock.
@@ -67,9 +61,7 @@ class Job:
     """
 
     network: Network
-    inputs: NDArray[np.float64]
-    labels: NDArray[np.int64]
-    indices: NDArray[np.int64]
+    data: Dataset
     settings: Settings
     analyse: Analyse
     warm_up: Callable[[], None]

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from distverify.analysis.pieces import Arrays, Piece, PieceWorker, Shared
 from distverify.errors import PieceError
+from distverify.questions.pieces import Arrays, Piece, PieceWorker, Shared
 from distverify.runtime.job import Analyse, Job
 from distverify.status import FAILED, MISCLASSIFIED, OK
 from distverify.work import Payload, SampleResult, WorkUnit
@@ -79,7 +79,7 @@ def blank_payload(job: Job, unit: WorkUnit, status: int = FAILED, message: str =
     payload["status"] = np.full(n, status, dtype=np.int8)
     payload["message"] = np.full(n, message, dtype=object)
     payload["seconds"] = np.zeros(n)
-    payload["label"] = np.array(job.labels[unit.start : unit.stop], dtype=np.int64)
+    payload["label"] = np.array(job.data.labels[unit.start : unit.stop], dtype=np.int64)
     return payload
 
 
@@ -122,10 +122,10 @@ def read_only(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def run_sample(job: Job, position: int, payload: Payload, row: int, analyse: Analyse) -> None:
     """Write the outcome of ``analyse`` for the sample at ``position`` into row ``row`` of a blank payload."""
-    x, label, index = job.inputs[position], int(job.labels[position]), int(job.indices[position])
+    sample = job.data.sample(position)
     begin = time.perf_counter()
     try:
-        result = analyse(job.network, x, label, index, job.settings)
+        result = analyse(job.network, sample, job.settings)
         seconds = time.perf_counter() - begin
         status, message, values = _checked(job, result)
     except Exception as error:  # a poison sample is a recorded failure, not a stopped run

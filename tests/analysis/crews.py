@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from distverify.analysis.piece_worker import BoundsWorker
-from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.network.graph import Network
+from distverify.questions.pieces import Arrays, Piece, Shared
 
 
 class CrewHere:

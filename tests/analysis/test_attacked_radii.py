@@ -12,8 +12,8 @@ from distverify.bounds import crown
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.jacobian import margin_rows
+from distverify.inputs import load_network
 from distverify.network.graph import Network
-from distverify.prepare import load_network
 from distverify.region import Ball
 from tests.networks import Floats
 

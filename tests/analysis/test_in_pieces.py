@@ -13,7 +13,6 @@ import pytest
 from distverify.analysis.bounder import Whole
 from distverify.analysis.facts import FACTS, Wanted
 from distverify.analysis.in_pieces import Cuts, InPieces, analyse_in_pieces
-from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.requests import share
 from distverify.analysis.sample import analyse_sample, analyse_through
 from distverify.bounds import crown
@@ -23,9 +22,11 @@ from distverify.errors import PieceError, SettingsError
 from distverify.kernels.convolution import Geometry
 from distverify.network.graph import Network, NetworkBuilder
 from distverify.network.linear.convolution import Convolution
+from distverify.network.linear.dense import Dense
+from distverify.questions.pieces import Arrays, Piece, Shared
 from distverify.region import Ball
 from distverify.settings import Settings
-from distverify.work import SampleResult
+from distverify.work import Sample, SampleResult
 from tests.analysis.crews import CrewHere
 from tests.exact import ExactNetwork
 from tests.networks import NORMS, Floats, build_chain, build_residual, points_in, violations
@@ -43,14 +44,14 @@ def convolutional(rng: np.random.Generator) -> Network:
     """Two convolutions with a skip around the second, then two dense layers."""
     builder = NetworkBuilder((1, 6, 6))
     first = Convolution(rng.standard_normal((3, 1, 3, 3)) / 3, Geometry(1, 1, 6, 6, 3, 4, 4, 3, 3, 1, 1, 1, 1, 0, 0))
-    node = builder.linear("c0", [(0, "convolution", first)], 0.1 * rng.standard_normal(first.out_size))
+    node = builder.linear("c0", [(0, first)], 0.1 * rng.standard_normal(first.out_size))
     node = builder.activation("r0", node, "relu")
     second = Convolution(rng.standard_normal((3, 3, 3, 3)) / 5, Geometry(1, 3, 4, 4, 3, 4, 4, 3, 3, 1, 1, 1, 1, 1, 1))
-    node = builder.linear("c1", [(node, "convolution", second), (node, "identity", None)])
+    node = builder.linear("c1", [(node, second), builder.skip(node)])
     node = builder.activation("r1", node, "relu")
-    node = builder.linear("d0", [(node, "dense", rng.standard_normal((12, 48)) / 7)], 0.1 * rng.standard_normal(12))
+    node = builder.linear("d0", [(node, Dense(rng.standard_normal((12, 48)) / 7))], 0.1 * rng.standard_normal(12))
     node = builder.activation("r2", node, "relu")
-    return builder.build(builder.linear("d1", [(node, "dense", rng.standard_normal((4, 12)) / 3)]))
+    return builder.build(builder.linear("d1", [(node, Dense(rng.standard_normal((4, 12)) / 3))]))
 
 
 def networks() -> dict[str, Network]:
@@ -73,7 +74,7 @@ def in_pieces(
     """All in blocks as small as ``cuts`` allow, and the crew that computed it."""
     crew = CrewHere(network, workers)
     bounder = InPieces(network, crew, pieces, settings.method, settings.layer_bounds, cuts=cuts)
-    return analyse_through(bounder, x, -1, 0, settings), crew
+    return analyse_through(bounder, Sample(x), settings), crew
 
 
 def point(network: Network) -> Floats:
@@ -107,7 +108,7 @@ def test_everything_equals_the_whole(name: str, norm: float, pieces: int) -> Non
     network = NETWORKS[name]
     x = point(network)
     settings = Settings(norm=norm, eps=(0.02, 0.3), compute=EVERYTHING, clip=(0.0, 1.0))
-    expected = analyse_sample(network, x, -1, 0, settings)
+    expected = analyse_sample(network, Sample(x), settings)
     found, crew = in_pieces(network, x, settings, pieces, workers=2)
     if pieces == 1:
         assert_same(found, expected)
@@ -132,7 +133,7 @@ def test_every_method_equals_the_whole(method: str, direction: str, precision: s
             eps=(0.2,), compute=("jacobian", "lipschitz", "margins", "monotone"), method=method, direction=direction,
             layer_bounds=layer_bounds, feature_eps=tuple(np.linspace(0.0, 2.0, network.input_size)),
         )  # fmt: skip
-        expected = analyse_sample(network, x, -1, 0, settings)
+        expected = analyse_sample(network, Sample(x), settings)
         assert_same(in_pieces(network, x, settings, 1)[0], expected)
         # Few rows and many pieces: columns; few pieces: rows.
         for pieces in (2, 40):
@@ -147,7 +148,7 @@ def test_one_output(norm: float) -> None:
     x = point(network)
     compute = ("jacobian", "lipschitz", "landscape")
     settings = Settings(norm=norm, eps=(0.02, 0.3), compute=compute, feature_eps=(1.0,) * 7 + (0.0,))
-    expected = analyse_sample(network, x, -1, 0, settings)
+    expected = analyse_sample(network, Sample(x), settings)
     found, crew = in_pieces(network, x, settings, 4)
     assert_close(found, expected, CLOSE["float64"])
     assert crew.kinds["columns"] > 4
@@ -214,7 +215,7 @@ def test_questions_and_work_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(ColumnPush, "unit_columns", pushing)
     crew = Watched(network, workers=2)
     bounder = InPieces(network, crew, 4, cuts=TINY)
-    analyse_through(bounder, x, -1, 0, Settings(eps=(0.02, 0.05), compute=EVERYTHING))
+    analyse_through(bounder, Sample(x), Settings(eps=(0.02, 0.05), compute=EVERYTHING))
     linear_nodes = 4
     regions = len({p.request.place.region for p in crew.pieces if p.kind == "neurons"})
     assert crew.kinds["neurons"] == regions * linear_nodes * 4
@@ -341,7 +342,7 @@ def test_bounds_of_other_neurons_are_refused() -> None:
 def test_misuse_is_told() -> None:
     network = NETWORKS["dense"]
     with pytest.raises(SettingsError, match="pieces: got 0"):
-        analyse_in_pieces(network, point(network), -1, 0, Settings(compute=("radius",)), 0, CrewHere(network))
+        analyse_in_pieces(network, Sample(point(network)), Settings(compute=("radius",)), 0, CrewHere(network))
     bounder, whole = InPieces(network, CrewHere(network), 2), Whole(network)
     with pytest.raises(TypeError, match="same bounder"):
         bounder.margins(whole.enclose(Ball(point(network), 0.1)), np.eye(5))
@@ -358,10 +359,10 @@ def test_blocks_as_they_come() -> None:
     )
     x, settings = point(network), Settings(eps=(0.02,), compute=("lipschitz",), direction="backward")
     crew = CrewHere(network, workers=2)
-    found = analyse_in_pieces(network, x, -1, 0, settings, 4, crew)
+    found = analyse_in_pieces(network, Sample(x), settings, 4, crew)
     assert ("chains", 4) in crew.requests
-    assert_close(found, analyse_sample(network, x, -1, 0, settings), CLOSE["float64"])
-    small = analyse_in_pieces(network, x, -1, 0, settings, 4, CrewHere(network), block_bytes=2**16)
+    assert_close(found, analyse_sample(network, Sample(x), settings), CLOSE["float64"])
+    small = analyse_in_pieces(network, Sample(x), settings, 4, CrewHere(network), block_bytes=2**16)
     assert_close(small, found, CLOSE["float64"])
 
 
@@ -373,5 +374,5 @@ def test_labels_and_targets_are_as_in_the_whole(targets: str | int) -> None:
     settings = Settings(eps=(0.02,), compute=("radius", "verified"), targets=targets)
     for label in (predicted, (predicted + 1) % 5):
         for index in (0, 1):
-            found = analyse_in_pieces(network, x, label, index, settings, 1, CrewHere(network))
-            assert_same(found, analyse_sample(network, x, label, index, settings))
+            found = analyse_in_pieces(network, Sample(x, label, index), settings, 1, CrewHere(network))
+            assert_same(found, analyse_sample(network, Sample(x, label, index), settings))

@@ -27,6 +27,7 @@ from distverify.network.graph import Network
 from distverify.region import Ball, Balls, Box
 from distverify.settings import Settings
 from distverify.status import BY_CROWN, BY_JACOBIAN, NO_VALUE, NOT_VERIFIED
+from distverify.work import Sample
 from tests.networks import NORMS, Floats, build_chain
 
 X = np.array([0.2, 0.4, 0.6, 0.3])
@@ -250,9 +251,9 @@ def test_no_value_and_misclassified() -> None:
     label = int(np.argmax(net(X)[0]))
     wrong, own = (label + 1) % 3, label
     settings = Settings(eps=(0.01,), compute=("verified",))
-    assert analyse_sample(net, X, wrong, 0, settings)["verified"] == [NOT_VERIFIED]
+    assert analyse_sample(net, Sample(X, wrong, 0), settings)["verified"] == [NOT_VERIFIED]
     settings = Settings(eps=(0.01,), compute=("verified",), targets=own)
-    assert analyse_sample(net, X, own, 0, settings)["verified"] == [NO_VALUE]
+    assert analyse_sample(net, Sample(X, own, 0), settings)["verified"] == [NO_VALUE]
 
 
 # -- samples -------------------------------------------------------------------------------------------------------
@@ -261,7 +262,7 @@ def test_no_value_and_misclassified() -> None:
 def test_margin_constants_of_a_sample() -> None:
     net = network()
     label = int(np.argmax(net(X)[0]))
-    found = analyse_sample(net, X, label, 0, Settings(eps=(0.05, 0.01), compute=("margins", "monotone")))
+    found = analyse_sample(net, Sample(X, label, 0), Settings(eps=(0.05, 0.01), compute=("margins", "monotone")))
     margins = np.asarray(found["lipschitz_margin"])
     assert margins.shape == (2, 3)
     assert np.isnan(margins[:, label]).all()
@@ -274,8 +275,8 @@ def test_margin_constants_of_a_sample() -> None:
 
 def test_the_label_s_landscape_only() -> None:
     net = network()
-    both = analyse_sample(net, X, 1, 0, Settings(compute=("landscape",)))["stationary_free_radius"]
-    one = analyse_sample(net, X, 1, 0, Settings(compute=("landscape",), landscape_outputs="label"))
+    both = analyse_sample(net, Sample(X, 1, 0), Settings(compute=("landscape",)))["stationary_free_radius"]
+    one = analyse_sample(net, Sample(X, 1, 0), Settings(compute=("landscape",), landscape_outputs="label"))
     alone = np.asarray(one["stationary_free_radius"])
     assert np.isnan(alone[[0, 2]]).all()
     assert alone[1] == pytest.approx(np.asarray(both)[1], rel=1e-3)

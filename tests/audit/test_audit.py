@@ -182,10 +182,10 @@ def test_features_that_are_fixed_stay_fixed(tmp_path: Path, data: tuple[np.ndarr
 def test_an_attack_that_fails_is_told(
     honest: Path, data: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(self: Any, network: Any, x: Any, label: int, index: int, settings: Any) -> Any:
-        if index == 2:
+    def fail(self: Any, network: Any, sample: Any, settings: Any) -> Any:
+        if sample.index == 2:
             raise ArithmeticError("no luck")
-        return original(self, network, x, label, index, settings)
+        return original(self, network, sample, settings)
 
     original = audit_module.Attack.__call__
     monkeypatch.setattr(audit_module.Attack, "__call__", fail)

@@ -18,11 +18,13 @@ from distverify.bounds.methods import bound_rows
 from distverify.bounds.reduced import Group, Reduced
 from distverify.bounds.reduction import Reduction
 from distverify.kernels.rounding import SOUND, Rounding
-from distverify.network.graph import ActivationNode, LinearNode, Network
+from distverify.network.graph import Network
+from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.network.normalisation import apply_normalisation
 from distverify.network.onnx.importer import load_onnx
 from distverify.region import Ball
 from distverify.settings import Settings
+from distverify.work import Sample
 from tests.analysis.crews import CrewHere
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -135,10 +137,10 @@ def pieces_case(network: Network, eps: float, pieces: int) -> Case:
     crew = CrewHere(network)
 
     def whole() -> object:
-        return analyse_sample(network, x, -1, 0, settings)["lipschitz"]
+        return analyse_sample(network, Sample(x), settings)["lipschitz"]
 
     def parts() -> object:
-        return analyse_in_pieces(network, x, -1, 0, settings, pieces, crew)["lipschitz"]
+        return analyse_in_pieces(network, Sample(x), settings, pieces, crew)["lipschitz"]
 
     off = np.max(np.abs(np.divide(parts(), whole()) - 1.0))
     widths = "-".join(str(n.size) for n in network.nodes if not isinstance(n, ActivationNode))

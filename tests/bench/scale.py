@@ -29,11 +29,12 @@ import numpy as np
 
 from distverify import api
 from distverify.api import Progress
+from distverify.data.dataset import Dataset
 from distverify.network.graph import Network
 from distverify.runtime.job import Analyse, Event, Job, UnitDone, WorkersChanged
 from distverify.runtime.ray.executor import RayExecutor
 from distverify.settings import Settings
-from distverify.work import WorkUnit
+from distverify.work import Sample, WorkUnit
 from tests.bench.cases import DATA
 
 OUTPUTS, INPUTS = 1000, 4000  # both bounds of one Jacobian: 64 MB
@@ -50,17 +51,17 @@ class Sleeping:
         self.seconds = seconds
         self.gate = gate
 
-    def __call__(self, network: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
-        while index >= 8 and self.gate is not None and not self.gate.exists():
+    def __call__(self, network: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
+        while sample.index >= 8 and self.gate is not None and not self.gate.exists():
             time.sleep(0.02)
         begin = time.perf_counter()
         time.sleep(self.seconds)
         return {"predicted": 0, "logits": np.zeros(network.output_size), "radius": time.perf_counter() - begin}
 
 
-def large(network: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+def large(network: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
     """An analysis that returns 64 MB at once."""
-    bounds = np.full((1, OUTPUTS, INPUTS), float(index))
+    bounds = np.full((1, OUTPUTS, INPUTS), float(sample.index))
     return {
         "predicted": 0, "logits": np.zeros(OUTPUTS), "x0": np.zeros(INPUTS), "jacobian_lower": bounds, "jacobian_upper": bounds,
     }  # fmt: skip
@@ -86,10 +87,11 @@ def job(analyse: Analyse, samples: int, inputs: int = 4, outputs: int = 2) -> Jo
         }
     else:
         names["radius"] = ((), "float64")
-    labels = np.zeros(samples, dtype=np.int64)
-    inputs_of_all = np.zeros((1, inputs)).repeat(samples, axis=0)
+    data = Dataset(
+        np.zeros((samples, inputs)), np.zeros(samples, dtype=np.int64), np.arange(samples), "zeros", (inputs,)
+    )
     return Job(
-        network(inputs, outputs), inputs_of_all, labels, np.arange(samples), Settings(compute=("radius",), eps=()),
+        network(inputs, outputs), data, Settings(compute=("radius",), eps=()),
         analyse, nothing, names,
     )  # fmt: skip
 
@@ -109,7 +111,7 @@ def ray(cpus: int) -> Iterator[None]:
 
 def events(job: Job, actors: int) -> Iterator[Event]:
     """Of one unit per sample, as they come."""
-    units = (WorkUnit(i, i + 1) for i in range(job.labels.size))
+    units = (WorkUnit(i, i + 1) for i in range(job.data.size))
     with RayExecutor(max_actors=actors).open(job, lambda: False) as session:
         session.add(units)
         yield from session.events()

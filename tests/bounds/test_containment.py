@@ -14,6 +14,8 @@ from distverify.bounds.enclosure import enclose
 from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.methods import bound_rows
 from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.diagonal import Diagonal
 from distverify.region import Ball
 from distverify.settings import LAYER_BOUNDS, METHODS
 from tests.exact import PIECEWISE_LINEAR, ExactNetwork
@@ -125,37 +127,37 @@ def test_clip_box_narrows_the_bounds() -> None:
 def graph_same_source_twice(builder: NetworkBuilder) -> int:
     two = builder.linear(
         "sum",
-        [(0, "dense", np.array([[1.5, -2.0], [0.3, 0.4]])), (0, "diagonal", np.array([0.7, -1.1]))],
+        [(0, Dense(np.array([[1.5, -2.0], [0.3, 0.4]]))), (0, Diagonal(np.array([0.7, -1.1])))],
         [0.1, 0.2],
     )
     act = builder.activation("relu", two, "relu")
-    return builder.linear("out", [(act, "identity", None), (act, "dense", np.array([[1.0, 2.0], [-1.0, 0.5]]))])
+    return builder.linear("out", [builder.skip(act), (act, Dense(np.array([[1.0, 2.0], [-1.0, 0.5]])))])
 
 
 def graph_activation_after_activation(builder: NetworkBuilder) -> int:
     # Of the first activation some neurons are dead (bias -50): their columns drop out on the way.
-    z = builder.linear("in", [(0, "dense", np.arange(10.0).reshape(5, 2) / 5 - 0.8)], [-50.0, 0.3, -50.0, 0.1, 2.0])
+    z = builder.linear("in", [(0, Dense(np.arange(10.0).reshape(5, 2) / 5 - 0.8))], [-50.0, 0.3, -50.0, 0.1, 2.0])
     act = builder.activation("tanh", builder.activation("relu", z, "relu"), "tanh")
-    return builder.linear("out", [(act, "dense", np.arange(1.0, 11.0).reshape(2, 5))])
+    return builder.linear("out", [(act, Dense(np.arange(1.0, 11.0).reshape(2, 5)))])
 
 
 def graph_unused_branch(builder: NetworkBuilder) -> int:
-    z = builder.linear("in", [(0, "dense", np.array([[1.0, -1.0], [0.5, 2.0]]))])
+    z = builder.linear("in", [(0, Dense(np.array([[1.0, -1.0], [0.5, 2.0]])))])
     act = builder.activation("relu", z, "relu")
-    builder.activation("unused", builder.linear("side", [(act, "identity", None)]), "sigmoid")
-    return builder.linear("out", [(act, "dense", np.array([[1.0, -3.0]]))])
+    builder.activation("unused", builder.linear("side", [builder.skip(act)]), "sigmoid")
+    return builder.linear("out", [(act, Dense(np.array([[1.0, -3.0]])))])
 
 
 def graph_output_before_the_last_node(builder: NetworkBuilder) -> int:
     out = graph_unused_branch(builder)
-    builder.linear("later", [(out, "identity", None)])
+    builder.linear("later", [builder.skip(out)])
     return out
 
 
 def graph_only_linear(builder: NetworkBuilder) -> int:
-    first = builder.linear("a", [(0, "dense", np.array([[1.0, 2.0], [3.0, 4.0]]))], [1.0, 1.0])
-    second = builder.linear("b", [(first, "diagonal", [2.0, -1.0]), (0, "identity", None)])
-    return builder.linear("c", [(second, "dense", np.array([[1.0, -1.0]])), (first, "dense", np.array([[0.1, 0.2]]))])
+    first = builder.linear("a", [(0, Dense(np.array([[1.0, 2.0], [3.0, 4.0]])))], [1.0, 1.0])
+    second = builder.linear("b", [(first, Diagonal(np.array([2.0, -1.0]))), builder.skip(0)])
+    return builder.linear("c", [(second, Dense(np.array([[1.0, -1.0]]))), (first, Dense(np.array([[0.1, 0.2]])))])
 
 
 def graph_only_an_activation(builder: NetworkBuilder) -> int:

@@ -15,9 +15,10 @@ from distverify.bounds.jacobian import jacobian_bounds
 from distverify.bounds.lipschitz import lipschitz_constant
 from distverify.bounds.methods import bound_rows
 from distverify.kernels.rounding import SINGLE
-from distverify.network.graph import ActivationNode, LinearNode, Network, NetworkBuilder
-from distverify.network.linear.operators import Dense
-from distverify.network.linear.sparse import MostlyZero, dense_or_mostly_zero
+from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.mostly_zero import MostlyZero, dense_or_mostly_zero
+from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.network.onnx.importer import load_onnx
 from distverify.region import Ball
 from tests.exact import ExactNetwork
@@ -85,7 +86,7 @@ def written_out(network: Network) -> Network:
     index = {0: 0}
     for i, n in enumerate(network.nodes):
         if isinstance(n, LinearNode):
-            terms = [(index[t.source], "dense", t.operator.rows()) for t in n.terms]
+            terms = [(index[t.source], Dense(t.operator.rows())) for t in n.terms]
             index[i] = builder.linear(n.name, terms, n.bias)
         elif isinstance(n, ActivationNode):
             names = {"leaky_relu": ("slope",), "clip": ("lo", "hi")}.get(n.kind, ())

@@ -13,6 +13,7 @@ from distverify.bounds.enclosure import enclose
 from distverify.bounds.methods import bound_rows
 from distverify.kernels.rounding import IGNORED, SOUND, Rounding
 from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.dense import Dense
 from distverify.region import Ball
 from distverify.settings import LAYER_BOUNDS, METHODS
 from tests.exact import ExactNetwork
@@ -73,17 +74,15 @@ def residual_cancellation() -> Case:
     rng = np.random.default_rng(4)
     builder = NetworkBuilder((3,))
     node = builder.activation(
-        "a", builder.linear("z", [(0, "dense", rng.standard_normal((5, 3)))], np.full(5, 3.0)), "relu"
+        "a", builder.linear("z", [(0, Dense(rng.standard_normal((5, 3))))], np.full(5, 3.0)), "relu"
     )
     for i in range(3):
         weight = rng.standard_normal((5, 5)) * 1e7
-        up = builder.linear(f"up{i}", [(node, "dense", weight)], rng.standard_normal(5))
-        down = builder.linear(f"down{i}", [(node, "dense", -weight + rng.standard_normal((5, 5)))])
-        joined = builder.linear(
-            f"join{i}", [(up, "identity", None), (down, "identity", None), (node, "identity", None)]
-        )
+        up = builder.linear(f"up{i}", [(node, Dense(weight))], rng.standard_normal(5))
+        down = builder.linear(f"down{i}", [(node, Dense(-weight + rng.standard_normal((5, 5))))])
+        joined = builder.linear(f"join{i}", [builder.skip(up), builder.skip(down), builder.skip(node)])
         node = builder.activation(f"act{i}", joined, "leaky_relu", {"slope": 0.3})
-    out = builder.linear("out", [(node, "dense", rng.standard_normal((2, 5)))])
+    out = builder.linear("out", [(node, Dense(rng.standard_normal((2, 5))))])
     return builder.build(out), Ball(rng.uniform(0, 1, 3), 1e-9)
 
 
@@ -91,9 +90,9 @@ def same_source_cancellation() -> Case:
     """One node reads the input three times; the large weights cancel in the sum: 1e17 x + x - 1e17 x."""
     builder = NetworkBuilder((2,))
     eye = np.eye(2)
-    terms = [(0, "dense", 1e17 * eye), (0, "dense", 0.7 * eye), (0, "dense", -1e17 * eye)]
+    terms = [(0, Dense(1e17 * eye)), (0, Dense(0.7 * eye)), (0, Dense(-1e17 * eye))]
     act = builder.activation("act", builder.linear("sum", terms, np.full(2, 0.5)), "leaky_relu", {"slope": 0.3})
-    return builder.build(builder.linear("out", [(act, "dense", np.array([[1.0, 2.0]]))])), Ball(
+    return builder.build(builder.linear("out", [(act, Dense(np.array([[1.0, 2.0]])))])), Ball(
         np.array([0.4, 0.9]), 0.01
     )
 
@@ -101,10 +100,10 @@ def same_source_cancellation() -> Case:
 def many_identity_terms() -> Case:
     """A node that adds the same value a thousand times: one rounding error for each addition."""
     builder = NetworkBuilder((1,))
-    hidden = builder.activation("h", builder.linear("in", [(0, "dense", np.array([[0.1]]))], np.array([0.3])), "relu")
-    total = builder.linear("sum", [(hidden, "identity", None)] * 1000)
+    hidden = builder.activation("h", builder.linear("in", [(0, Dense(np.array([[0.1]])))], np.array([0.3])), "relu")
+    total = builder.linear("sum", [builder.skip(hidden)] * 1000)
     act = builder.activation("act", total, "leaky_relu", {"slope": 0.3})
-    return builder.build(builder.linear("out", [(act, "dense", np.array([[0.7]]))])), Ball(np.array([0.1]), 1e-16)
+    return builder.build(builder.linear("out", [(act, Dense(np.array([[0.7]])))])), Ball(np.array([0.1]), 1e-16)
 
 
 TRAPS = [

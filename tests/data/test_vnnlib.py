@@ -226,10 +226,10 @@ def test_files_are_certified_and_continued(tmp_path: Path, files: list[Path]) ->
     ("arguments", "message"),
     [
         ({"compute": ("radius",)}, "compute: property files say what is verified"),
-        ({"eps": 0.1}, "eps: a property file says what is verified"),
-        ({"norm": 2}, "norm: a property file says"),
+        ({"eps": 0.1}, "eps: property files say what is verified"),
+        ({"norm": 2}, "norm: property files say"),
         ({"scale": 255.0}, "scale: property files say"),
-        ({"method": "recurjac"}, "method: a property file says"),
+        ({"method": "recurjac"}, "method: property files say"),
         ({"features": "0:1"}, "features: property files say"),
         ({"y": [0, 1]}, "y: property files say"),
     ],

@@ -73,8 +73,25 @@ def test_units_of_the_run_are_those_of_the_estimate(tmp_path: Path) -> None:
 def test_misuse() -> None:
     with pytest.raises(SettingsError, match="timed: got 1; time at least 2 samples"):
         estimate(MODEL, DATA, timed=1)
-    with pytest.raises(SettingsError, match=r"a\.vnnlib states a property; samples of data sets can be timed"):
-        estimate(MODEL, "a.vnnlib")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'overwrite'"):
+        estimate(MODEL, DATA, overwrite=True)  # type: ignore[call-arg]
+
+
+def test_property_files_and_instance_lists(tmp_path: Path) -> None:
+    """Estimated by the same way as they are verified: each one a sample, its box's middle telling how clear it is."""
+    declared = [f"(declare-const X_{i} Real)" for i in range(64)] + [f"(declare-const Y_{j} Real)" for j in range(10)]
+    for k in range(4):
+        box = [f"(assert (>= X_{i} {0.1 * k:.1f})) (assert (<= X_{i} {0.1 * k + 0.1:.1f}))" for i in range(64)]
+        (tmp_path / f"{k}.vnnlib").write_text("\n".join([*declared, *box, "(assert (<= Y_0 Y_1))"]))
+    (tmp_path / "instances.csv").write_text("".join(f"digits.onnx,{k}.vnnlib,60\n" for k in range(4)))
+    for data in (tmp_path / "instances.csv", [tmp_path / f"{k}.vnnlib" for k in range(4)]):
+        predicted = estimate(MODEL, data, timed=2)
+        assert (predicted.samples, predicted.timed, predicted.failures) == (4, 2, ())
+        assert predicted.core_hours > 0
+        assert predicted.file_size > 0
+    done = CliRunner().invoke(main, ["estimate", str(MODEL), str(tmp_path / "instances.csv"), "--timed", "2"])
+    assert done.exit_code == 0, done.output
+    assert "2 of 4 samples" in done.stdout
 
 
 def test_command_line() -> None:

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distverify.analysis.piece_worker import BoundsWorker
-from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.sample import analyse_sample
 from distverify.network.graph import Network
+from distverify.questions.pieces import Arrays, Piece, Shared
 from distverify.settings import Settings
-from distverify.work import SampleResult
+from distverify.work import Sample, SampleResult
 
 RAISES, EXITS, HANGS, LOST = "raises", "exits", "hangs", "lost"
 
@@ -40,9 +39,8 @@ class Scripted:
     seconds: float = 0.0
     faults: dict[int, str] = field(default_factory=dict)
 
-    def __call__(
-        self, network: Network, x: NDArray[np.float64], label: int, index: int, settings: Settings
-    ) -> SampleResult:
+    def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
+        index = sample.index
         note(self.log, f"{index} {os.getpid()} {time.time():.6f}")
         time.sleep(self.seconds)
         fault = self.faults.get(index)
@@ -52,7 +50,7 @@ class Scripted:
             os._exit(1)
         if fault == HANGS:  # in C code that never gives the interpreter lock back, as a runaway kernel does
             sum(itertools.repeat(1, 10**15))
-        result = analyse_sample(network, x, label, index, settings)
+        result = analyse_sample(network, sample, settings)
         if fault == LOST:
             result["message"] = LostOnce(str(result["message"]), f"{self.log}.lost-{index}")
         return result

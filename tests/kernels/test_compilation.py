@@ -21,6 +21,7 @@ from distverify.analysis.sample import analyse_sample
 from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import Network
 from distverify.settings import Settings
+from distverify.work import Sample
 
 COUNT = """
 from tests.kernels.test_compilation import dispatchers
@@ -57,7 +58,7 @@ def test_nothing_is_compiled_after_the_import() -> None:
             for norm in (np.inf, 2.0, 1.0):
                 compute = ("jacobian", "lipschitz", "radius", "landscape")
                 settings = Settings(norm=norm, eps=(0.01,), compute=compute, clip=(0.0, 1.0))
-                assert np.isfinite(np.asarray(analyse_sample(net, x, -1, 0, settings)["lipschitz"])).all()
+                assert np.isfinite(np.asarray(analyse_sample(net, Sample(x), settings)["lipschitz"])).all()
             dv.jacobian_bounds(net, dv.Ball(x.astype(np.float32), 0.1), precision="float32", direction="both")
     after = {name: len(dispatchers()[name].signatures) for name in fixed}
     assert after == {name: compiled[name] for name in fixed}

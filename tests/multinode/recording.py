@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from distverify.analysis.in_pieces import Cuts, InPieces
 from distverify.analysis.piece_worker import BoundsWorker
-from distverify.analysis.pieces import Arrays, Piece, Shared
 from distverify.analysis.sample import analyse_sample
 from distverify.network.graph import Network
+from distverify.questions.pieces import Arrays, Piece, Shared
 from distverify.settings import Settings
+from distverify.work import Sample
 
 NODE = "DISTVERIFY_TEST_NODE"
 SECONDS = "DISTVERIFY_TEST_SECONDS"
@@ -51,9 +50,9 @@ class Recorded:
     def __init__(self, log: Path) -> None:
         self.log = log
 
-    def __call__(self, network: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
-        note(self.log, str(index))
-        return analyse_sample(network, x, label, index, settings)
+    def __call__(self, network: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
+        note(self.log, str(sample.index))
+        return analyse_sample(network, sample, settings)
 
 
 class RecordedPieces:

@@ -10,6 +10,8 @@ import pytest
 from distverify.errors import SettingsError
 from distverify.network.describe import describe
 from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.diagonal import Diagonal
 from distverify.network.normalisation import apply_normalisation
 
 RNG = np.random.default_rng(5)
@@ -18,9 +20,9 @@ RNG = np.random.default_rng(5)
 def image_network(shape: tuple[int, ...] = (3, 2, 2)) -> Network:
     builder = NetworkBuilder(shape)
     size = int(np.prod(shape))
-    a = builder.linear("first", [(0, "dense", RNG.normal(size=(5, size)))], RNG.normal(size=5))
+    a = builder.linear("first", [(0, Dense(RNG.normal(size=(5, size))))], RNG.normal(size=5))
     b = builder.activation("relu", a, "relu")
-    return builder.build(builder.linear("last", [(b, "dense", RNG.normal(size=(2, 5)))]))
+    return builder.build(builder.linear("last", [(b, Dense(RNG.normal(size=(2, 5))))]))
 
 
 PER_CHANNEL = np.array([0.1, -0.2, 0.3])
@@ -58,14 +60,14 @@ def test_an_activation_at_the_input_gets_a_scaling_before_it() -> None:
     builder = NetworkBuilder((3,))
     network = builder.build(builder.activation("tanh", 0, "tanh"))
     raw = apply_normalisation(network, 1.0, 2.0)
-    assert [n.name for n in raw.nodes] == ["input", "tanh: input", "tanh"]
+    assert [n.name for n in raw.nodes] == ["input", "tanh (input)", "tanh"]
     assert raw([[1.0, 3.0, 5.0]])[0] == pytest.approx(np.tanh([0.0, 1.0, 2.0]))
 
 
 def test_a_skip_from_the_input_is_normalised_too() -> None:
     builder = NetworkBuilder((3,))
-    a = builder.activation("tanh", builder.linear("a", [(0, "dense", RNG.normal(size=(3, 3)))]), "tanh")
-    network = builder.build(builder.linear("sum", [(a, "identity", None), (0, "identity", None)]))
+    a = builder.activation("tanh", builder.linear("a", [(0, Dense(RNG.normal(size=(3, 3))))]), "tanh")
+    network = builder.build(builder.linear("sum", [builder.skip(a), builder.skip(0)]))
     x = RNG.normal(size=(5, 3))
     assert apply_normalisation(network, 0.5, 0.1)(x) == pytest.approx(network((x - 0.5) / 0.1))
 
@@ -108,9 +110,9 @@ def test_channels_of_an_input_without_any() -> None:
 
 def test_describe() -> None:
     builder = NetworkBuilder((3,))
-    a = builder.linear("fc", [(0, "dense", RNG.normal(size=(3, 3)))])
+    a = builder.linear("fc", [(0, Dense(RNG.normal(size=(3, 3))))])
     b = builder.activation("act", a, "leaky_relu", {"slope": 0.2})
-    c = builder.linear("sum", [(b, "diagonal", np.ones(3)), (0, "identity", None)])
+    c = builder.linear("sum", [(b, Diagonal(np.ones(3))), builder.skip(0)])
     d = builder.activation("own", c, "leaky_relu", {"slope": [0.1, 0.2, 0.3]})
     assert describe(builder.build(builder.activation("out", d, "relu"))) == [
         ("input", "input", 3, "", 0),
@@ -118,6 +120,6 @@ def test_describe() -> None:
         ("act", "activation", 3, "leaky_relu(slope=0.2)", 0),
         ("sum", "diagonal + identity", 3, "", 6),
         ("own", "activation", 3, "leaky_relu(slope=0.1..0.3)", 3),
-        ("out: input", "identity", 3, "", 3),
+        ("out (input)", "identity", 3, "", 3),
         ("out", "activation", 3, "relu", 0),
     ]

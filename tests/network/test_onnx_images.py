@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from distverify.errors import ModelError
-from distverify.network.graph import LinearNode
+from distverify.network.nodes import LinearNode
 from distverify.network.normalisation import apply_normalisation
 from distverify.network.onnx.importer import load_onnx
 from tests.network.onnx_models import SHARED, model, node, reference, save

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from distverify.network.graph import LinearNode, Network
+from distverify.network.graph import Network
+from distverify.network.nodes import LinearNode
 from distverify.network.onnx.importer import load_onnx
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from distverify.analysis.pieces import Crew, Piece, Shared
+from distverify.data.dataset import Dataset
 from distverify.network.graph import Network
+from distverify.questions.pieces import Crew, Piece, Shared
 from distverify.runtime.job import Event, Executor, Job, PieceDone, Recall, UnitDone
 from distverify.settings import Settings
 from distverify.status import MISCLASSIFIED
-from distverify.work import Payload, WorkUnit
+from distverify.work import Payload, Sample, WorkUnit
 
 VARIABLES: dict[str, tuple[tuple[int, ...], str]] = {
     "logits": ((3,), "float64"),
@@ -38,9 +39,13 @@ def job(analyse: Any, warm_up: Any = None, samples: int = SAMPLES, **changes: An
     rng = np.random.default_rng(1)
     values: dict[str, Any] = {
         "network": network(),
-        "inputs": rng.normal(size=(samples, 6)),
-        "labels": np.arange(samples, dtype=np.int64) % 3,
-        "indices": 100 + np.arange(samples, dtype=np.int64),
+        "data": Dataset(
+            rng.normal(size=(samples, 6)),
+            np.arange(samples, dtype=np.int64) % 3,
+            100 + np.arange(samples, dtype=np.int64),
+            "scripted",
+            (6,),
+        ),
         "settings": Settings(compute=("radius",), eps=()),
         "analyse": analyse,
         "warm_up": warm_up or nothing,
@@ -80,41 +85,41 @@ def nothing() -> None:
     pass
 
 
-def logits(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
-    values = net(x)[0]
+def logits(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
+    values = net(sample.x)[0]
     predicted = int(np.argmax(values))
     out: dict[str, Any] = {"logits": values, "predicted": predicted, "radius": float(np.ptp(values))}
-    if predicted != label:
+    if predicted != sample.label:
         out |= {"status": MISCLASSIFIED, "radius": 0.0}
     return out
 
 
-def poison(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
-    if index == 105:
+def poison(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
+    if sample.index == 105:
         raise FloatingPointError("bad\n  sample")
-    return logits(net, x, label, index, settings)
+    return logits(net, sample, settings)
 
 
-def crash(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
-    if index == 105:
+def crash(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
+    if sample.index == 105:
         os._exit(1)
-    return logits(net, x, label, index, settings)
+    return logits(net, sample, settings)
 
 
-def hang(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+def hang(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
     """Hangs in C code that never gives the interpreter lock back, as a runaway kernel does."""
-    if index == 105:
+    if sample.index == 105:
         sum(itertools.repeat(1, 10**15))
-    return logits(net, x, label, index, settings)
+    return logits(net, sample, settings)
 
 
-def slow(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+def slow(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
     time.sleep(0.2)
-    return logits(net, x, label, index, settings)
+    return logits(net, sample, settings)
 
 
-def big(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
-    return {"values": np.full(BIG, float(index))}
+def big(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
+    return {"values": np.full(BIG, float(sample.index))}
 
 
 class Recorded:
@@ -124,31 +129,28 @@ class Recorded:
         self.path = path
         self.seconds = seconds
 
-    def __call__(self, net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+    def __call__(self, net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
         with self.path.open("a") as file:
-            file.write(f"{os.getpid()} {index}\n")
+            file.write(f"{os.getpid()} {sample.index}\n")
         time.sleep(self.seconds)
-        return logits(net, x, label, index, settings)
+        return logits(net, sample, settings)
 
     def lines(self) -> list[tuple[int, int]]:
         text = self.path.read_text() if self.path.exists() else ""
         return [(int(pid), int(index)) for pid, index in map(str.split, text.splitlines())]
 
 
-def sharing(net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+def sharing(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
     """Reports as "predicted" whether weights and inputs are read where the object store holds them."""
-    weight = net.nodes[1].terms[0].operator.weight  # type: ignore[union-attr]
-    read_only = not net.buffer.flags.writeable and not x.flags.writeable
-    borrowed = not net.buffer.flags.owndata and not x.flags.owndata
-    in_place = np.shares_memory(weight, net.buffer) and net.buffer.ctypes.data % 64 == 0
-    shared = int(read_only and borrowed and in_place)
-    return {"logits": net(x)[0], "predicted": shared, "radius": 0.0}
+    arrays = [*net.nodes[1].terms[0].operator.arrays, net.nodes[1].bias, sample.x]  # type: ignore[union-attr]
+    shared = int(not any(a.flags.writeable or a.flags.owndata or not a.flags.aligned for a in arrays))
+    return {"logits": net(sample.x)[0], "predicted": shared, "radius": 0.0}
 
 
 class Unreadable:
     """An analysis that can be sent, but not received: as where a node lacks a package."""
 
-    def __call__(self, net: Network, x: np.ndarray, label: int, index: int, settings: Settings) -> dict[str, Any]:
+    def __call__(self, net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
         return {}
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -200,9 +202,9 @@ class InPieces:
         self.path = path
         self.seconds = seconds
 
-    def __call__(
-        self, net: Network, x: np.ndarray, label: int, index: int, settings: Settings, pieces: int, crew: Crew
-    ) -> dict[str, Any]:
+    def __call__(self, net: Network, sample: Sample, settings: Settings, pieces: int, crew: Crew) -> dict[str, Any]:
+        index = sample.index
+
         def request(kind: str, size: int, values: np.ndarray) -> np.ndarray:
             edges = [i * size // pieces for i in range(pieces + 1)]
             found = crew.map(
@@ -215,10 +217,10 @@ class InPieces:
             )
             return np.concatenate([block["values"] for block in found])
 
-        outputs = request("rows", 3, request("neurons", 16, x))
+        outputs = request("rows", 3, request("neurons", 16, sample.x))
         predicted = int(np.argmax(outputs))
         out: dict[str, Any] = {"logits": outputs, "predicted": predicted, "radius": float(np.ptp(outputs))}
-        return out if predicted == label else out | {"status": MISCLASSIFIED, "radius": 0.0}
+        return out if predicted == sample.label else out | {"status": MISCLASSIFIED, "radius": 0.0}
 
     def _request(self, at: tuple[int, str, int]) -> tuple[str, Path | None, float]:
         return (self.fault if at == self.at else "", self.path, self.seconds)

@@ -7,8 +7,8 @@ import numba
 import numpy as np
 import pytest
 
-from distverify.analysis.pieces import Crew, Piece, Shared
 from distverify.errors import PieceError
+from distverify.questions.pieces import Crew, Piece, Shared
 from distverify.runtime.conversation import Answer, Conversation, Request, SampleInPieces
 from distverify.runtime.threads import limit_threads
 from distverify.runtime.worker import PieceRunner
@@ -169,7 +169,7 @@ def test_a_sample_in_pieces_has_the_payload_of_any_other():
         "message": ("O", (1,)), "seconds": ("f8", (1,)), "label": ("i8", (1,)),
     }  # fmt: skip
     assert sample.payload["status"][0] != FAILED
-    hidden = np.tanh(scripted.Blocks(job.network).matrices["neurons"] @ job.inputs[4])
+    hidden = np.tanh(scripted.Blocks(job.network).matrices["neurons"] @ job.data.inputs[4])
     outputs = np.tanh(scripted.Blocks(job.network).matrices["rows"] @ hidden)
     np.testing.assert_allclose(sample.payload["logits"][0], outputs, rtol=1e-13)
 

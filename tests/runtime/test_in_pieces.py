@@ -122,10 +122,10 @@ def test_a_piece_that_raises_fails_its_sample_with_its_text(executor, caplog):
 
 
 def test_an_analysis_that_raises_fails_its_sample(executor):
-    def analysis(net: Any, x: Any, label: int, index: int, *rest: Any) -> dict[str, Any]:
-        if index == 105:
+    def analysis(net: Any, sample: Any, *rest: Any) -> dict[str, Any]:
+        if sample.index == 105:
             raise ZeroDivisionError("mine")
-        return scripted.InPieces()(net, x, label, index, *rest)
+        return scripted.InPieces()(net, sample, *rest)
 
     payload = scripted.results(run(executor, analysis), SAMPLES)
     assert payload["message"][5] == "ZeroDivisionError: mine"

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
-from distverify.analysis.pieces import Piece, Shared
 from distverify.errors import ExecutorError
+from distverify.questions.pieces import Piece, Shared
 from distverify.runtime.job import PieceTask, Task
 from distverify.runtime.policy import (
     GRACE,

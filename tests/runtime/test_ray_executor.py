@@ -44,8 +44,7 @@ def test_results_are_bit_equal_to_the_serial_executor(analyse):
 
 @pytest.mark.usefixtures("local_ray")
 def test_weights_and_inputs_are_read_where_the_object_store_holds_them():
-    strided = np.random.default_rng(0).normal(size=(scripted.SAMPLES, 12))[:, ::2]
-    job = scripted.job(scripted.sharing, inputs=strided)
+    job = scripted.job(scripted.sharing)
     payload = scripted.results(list(scripted.run(RayExecutor(), job, scripted.units(8))))
     assert payload["message"].tolist() == [""] * scripted.SAMPLES
     assert payload["predicted"].tolist() == [1] * scripted.SAMPLES

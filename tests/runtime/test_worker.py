@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distverify.analysis.pieces import Piece, Shared
 from distverify.errors import PieceError
+from distverify.questions.pieces import Piece, Shared
 from distverify.runtime import worker
 from distverify.runtime.worker import PieceRunner, blank_payload, describe, receive, run_unit
 from distverify.status import FAILED, MISCLASSIFIED, OK, TIMED_OUT
@@ -15,15 +15,15 @@ from tests.runtime import scripted
 def test_payload_holds_every_variable_and_the_worker_s_own():
     job = scripted.job(scripted.logits)
     payload = run_unit(job, WorkUnit(4, 9))
-    truth = job.network(job.inputs[4:9])
+    truth = job.network(job.data.inputs[4:9])
     assert {name: (v.dtype.str[1:], v.shape) for name, v in payload.items()} == {
         "logits": ("f8", (5, 3)), "predicted": ("i8", (5,)), "radius": ("f8", (5,)), "status": ("i1", (5,)),
         "message": ("O", (5,)), "seconds": ("f8", (5,)), "label": ("i8", (5,)),
     }  # fmt: skip
     np.testing.assert_allclose(payload["logits"], truth, rtol=1e-13)
-    right = truth.argmax(1) == job.labels[4:9]
+    right = truth.argmax(1) == job.data.labels[4:9]
     assert payload["status"].tolist() == np.where(right, OK, MISCLASSIFIED).tolist()
-    assert payload["label"].tolist() == job.labels[4:9].tolist()
+    assert payload["label"].tolist() == job.data.labels[4:9].tolist()
     assert (payload["seconds"] > 0).all()
     assert payload["message"].tolist() == [""] * 5
 
@@ -82,7 +82,7 @@ def test_blank_payload_looks_like_any_other():
     assert blank["status"].tolist() == [TIMED_OUT] * 2
     assert blank["message"].tolist() == ["late"] * 2
     assert np.isnan(blank["logits"]).all()
-    assert blank["label"].tolist() == job.labels[3:5].tolist()
+    assert blank["label"].tolist() == job.data.labels[3:5].tolist()
 
 
 def test_errors_are_described_in_one_short_line():

@@ -1,10 +1,12 @@
-"""Convolutions as linear operators; the matrix itself is never formed, except where its columns are asked for."""
+"""The convolution operator; the matrix itself is never formed, except where its columns are asked for."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -15,11 +17,11 @@ from distverify.kernels.convolution import (
     unit_columns,
     unit_columns_transposed,
 )
-from distverify.network.linear.operators import NORM_MARGIN, Array, Indices, scatter_rows
+from distverify.network.linear.operator import NORM_MARGIN, Array, Indices, LinearOperator, scatter_rows
 
 
 @dataclass(frozen=True, eq=False)
-class Convolution:
+class Convolution(LinearOperator):
     """A convolution of images [channels, height, width], or (``transposed``) the transposed map.
 
     Attributes
@@ -30,6 +32,7 @@ class Convolution:
     transposed : bool
     """
 
+    kind: ClassVar[str] = "convolution"
     weight: Array
     geometry: Geometry
     transposed: bool = False
@@ -76,6 +79,17 @@ class Convolution:
             return np.zeros(self.out_size)
         squares = replace(self, weight=(self.weight / largest) ** 2)
         return np.asarray(np.sqrt(squares.push(np.ones((self.in_size, 1)))[:, 0]) * largest * NORM_MARGIN)
+
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        return (self.weight,)
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return (*self.geometry.attributes, int(self.transposed))
+
+    def mapped(self, change: Callable[[Array], Array]) -> Self:
+        return replace(self, weight=change(self.weight))
 
     def rows(self) -> Array:
         return self.columns(slice(None))

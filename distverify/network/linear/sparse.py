@@ -1,27 +1,25 @@
-"""Linear operators with few nonzero entries: selections and permutations of values, sums and means of some."""
+"""The sparse operator: selections and permutations of values, sums and means of some."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import csr_array
 
 from distverify.kernels.sparse import add_sparse_product
-from distverify.network.linear.operators import NORM_MARGIN, Array, Dense, Indices
-
-# A sparse product does one multiplication in the time of ten or more of a dense one, and is not worth it for small ones.
-_LEAST_SIZE = 2**20
-_DENSITY = 1 / 64
+from distverify.network.linear.operator import NORM_MARGIN, Array, Indices, LinearOperator
 
 
 @dataclass(frozen=True, eq=False)
-class Sparse:
-    """``matrix`` scipy CSR, float64 or float32 [out_size, in_size]; products as :class:`Dense` does them."""
+class Sparse(LinearOperator):
+    """``matrix`` scipy CSR, float64 or float32 [out_size, in_size]; products are of the precision of what is multiplied."""
 
+    kind: ClassVar[str] = "sparse"
     matrix: Any
 
     @cached_property
@@ -68,6 +66,18 @@ class Sparse:
         scaled = self.matrix / largest
         return np.asarray(np.sqrt(scaled.multiply(scaled).sum(axis=1))).reshape(-1) * largest * NORM_MARGIN
 
+    @property
+    def arrays(self) -> tuple[Array, ...]:
+        return self.matrix.data, self.matrix.indices, self.matrix.indptr
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.out_size, self.in_size
+
+    def mapped(self, change: Callable[[Array], Array]) -> Sparse:
+        indices, starts = (a.astype(np.int32, copy=False) for a in (self.matrix.indices, self.matrix.indptr))
+        return Sparse(csr_array((change(self.matrix.data), indices, starts), shape=self.matrix.shape))
+
     def rows(self) -> Array:
         return np.asarray(self.matrix.toarray())
 
@@ -100,51 +110,17 @@ class Sparse:
         return self._absolute.pull(rows.astype(np.float64, copy=False))
 
 
-@dataclass(frozen=True, eq=False)
-class MostlyZero(Dense):
-    """A matrix that is kept in full and multiplied by way of its few nonzero entries, ``sparse``."""
-
-    sparse: Sparse
-
-    def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
-        return self.sparse.push(columns, inputs, out)
-
-    def pull(self, rows: Array, out: Array | None = None) -> Array:
-        return self.sparse.pull(rows, out)
-
-    def push_abs(self, columns: Array) -> Array:
-        return self.sparse.push_abs(columns)
-
-    def pull_abs(self, rows: Array) -> Array:
-        return self.sparse.pull_abs(rows)
-
-
-def dense_or_mostly_zero(weight: Array) -> Dense:
-    """The operator of ``weight`` [out, in], C order, that multiplies faster: pools leave most entries of theirs zero."""
-    if weight.size >= _LEAST_SIZE and np.count_nonzero(weight[:: max(1, weight.shape[0] // 64)]) < _DENSITY * (
-        64 * weight.shape[1]
-    ):
-        matrix = csr_array(weight)
-        if matrix.nnz < _DENSITY * weight.size:
-            return MostlyZero(weight, Sparse(matrix))
-    return Dense(weight)
-
-
-def selection(indices: Indices, in_size: int, weight: float | Array = 1.0) -> Any:
-    """The matrix whose row r sums ``weight`` times the values ``indices[r]``; -1 stands for nothing.
+def selection(indices: Indices, in_size: int, weight: float | Array = 1.0) -> Sparse:
+    """The operator whose row r sums ``weight`` times the values ``indices[r]``; -1 stands for nothing.
 
     Parameters
     ----------
     indices : int64 [n] or [n, terms]
     weight : float or float64 [n]
-
-    Returns
-    -------
-    scipy CSR, float64 [n, in_size]
     """
     table = indices.reshape(indices.shape[0], -1)
     row, term = np.nonzero(table >= 0)
     values = np.broadcast_to(np.asarray(weight, dtype=np.float64), (table.shape[0],))[row]
     matrix = csr_array((values, (row, table[row, term])), shape=(table.shape[0], in_size))
     matrix.sum_duplicates()
-    return matrix
+    return Sparse(matrix)

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from distverify.kernels.convolution import Geometry
-from distverify.network.draft import DraftTerm
 from distverify.network.linear.convolution import Convolution
-from distverify.network.linear.operators import Array
+from distverify.network.linear.diagonal import Diagonal
+from distverify.network.linear.operator import Array
+from distverify.network.nodes import Term
 from distverify.network.onnx.operation import Handler, Operation, Signal
 from distverify.network.onnx.windows import Pair, explicit_pads, image_shape, pair, result_shape, windows
 
@@ -57,7 +58,7 @@ def _conv(op: Operation) -> Signal:
     shape = result_shape(x, weight.shape[0], w.output)
     op.check_shape(shape)
     bias = _bias(op, weight.shape[0], w.output)
-    return op.linear(shape, [DraftTerm(x.node, "convolution", convolution)], bias)
+    return op.linear(shape, [Term(x.node, convolution)], bias)
 
 
 def _conv_transpose(op: Operation) -> Signal:
@@ -94,7 +95,7 @@ def _conv_transpose(op: Operation) -> Signal:
     geometry = Geometry(*sizes)
     convolution = Convolution(np.ascontiguousarray(weight), geometry, transposed=True)
     bias = _bias(op, outputs, (target[0], target[1]))
-    return op.linear(shape, [DraftTerm(x.node, "convolution", convolution)], bias)
+    return op.linear(shape, [Term(x.node, convolution)], bias)
 
 
 def _batch_normalization(op: Operation) -> Signal:
@@ -114,7 +115,7 @@ def _batch_normalization(op: Operation) -> Signal:
     per_channel = (1, channels, *(1,) * (len(x.shape) - 2))
     return op.linear(
         x.shape,
-        [DraftTerm(x.node, "diagonal", op.spread(factor.reshape(per_channel), x.shape))],
+        [Term(x.node, Diagonal(op.spread(factor.reshape(per_channel), x.shape)))],
         op.spread((shift - mean * factor).reshape(per_channel), x.shape),
     )
 

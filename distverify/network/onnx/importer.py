@@ -12,8 +12,7 @@ import numpy as np
 import onnx
 
 from distverify.errors import ModelError
-from distverify.network.draft import Draft
-from distverify.network.graph import Network
+from distverify.network.graph import Network, NetworkBuilder
 from distverify.network.onnx.activations import ACTIVATION_OPERATORS
 from distverify.network.onnx.constant_folding import FOLDED_OPERATORS, ConstantFolder
 from distverify.network.onnx.convolution import CONVOLUTION_OPERATORS
@@ -59,12 +58,12 @@ def load_onnx(path: str | os.PathLike[str]) -> Network:
     model = read_model(path)
     translation = _Translation(model, TensorReader(Path(path).parent.resolve()))
     output = translation.run()
-    simplify(translation.draft, output)
-    return translation.draft.build(output)
+    simplify(translation.builder, output)
+    return translation.builder.build(output)
 
 
 class _Translation:
-    """Walks a model's graph once, in its own order, and fills a draft."""
+    """Walks a model's graph once, in its own order, and fills a builder."""
 
     def __init__(self, model: onnx.ModelProto, reader: TensorReader) -> None:
         self.graph = model.graph
@@ -81,11 +80,11 @@ class _Translation:
         shape, sample_shape = _input_shapes(source, self.graph.output[0])
         if math.prod(shape) > MAX_SIGNAL_VALUES:
             raise ModelError(f"input {source.name!r}: shape {shape} has more than {MAX_SIGNAL_VALUES} values")
-        self.draft = Draft(sample_shape, source.name)
+        self.builder = NetworkBuilder(sample_shape, source.name)
         self.values: dict[str, Value] = {source.name: Signal(0, shape)}
 
     def run(self) -> int:
-        """Translate what the output depends on; the draft's node of the output."""
+        """Translate what the output depends on; the node of the output."""
         name = self.graph.output[0].name
         needed = self._needed(name)
         for i, node in enumerate(self.graph.node):
@@ -137,7 +136,7 @@ class _Translation:
         if node.op_type not in _HANDLERS:
             raise _unsupported(node, label)
         name = node.name or node.output[0]
-        return _HANDLERS[node.op_type](Operation(label, name, inputs, attributes, self.opset, self.draft))
+        return _HANDLERS[node.op_type](Operation(label, name, inputs, attributes, self.opset, self.builder))
 
     def _fold(
         self,

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.network.draft import DraftTerm
 from distverify.network.linear.sparse import selection
+from distverify.network.nodes import Term
 from distverify.network.onnx.operation import Handler, Operation, Signal, places
 
 
@@ -92,7 +92,7 @@ def _concat(op: Operation) -> Signal:
     terms = []
     for value, table in zip(values, joined.reshape(len(values), -1), strict=True):
         if isinstance(value, Signal):
-            terms.append(DraftTerm(value.node, "sparse", selection(table, value.size)))
+            terms.append(Term(value.node, selection(table, value.size)))
         else:
             bias[table >= 0] = op.numbers(value).reshape(-1)
     return op.linear(shape, terms, bias)
@@ -146,8 +146,7 @@ def _reduce(op: Operation, *, mean: bool) -> Signal:
     table = places(x).transpose(kept + gone).reshape(-1, count)
     keep = bool(op.attributes["keepdims"])
     shape = tuple(1 if a in gone else d for a, d in enumerate(x.shape) if keep or a not in gone)
-    matrix = selection(table, x.size, 1.0 / count if mean else 1.0)
-    return op.linear(shape, [DraftTerm(x.node, "sparse", matrix)])
+    return op.linear(shape, [Term(x.node, selection(table, x.size, 1.0 / count if mean else 1.0))])
 
 
 INDEX_OPERATORS: Mapping[str, Handler] = {

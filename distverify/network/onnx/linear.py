@@ -7,8 +7,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from distverify.network.draft import DraftActivation, DraftLinear, DraftTerm
-from distverify.network.linear.operators import Array
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.diagonal import Diagonal
+from distverify.network.linear.identity import Identity
+from distverify.network.linear.operator import Array
+from distverify.network.nodes import ActivationNode, LinearNode, Term
 from distverify.network.onnx.indexing import transposed
 from distverify.network.onnx.operation import Handler, Operation, Signal
 
@@ -39,7 +42,7 @@ def _mul(op: Operation) -> Signal:
     x, factor = (a, b) if isinstance(a, Signal) else (op.signal(1), a)
     shape = op.common_shape(a, b)
     x = op.expanded(x, shape)
-    return op.linear(shape, [DraftTerm(x.node, "diagonal", op.spread(factor, shape))])  # type: ignore[arg-type]
+    return op.linear(shape, [Term(x.node, Diagonal(op.spread(factor, shape)))])  # type: ignore[arg-type]
 
 
 def _gated(op: Operation, a: Signal, b: Signal) -> Signal:
@@ -47,8 +50,8 @@ def _gated(op: Operation, a: Signal, b: Signal) -> Signal:
     gates = {"sigmoid": "silu", "erf": "gelu"}
     for x, gate in ((a, b), (b, a)):
         for read, scale, offset in _scalings(op, gate.node):
-            node = op.draft.nodes[read]
-            if x.shape != gate.shape or not isinstance(node, DraftActivation) or node.kind not in gates:
+            node = op.builder.nodes[read]
+            if x.shape != gate.shape or not isinstance(node, ActivationNode) or node.kind not in gates:
                 continue
             # x = factor v and gate = scale s(inner v) + offset, of one and the same signal v
             sources = {
@@ -69,14 +72,15 @@ def _gated(op: Operation, a: Signal, b: Signal) -> Signal:
 def _scalings(op: Operation, node: int) -> list[tuple[int, float, float]]:
     """All (v, factor, offset) such that ``node`` is factor * v + offset, elementwise; first itself."""
     found = [(node, 1.0, 0.0)]
-    while isinstance(draft := op.draft.nodes[node], DraftLinear) and len(draft.terms) == 1:
-        term = draft.terms[0]
-        factors = np.ones(1) if term.kind == "identity" else term.value if term.kind == "diagonal" else np.zeros(0)
-        offsets = np.zeros(1) if draft.bias is None else draft.bias
-        if factors.size == 0 or (factors != factors[0]).any() or (offsets != offsets[0]).any():
+    while isinstance(linear := op.builder.nodes[node], LinearNode) and len(linear.terms) == 1:
+        source, operator = linear.terms[0]
+        if not isinstance(operator, Identity | Diagonal):
+            break
+        factors, offsets = operator.scale if isinstance(operator, Diagonal) else np.ones(1), linear.bias
+        if (factors != factors[0]).any() or (offsets != offsets[0]).any():
             break
         _, scale, offset = found[-1]
-        node = term.source
+        node = source
         found.append((node, scale * float(factors[0]), scale * float(offsets[0]) + offset))
     return found
 
@@ -84,7 +88,7 @@ def _scalings(op: Operation, node: int) -> list[tuple[int, float, float]]:
 def _scaled_activation(op: Operation, x: Signal, kind: str, inner: float, outer: float) -> Signal:
     """``outer * s(inner x)``. Both factors are rounded to double precision, as constants are where layers are folded together."""
     source = x.node if inner == 1.0 else op.linear(x.shape, [op.scaled(x, inner)]).node
-    made = Signal(op.draft.add(DraftActivation(op.name, x.size, source, kind)), x.shape)
+    made = Signal(op.builder.activation(op.name, source, kind), x.shape)
     return made if outer == 1.0 else op.linear(x.shape, [op.scaled(made, outer)])
 
 
@@ -97,7 +101,7 @@ def _div(op: Operation) -> Signal:
     scale = op.spread(divisor, shape)
     if not scale.all():
         op.error("divides by a constant that is zero")
-    return op.linear(shape, [DraftTerm(x.node, "diagonal", 1.0 / scale)])
+    return op.linear(shape, [Term(x.node, Diagonal(1.0 / scale))])
 
 
 def _neg(op: Operation) -> Signal:
@@ -141,7 +145,7 @@ def _matmul(op: Operation) -> Signal:
         op.error(f"the matrix of shape {constant.shape} does not fit values of shape {x.shape}")
     # A stack of one matrix adds axes of length one in front.
     shape = (1,) * max(0, constant.ndim - len(x.shape)) + shape if constant.ndim > 2 else shape
-    return op.linear(shape, [DraftTerm(x.node, "dense", _repeated(op, *full))])
+    return op.linear(shape, [Term(x.node, Dense(_repeated(op, *full)))])
 
 
 def _gemm(op: Operation) -> Signal:
@@ -167,9 +171,9 @@ def _gemm(op: Operation) -> Signal:
     terms, bias = [], None
     if isinstance(a, Signal):
         weight = _repeated(op, a.shape[0], alpha * op.numbers(b).T, 1)  # type: ignore[arg-type]
-        terms.append(DraftTerm(a.node, "dense", weight))
+        terms.append(Term(a.node, Dense(weight)))
     elif isinstance(b, Signal):
-        terms.append(DraftTerm(b.node, "dense", _repeated(op, 1, alpha * op.numbers(a), b.shape[1])))
+        terms.append(Term(b.node, Dense(_repeated(op, 1, alpha * op.numbers(a), b.shape[1]))))
     else:
         bias = (alpha * (op.numbers(a) @ op.numbers(b))).reshape(-1)
     if isinstance(c, Signal):

@@ -1,4 +1,4 @@
-"""One ONNX node on its way into a draft: its operands, its attributes, and what every operator's rule needs.
+"""One ONNX node on its way into a builder: its operands, its attributes, and what every operator's rule needs.
 
 Tensors have the shapes that the model gives them for a batch of one; a value that depends on the input is a
 :class:`Signal`, everything else is an array that is already known.
@@ -15,9 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ModelError
-from distverify.network.draft import Draft, DraftActivation, DraftLinear, DraftTerm
-from distverify.network.linear.operators import Array
+from distverify.network.graph import NetworkBuilder
+from distverify.network.linear.diagonal import Diagonal
+from distverify.network.linear.operator import Array
 from distverify.network.linear.sparse import selection
+from distverify.network.nodes import Term
 from distverify.network.onnx.file import Constant
 
 # A declared shape costs the file nothing, but every operation on it a vector of that size.
@@ -26,7 +28,7 @@ MAX_SIGNAL_VALUES = 2**22
 
 @dataclass(frozen=True)
 class Signal:
-    """A tensor that depends on the network's input: the draft's ``node``, seen in ``shape``.
+    """A tensor that depends on the network's input: the builder's ``node``, seen in ``shape``.
 
     ``unpadded`` is the tensor without the zeros that a Pad put around it, and their numbers before and after each axis.
     """
@@ -52,12 +54,12 @@ class Operation:
     label : str
         Names the node and its operator in errors.
     name : str
-        Name for the draft's node.
+        Name for the builder's node.
     inputs : tuple of Signal, array, or None for an optional input that is left out
     attributes : dict
         With the operator set's defaults filled in.
     opset : int
-    draft : Draft
+    builder : NetworkBuilder
         Where new nodes go.
     """
 
@@ -66,7 +68,7 @@ class Operation:
     inputs: tuple[Value | None, ...]
     attributes: Mapping[str, Any]
     opset: int
-    draft: Draft
+    builder: NetworkBuilder
 
     def error(self, message: str) -> NoReturn:
         raise ModelError(f"{self.label}: {message}")
@@ -129,26 +131,25 @@ class Operation:
         if flat.size == signal.size and (flat == np.arange(flat.size)).all():
             return Signal(signal.node, shape)
         bias = np.where(flat < 0, fill, 0.0) if fill != 0.0 and (flat < 0).any() else None
-        return self.linear(shape, [DraftTerm(signal.node, "sparse", selection(flat, signal.size))], bias)
+        return self.linear(shape, [Term(signal.node, selection(flat, signal.size))], bias)
 
     def expanded(self, signal: Signal, shape: tuple[int, ...]) -> Signal:
         """``signal`` repeated to ``shape``."""
         return self.taken(signal, np.broadcast_to(places(signal), shape))
 
-    def scaled(self, signal: Signal, factor: float) -> DraftTerm:
+    def scaled(self, signal: Signal, factor: float) -> Term:
         """``factor`` times ``signal``."""
         if factor == 1.0:
-            return DraftTerm(signal.node, "identity")
-        return DraftTerm(signal.node, "diagonal", np.full(signal.size, factor))
+            return self.builder.skip(signal.node)
+        return Term(signal.node, Diagonal(np.full(signal.size, factor)))
 
-    def linear(self, shape: tuple[int, ...], terms: list[DraftTerm], bias: Array | None = None) -> Signal:
+    def linear(self, shape: tuple[int, ...], terms: list[Term], bias: Array | None = None) -> Signal:
         self.check_shape(shape)
-        node = self.draft.add(DraftLinear(self.name, math.prod(shape), tuple(terms), bias))
-        return Signal(node, shape)
+        return Signal(self.builder.linear(self.name, terms, bias), shape)
 
     def activation(self, kind: str, parameters: Mapping[str, Array | float]) -> Signal:
         x = self.signal()
-        return Signal(self.draft.add(DraftActivation(self.name, x.size, x.node, kind, parameters)), x.shape)
+        return Signal(self.builder.activation(self.name, x.node, kind, parameters), x.shape)
 
 
 def places(signal: Signal) -> NDArray[np.int64]:

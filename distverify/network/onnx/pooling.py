@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.network.draft import DraftActivation, DraftTerm
-from distverify.network.linear.sparse import selection
+from distverify.network.linear.sparse import Sparse, selection
+from distverify.network.nodes import Term
 from distverify.network.onnx.operation import Handler, Operation, Signal
 from distverify.network.onnx.windows import Pair, Windows, image_shape, pair, result_shape, windows
 
@@ -58,8 +58,7 @@ def _average_pool(op: Operation) -> Signal:
         count = np.tile(padded, w.channels)
     if not count.all():
         op.error("has a window that lies in the pads only")
-    matrix = selection(table, x.size, 1.0 / count)
-    return op.linear(result_shape(x, w.channels, w.output), [DraftTerm(x.node, "sparse", matrix)])
+    return op.linear(result_shape(x, w.channels, w.output), [Term(x.node, selection(table, x.size, 1.0 / count))])
 
 
 def _global_average_pool(op: Operation) -> Signal:
@@ -67,8 +66,8 @@ def _global_average_pool(op: Operation) -> Signal:
     if len(x.shape) < 3:
         op.error(f"got values of shape {x.shape}; it needs channels and an image")
     table = np.arange(x.size).reshape(x.shape[0] * x.shape[1], -1)
-    matrix = selection(table, x.size, 1.0 / table.shape[1])
-    return op.linear((*x.shape[:2], *(1,) * (len(x.shape) - 2)), [DraftTerm(x.node, "sparse", matrix)])
+    mean = selection(table, x.size, 1.0 / table.shape[1])
+    return op.linear((*x.shape[:2], *(1,) * (len(x.shape) - 2)), [Term(x.node, mean)])
 
 
 def _max_pool(op: Operation) -> Signal:
@@ -107,13 +106,13 @@ def _pairwise_maximum(op: Operation, x: Signal, a: Indices, b: Indices) -> Signa
     real = np.flatnonzero(a != b)
     first = selection(a, x.size)
     if real.size == 0:
-        return op.linear((a.size,), [DraftTerm(x.node, "sparse", first)])
-    difference = selection(b[real], x.size) - selection(a[real], x.size)
-    rise = op.linear((real.size,), [DraftTerm(x.node, "sparse", difference)])
-    positive = op.draft.add(DraftActivation(op.name, real.size, rise.node, "relu"))
+        return op.linear((a.size,), [Term(x.node, first)])
+    difference = Sparse(selection(b[real], x.size).matrix - selection(a[real], x.size).matrix)
+    rise = op.linear((real.size,), [Term(x.node, difference)])
+    positive = op.builder.activation(op.name, rise.node, "relu")
     back = np.full(a.size, -1)
     back[real] = np.arange(real.size)
-    terms = [DraftTerm(x.node, "sparse", first), DraftTerm(positive, "sparse", selection(back, real.size))]
+    terms = [Term(x.node, first), Term(positive, selection(back, real.size))]
     return op.linear((a.size,), terms)
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from distverify.analysis.pieces import Piece, Shared
+from distverify.questions.pieces import Piece, Shared
 from distverify.runtime.job import Job
 from distverify.runtime.ray.connection import RaySystemError, ray
 from distverify.runtime.threads import limit_threads

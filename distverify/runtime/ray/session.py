@@ -12,10 +12,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from distverify.runtime.conversation import SampleInPieces
 from distverify.runtime.failures import log_failures, log_lost
@@ -71,8 +69,8 @@ class RaySession:
         with explained():
             self._cluster = Cluster(cpus, memory, own)
             self._raylet = self._cluster.raylet_here()
-            # Put once; every actor reads the arrays in its node's shared memory, which takes contiguous ones.
-            job_ref = ray.put(replace(job, inputs=np.ascontiguousarray(job.inputs)))
+            # Put once; every actor reads the arrays in its node's shared memory.
+            job_ref = ray.put(job)
             self._new_actor = actor_factory(job_ref, cpus, memory, self._threads, time_limit)
 
     @property

@@ -1,10 +1,14 @@
+"""Option values out of the texts that are typed."""
+
 from __future__ import annotations
 
-import click
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from distverify.cli import parameters
+from distverify.options import parse
+from distverify.settings import COMPUTE, TARGETS
 
 
 @pytest.mark.parametrize(
@@ -12,7 +16,7 @@ from distverify.cli import parameters
     [("0.005", (0.005,)), ("0.005,0.01", (0.005, 0.01)), (" 1e-3 , -2 ", (0.001, -2.0)), ("8", (8.0,))],
 )
 def test_numbers(text: str, expected: tuple[float, ...]) -> None:
-    assert parameters.numbers(text) == expected
+    assert parse.numbers(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -27,13 +31,13 @@ def test_numbers(text: str, expected: tuple[float, ...]) -> None:
 )
 def test_numbers_refuses(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parameters.numbers(text)
+        parse.numbers(text)
 
 
 def test_radii_logspace_is_numpys() -> None:
-    assert parameters.radii("logspace:-3:0:20") == tuple(np.logspace(-3, 0, 20))
-    assert parameters.radii("logspace:-2:-1:1") == (0.01,)
-    assert parameters.radii("0.1,0.2") == (0.1, 0.2)
+    assert parse.radii("logspace:-3:0:20") == tuple(np.logspace(-3, 0, 20))
+    assert parse.radii("logspace:-2:-1:1") == (0.01,)
+    assert parse.radii("0.1,0.2") == (0.1, 0.2)
 
 
 @pytest.mark.parametrize(
@@ -50,48 +54,67 @@ def test_radii_logspace_is_numpys() -> None:
 )
 def test_radii_refuses(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        parameters.radii(text)
+        parse.radii(text)
 
 
 def test_positive() -> None:
-    assert parameters.positive("255") == 255.0
+    assert parse.positive("255") == 255.0
     for text in ("0", "-1", "1,2"):
         with pytest.raises(ValueError, match=f"got '{text}'; write one number above 0"):
-            parameters.positive(text)
+            parse.positive(text)
 
 
 def test_interval() -> None:
-    assert parameters.interval("-1,1") == (-1.0, 1.0)
+    assert parse.interval("-1,1") == (-1.0, 1.0)
     for text in ("1", "1,0", "0,0", "0,1,2"):
         with pytest.raises(ValueError, match=f"got '{text}'; write LO,HI with LO < HI"):
-            parameters.interval(text)
+            parse.interval(text)
 
 
 def test_per_channel() -> None:
-    assert parameters.per_channel("0.5") == 0.5
-    assert parameters.per_channel("0.485,0.456,0.406") == (0.485, 0.456, 0.406)
+    assert parse.per_channel("0.5") == 0.5
+    assert parse.per_channel("0.485,0.456,0.406") == (0.485, 0.456, 0.406)
 
 
-def test_computed() -> None:
-    assert parameters.computed("jacobian, radius") == ("jacobian", "radius")
+def test_names_with_commas_between() -> None:
+    read = parse.some_of(COMPUTE)
+    assert read("jacobian, radius") == ("jacobian", "radius")
     with pytest.raises(ValueError, match="'jacobians' is unknown; choose any of global, jacobian, landscape, "):
-        parameters.computed("jacobians")
+        read("jacobians")
+
+
+def test_one_name() -> None:
+    read = parse.one_of(("linear", "recurjac"), "run once for each")
+    assert read("linear") == "linear"
+    with pytest.raises(ValueError, match="got 'linear,recurjac'; run once for each"):
+        read("linear,recurjac")
+    with pytest.raises(ValueError, match="'ibp' is unknown; choose one of linear, recurjac"):
+        read("ibp")
 
 
 def test_target() -> None:
-    assert parameters.target("runner-up") == "runner-up"
-    assert parameters.target("3") == 3
+    read = parse.one_of_or_index(TARGETS)
+    assert read("runner-up") == "runner-up"
+    assert read("3") == 3
     for text in ("-1", "nearest", "1.5"):
         with pytest.raises(ValueError, match=f"got '{text}'; choose untargeted, .*, or a class index from 0"):
-            parameters.target(text)
+            read(text)
 
 
-def test_option_value_turns_value_errors_into_usage_errors() -> None:
-    option = click.Option(["--clip"])
-    context = click.Context(click.Command("certify", params=[option]))
-    callback = parameters.option_value(parameters.interval)
-    assert callback(context, option, "0,1") == (0.0, 1.0)
-    assert callback(context, option, None) is None
-    with pytest.raises(click.BadParameter, match="got '1,0'; write LO,HI with LO < HI") as caught:
-        callback(context, option, "1,0")
-    assert caught.value.param is option
+def test_per_feature() -> None:
+    assert parse.per_feature("1,0.5,0") == (1.0, 0.5, 0.0)
+    assert parse.per_feature("factors.npy") == Path("factors.npy")
+
+
+def test_at_least() -> None:
+    assert parse.at_least(1)("7") == 7
+    for text in ("0", "-1", "1.5", "x"):
+        with pytest.raises(ValueError, match=f"got '{text}'; write a whole number of at least 1"):
+            parse.at_least(1)(text)
+
+
+def test_share() -> None:
+    assert parse.share("0.01") == 0.01
+    for text in ("1", "-0.1", "0,1"):
+        with pytest.raises(ValueError, match=f"got '{text}'; write a number of at least 0 and below 1"):
+            parse.share(text)

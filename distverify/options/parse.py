@@ -1,18 +1,12 @@
-"""Option values as they are typed on the command line: lists of numbers, sets of names, targets."""
+"""Option values as they are typed: lists of numbers, sets of names, amounts of memory. Each function raises a ValueError that
+says what came and what to write.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
-
-import click
-
-from distverify.settings import COMPUTE, METHODS, TARGETS
-
-T = TypeVar("T")
-COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
 
 
 def numbers(text: str) -> tuple[float, ...]:
@@ -90,59 +84,69 @@ def per_channel(text: str) -> float | tuple[float, ...]:
     return values[0] if len(values) == 1 else values
 
 
-def computed(text: str) -> tuple[str, ...]:
-    """Names out of :data:`distverify.settings.COMPUTE`, with commas between them."""
-    names = tuple(piece.strip() for piece in text.split(","))
-    for name in names:
-        if name not in COMPUTE:
-            raise ValueError(f"{name!r} is unknown; choose any of {', '.join(COMPUTE)}")
+def per_feature(text: str) -> tuple[float, ...] | Path:
+    """Numbers with commas between them, or the name of a file that holds one per feature."""
+    path = Path(text)
+    return path if path.suffix.lower() in (".npy", ".csv", ".txt") else numbers(text)
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """A reader of whole numbers from ``least`` on."""
+
+    def whole(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least:
+            raise ValueError(f"got {text!r}; write a whole number of at least {least}")
+        return value
+
+    return whole
+
+
+def share(text: str) -> float:
+    """A number of at least 0 and below 1."""
+    values = numbers(text)
+    if len(values) != 1 or not 0.0 <= values[0] < 1.0:
+        raise ValueError(f"got {text!r}; write a number of at least 0 and below 1")
+    return values[0]
+
+
+def some_of(choices: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """A reader of names out of ``choices``, with commas between them."""
+
+    def names(text: str) -> tuple[str, ...]:
+        listed = tuple(piece.strip() for piece in text.split(","))
+        for name in listed:
+            if name not in choices:
+                raise ValueError(f"{name!r} is unknown; choose any of {', '.join(choices)}")
+        return listed
+
     return names
 
 
-def method(text: str) -> str:
-    """A name out of :data:`distverify.settings.METHODS`."""
-    if text in METHODS:
-        return text
-    if "," in text:
-        raise ValueError(f"got {text!r}; a result file holds one method: run once for each, with its own -o")
-    raise ValueError(f"{text!r} is unknown; choose one of {', '.join(METHODS)}")
+def one_of(choices: tuple[str, ...], of_several: str = "") -> Callable[[str], str]:
+    """A reader of one name out of ``choices``; ``of_several`` is said to those who write more than one."""
+
+    def name(text: str) -> str:
+        if text in choices:
+            return text
+        if "," in text and of_several:
+            raise ValueError(f"got {text!r}; {of_several}")
+        raise ValueError(f"{text!r} is unknown; choose one of {', '.join(choices)}")
+
+    return name
 
 
-def per_feature(text: str) -> tuple[float, ...]:
-    """Numbers with commas between them, or the name of a file that holds one per feature."""
-    if Path(text).suffix.lower() in (".npy", ".csv", ".txt"):
-        from distverify.data.vector import load_vector
+def one_of_or_index(choices: tuple[str, ...]) -> Callable[[str], str | int]:
+    """A reader of a name out of ``choices``, or of a class index from 0."""
 
-        return tuple(load_vector(text).tolist())
-    return numbers(text)
+    def value(text: str) -> str | int:
+        if text in choices:
+            return text
+        if text.isdecimal():
+            return int(text)
+        raise ValueError(f"got {text!r}; choose {', '.join(choices)}, or a class index from 0")
 
-
-def target(text: str) -> str | int:
-    """A rule out of :data:`distverify.settings.TARGETS`, or a class index from 0."""
-    if text in TARGETS:
-        return text
-    if text.isdecimal():
-        return int(text)
-    raise ValueError(f"got {text!r}; choose {', '.join(TARGETS)}, or a class index from 0")
-
-
-def option_value(
-    parse: Callable[[str], T],
-) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
-    """A click callback made of one of the functions above; its ValueError becomes the usage error's text."""
-
-    def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> T | None:
-        if value is None:
-            return None
-        try:
-            return parse(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error), ctx, param) from error
-
-    return callback
-
-
-def command_line(ctx: click.Context) -> str | None:
-    """The command as it was typed, for the result's provenance."""
-    typed = ctx.meta.get(COMMAND_LINE)
-    return None if typed is None else str(typed)
+    return value

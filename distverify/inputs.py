@@ -1,0 +1,257 @@
+"""What a run works on, made of what users name: the network, and samples or properties; checked before anything starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from distverify.data.dataset import NO_LABEL, Dataset, dataset_from_arrays, load_dataset
+from distverify.data.image_layout import arrange_images
+from distverify.data.property_set import is_instance_list, load_properties
+from distverify.data.selection import select_samples
+from distverify.data.vector import load_vector
+from distverify.data.vnnlib import Property, is_property_file
+from distverify.errors import DataError, ModelError, SettingsError
+from distverify.network.graph import Network
+from distverify.network.normalisation import apply_normalisation, channel_layout, mean_and_std
+from distverify.network.onnx.importer import load_onnx
+from distverify.network.torch_import import is_module, load_torch
+from distverify.options.rules import ARRAYS, FILE, PROPERTIES
+from distverify.options.run import Inputs
+from distverify.settings import Settings
+
+Model: TypeAlias = "Network | str | os.PathLike[str]"
+Data: TypeAlias = "ArrayLike | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+
+# Larger lists of means would not fit an HDF5 attribute.
+_RECORDED = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Network and samples, ready for any command.
+
+    Attributes
+    ----------
+    network : Network
+        Of raw inputs: normalisation is folded in, unless radii are in normalised units.
+    model : str
+        The network's name, for people.
+    data : Dataset
+        The samples in the network's order; of properties a point of each one's first box.
+    digest : str
+        Of the samples or properties.
+    settings : Settings
+        With a factor of eps for every feature of this network, where some are asked for.
+    described : dict
+        How the data were brought to the model, for the provenance.
+    properties : dict index -> Property
+        Empty for a data set.
+    names : tuple of str
+        Of the property files, one per sample; empty for a data set.
+    """
+
+    network: Network
+    model: str
+    data: Dataset
+    digest: str
+    settings: Settings
+    described: dict[str, Any]
+    properties: Mapping[int, Property] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+    def take(self, positions: NDArray[np.int64]) -> Prepared:
+        """Some of the samples, by position, under the same indices."""
+        chosen = self.data.select(positions)
+        names = tuple(self.names[p] for p in positions) if self.names else ()
+        return replace(self, data=chosen, digest=chosen.digest, names=names)
+
+
+def prepare(
+    model: Model, x: Data, y: ArrayLike | None, inputs: Inputs, settings: Settings, factors: Any = None
+) -> Prepared:
+    """The network, and the samples or properties, by one way for every command.
+
+    Parameters
+    ----------
+    model, x, y : see :func:`distverify.certify`
+    inputs : Inputs
+    settings : Settings
+    factors : array_like [D] or path, optional
+        One factor of eps per feature, as the user gave it.
+
+    Raises
+    ------
+    ModelError, DataError, SettingsError
+    """
+    network, name = prepare_network(model, inputs, settings)
+    return prepare_samples(network, name, x, y, inputs, settings, factors)
+
+
+def prepare_network(model: Model, inputs: Inputs, settings: Settings) -> tuple[Network, str]:
+    """The network of raw inputs (of normalised ones if radii are in those units), and its name for people."""
+    if isinstance(model, Network):
+        network, name = model, "network"
+    elif isinstance(model, str | os.PathLike):
+        network, name = load_network(model), Path(model).name
+    else:
+        raise ModelError(f"model: got {type(model).__name__}; give a Network or the path of an ONNX file")
+    if _normalised(inputs) and settings.eps_units == "raw":
+        means, deviations = _mean_and_std(inputs)
+        network = apply_normalisation(network, means, deviations, layout=channel_layout(network.input_shape))
+    return network.in_precision(settings.precision), name
+
+
+def prepare_samples(
+    network: Network, model: str, x: Data, y: ArrayLike | None, inputs: Inputs, settings: Settings, factors: Any = None
+) -> Prepared:
+    """The samples or properties for a network of :func:`prepare_network`."""
+    chosen = _factors(network, factors, inputs.features)
+    if chosen is not None:
+        settings = replace(settings, feature_eps=chosen)
+    described = _describe(network, inputs)
+    paths = property_paths(x)
+    if paths:
+        found = load_properties(
+            paths, model=model, input_size=network.input_size, output_size=network.output_size, samples=inputs.samples
+        )
+        centres = found.centres(network.input_size)
+        data = Dataset(centres, np.full(len(centres), NO_LABEL), found.indices, found.name, (network.input_size,))
+        properties = dict(zip(found.indices.tolist(), found.properties, strict=True))
+        return Prepared(network, model, data, found.digest, settings, described, properties, found.names)
+    data = _open_dataset(x, y, inputs, network)  # type: ignore[arg-type]  # no paths: one of the others
+    if _normalised(inputs) and settings.eps_units != "raw":
+        # In normalised units, the data are normalised instead of the network.
+        means, deviations = mean_and_std(network, *_mean_and_std(inputs), layout=channel_layout(network.input_shape))
+        data = replace(data, inputs=np.ascontiguousarray((data.inputs - means) / deviations))
+    return Prepared(network, model, data, data.digest, settings, described)
+
+
+def kind_of(x: object) -> str:
+    """Where samples come from, for the rules of options: "arrays", "file" or "properties"."""
+    if property_paths(x):
+        return PROPERTIES
+    return FILE if isinstance(x, str | os.PathLike) else ARRAYS
+
+
+def property_paths(x: object) -> tuple[str | os.PathLike[str], ...]:
+    """The paths that are property files or name some; empty for a data set."""
+    if isinstance(x, str | os.PathLike):
+        return (x,) if is_property_file(x) or is_instance_list(x) else ()
+    several = isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(item, str | os.PathLike) for item in x)
+    return tuple(x) if several else ()  # type: ignore[arg-type]
+
+
+def load_network(model: str | os.PathLike[str] | Any, example_input: Any = None) -> Network:
+    """Read a network from an ONNX file, or from a PyTorch module.
+
+    Parameters
+    ----------
+    model : path or torch.nn.Module
+        ``distverify show MODEL`` prints what was read.
+    example_input : torch.Tensor [N, ...]
+        For a module, and needed there: inputs of the shape that it takes, at least one; it is exported for the first.
+
+    Raises
+    ------
+    ModelError
+        The model cannot be read, or has an operator that is not supported (the message names the node).
+    SettingsError
+        A module without ``example_input``, or a path with one.
+    """
+    if is_module(model):
+        if example_input is None:
+            raise SettingsError("example_input: is missing; give a tensor of the shape that the module takes")
+        return load_torch(model, example_input)
+    if not isinstance(model, str | os.PathLike):
+        raise ModelError(f"model: got {type(model).__name__}; give the path of an ONNX file, or a torch.nn.Module")
+    if example_input is not None:
+        raise SettingsError("example_input: is for torch modules; an ONNX file declares its input, leave it out")
+    return load_onnx(model)
+
+
+def check_fit(prepared: Prepared) -> None:
+    """Refuse before anything starts what every sample would fail on.
+
+    Raises
+    ------
+    SettingsError, DataError
+    """
+    network, data, settings = prepared.network, prepared.data, prepared.settings
+    comparing = [name for name in ("margins", "radius", "verified") if name in settings.compute]
+    if comparing:
+        if network.output_size < 2:
+            raise SettingsError(
+                f"compute: {comparing[0]} compares classes, and this network has one output; leave {comparing[0]} out"
+            )
+        if isinstance(settings.targets, int) and settings.targets >= network.output_size:
+            raise SettingsError(
+                f"targets: got class {settings.targets}; the network has 0 to {network.output_size - 1}"
+            )
+    if settings.clip is not None:
+        low, high = settings.clip
+        outside = np.flatnonzero((data.inputs < low).any(axis=1) | (data.inputs > high).any(axis=1))
+        if outside.size:
+            row = data.inputs[outside[0]]
+            raise DataError(
+                f"clip: {outside.size} samples lie outside [{low:g}, {high:g}], first sample {data.indices[outside[0]]} "
+                f"(values {row.min():g} to {row.max():g}); give the data's own range, or --scale"
+            )
+
+
+def _open_dataset(
+    x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None, inputs: Inputs, network: Network
+) -> Dataset:
+    """The chosen samples, checked against ``network`` and in its order of values."""
+    sizes = {"input_size": network.input_size, "output_size": network.output_size}
+    if isinstance(x, str | os.PathLike):
+        data = load_dataset(x, **sizes, scale=inputs.scale, samples=inputs.samples)
+    else:
+        data = dataset_from_arrays(x, y, **sizes)
+    return arrange_images(data, inputs.layout, network.input_shape)
+
+
+def _normalised(inputs: Inputs) -> bool:
+    return inputs.mean is not None or inputs.std is not None
+
+
+def _mean_and_std(inputs: Inputs) -> tuple[ArrayLike, ArrayLike]:
+    return 0.0 if inputs.mean is None else inputs.mean, 1.0 if inputs.std is None else inputs.std
+
+
+def _factors(network: Network, feature_eps: Any, features: str | None) -> tuple[float, ...] | None:
+    """``feature_eps`` on ``features``, 0 on all others; None where neither is given."""
+    size = network.input_size
+    if feature_eps is None and features is None:
+        return None
+    if isinstance(feature_eps, str | os.PathLike):
+        feature_eps = load_vector(feature_eps)
+    factors = np.ones(size) if feature_eps is None else np.asarray(feature_eps, dtype=np.float64).reshape(-1)
+    if factors.size != size:
+        raise SettingsError(
+            f"feature_eps: got {factors.size} values; the network takes {size} features, give one for each"
+        )
+    if features is not None:
+        free = np.zeros(size, dtype=bool)
+        free[select_samples(features, size, "feature")] = True
+        factors = np.where(free, factors, 0.0)
+    return tuple(factors.tolist())
+
+
+def _describe(network: Network, inputs: Inputs) -> dict[str, Any]:
+    return {
+        "shape": list(network.input_shape), "scale": inputs.scale, "mean": _recorded(inputs.mean),
+        "std": _recorded(inputs.std), "layout": inputs.layout,
+    }  # fmt: skip
+
+
+def _recorded(values: float | Sequence[float] | None) -> Any:
+    """Plain numbers, one or one per channel."""
+    array = np.asarray(values if values is not None else np.nan, dtype=np.float64)
+    return None if values is None or array.size > _RECORDED else array.tolist()

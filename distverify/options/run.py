@@ -1,0 +1,117 @@
+"""What a run is told beside its settings: how data reach the model, who works, how the work is cut, where it is kept.
+
+Nothing of this changes a number but :class:`Inputs`, whose outcome the digests of model and data stand for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import MISSING, dataclass
+from pathlib import Path
+
+from distverify.errors import SettingsError
+from distverify.options import parse
+from distverify.options.option import defaults_of, documented, in_use, option, options_of
+from distverify.options.rules import DATA, FILE, PROPERTIES, refuse
+
+LAYOUTS = ("flat", "chw", "hwc")
+EXECUTORS = ("ray", "serial")
+_RAY = {"executor": ("ray",)}
+
+
+@documented
+@dataclass(frozen=True)
+class Inputs:
+    """How the values of the data reach the model, and which of them."""
+
+    scale: float | None = option(
+        None, "Divide the values of the data by this (255 for 8-bit images).", "Data", parse=parse.positive, metavar="S",
+        needs={DATA: (FILE,)},
+    )  # fmt: skip
+    mean: float | Sequence[float] | None = option(
+        None, "The model expects (value - mean) / std: one mean, one per channel or one per feature. Becomes part of the "
+        "network.", "Data", parse=parse.per_channel, metavar="LIST", of_properties=True,
+    )  # fmt: skip
+    std: float | Sequence[float] | None = option(
+        None, "See {mean}.", "Data", parse=parse.per_channel, metavar="LIST", of_properties=True
+    )
+    layout: str = option(
+        "flat", "How a row of the data holds an image: as the model takes it, channel by channel, or pixel by pixel (CIFAR's "
+        "colours side by side); it is brought to the model's order.", "Data", choices=LAYOUTS,
+    )  # fmt: skip
+    samples: str | None = option(
+        None, "Rows of a data file, or files of a list of properties: 0:100, ::10 or 3,7. Default: all.", "Data",
+        parse=str, metavar="WHICH", needs={DATA: (FILE, PROPERTIES)}, of_properties=True,
+    )  # fmt: skip
+    features: str | None = option(
+        None, "Features that may change: 0:10 or 3,7, in the model's order. The others are fixed.", "Balls", parse=str,
+        metavar="WHICH",
+    )  # fmt: skip
+
+
+@documented
+@dataclass(frozen=True)
+class Workers:
+    """Who computes."""
+
+    executor: str = option(
+        "ray", "Ray workers, or one sample after another in this process; the same bits.", "Workers",
+        choices=EXECUTORS, of_properties=True,
+    )  # fmt: skip
+    address: str | None = option(
+        None, "Existing Ray cluster; by default RAY_ADDRESS, else a local Ray for this run only.", "Workers", parse=str,
+        metavar="HOST:PORT", needs=_RAY, of_properties=True,
+    )  # fmt: skip
+    cpus_per_actor: float = option(
+        1, "CPUs (and threads) of each worker.", "Workers", parse=parse.at_least(1), metavar="N", needs=_RAY,
+        of_properties=True,
+    )  # fmt: skip
+    max_actors: int | None = option(
+        None, "Most workers at a time. Default: as many as the CPUs allow.", "Workers", parse=parse.at_least(1),
+        metavar="N", needs=_RAY, of_properties=True,
+    )  # fmt: skip
+    memory_per_actor: int | None = option(
+        None, "Memory in bytes that each worker reserves and works within, such as 4G: a node holds only as many workers as "
+        "fit.", "Workers", parse=parse.memory, metavar="BYTES", needs=_RAY, of_properties=True,
+    )  # fmt: skip
+    time_limit: float | None = option(
+        None, "Give up on a sample after so many seconds; it is recorded as timed out.", "Workers", parse=parse.positive,
+        metavar="SECONDS", needs=_RAY, of_properties=True,
+    )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        if self.executor not in EXECUTORS:
+            raise SettingsError(f"executor: got {self.executor!r}; choose {', '.join(EXECUTORS)}")
+        refuse(options_of(Workers), vars(self), in_use(vars(self), defaults_of(Workers)))
+
+
+@documented
+@dataclass(frozen=True)
+class Division:
+    """How a run is cut, where the plan made from timed samples is not to decide."""
+
+    samples_per_unit: int | None = option(
+        None, "Samples that a worker gets at a time. Default: from the time that a few samples take.", "Plan",
+        parse=parse.at_least(1), metavar="N", of_properties=True,
+    )  # fmt: skip
+    pieces_per_sample: int | None = option(
+        None, "Cut the bounds of every sample into about so many pieces (blocks of output rows, neurons or columns) for "
+        "several workers; 1: never. Default: where samples are few, or take long.", "Plan", parse=parse.at_least(1),
+        metavar="N",
+    )  # fmt: skip
+
+
+@documented
+@dataclass(frozen=True, kw_only=True)
+class Output:
+    """Where results are kept, and what becomes of those that are there."""
+
+    output: str | os.PathLike[str] = option(  # noqa: RUF009  # a field, as all the others
+        MISSING, "Result file (HDF5); beside it a folder OUT.h5.parts while the run goes on.", "Output", parse=Path,
+        metavar="OUT.h5", short="-o", of_properties=True,
+    )  # fmt: skip
+    retry_failed: bool = option(
+        False, "Compute failed and timed-out samples of {output} again.", "Output", of_properties=True
+    )
+    overwrite: bool = option(False, "Replace {output}, whatever it holds.", "Output", of_properties=True)
