@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from distverify.analysis.attack import Attacker
 from distverify.analysis.branching.boxes import Bisection, suits_bisection
-from distverify.analysis.branching.polytopes import Target, pose, with_own_slopes
+from distverify.analysis.branching.polytopes import Target, pose
 from distverify.analysis.branching.tree import Tree, Trial
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.jacobian import margin_rows
@@ -119,7 +119,7 @@ def decide(
         if suits_bisection(tree.problem):
             found = _bisect(tree, [int(k) for k in open_], nodes, trial, deadline)
         else:
-            tree.problem = with_own_slopes(tree.problem)
+            tree.refine()
             tree.grow(nodes, trial=trial, deadline=deadline)
             found = tree.counterexample
     if found is not None:

@@ -15,6 +15,7 @@ from distverify.bounds.reduced import Floats
 from distverify.kernels.ascent import ascend
 
 STEPS = 20
+RATE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +53,7 @@ def bound_rows(
     multipliers: Floats | None = None,
     active: Indices | None = None,
     sweeps: int = 2,
+    rate: float = RATE,
 ) -> Ascent:
     """Sound lower bounds of ``rows`` over the packed region, or what half-spaces leave of it.
 
@@ -65,6 +67,7 @@ def bound_rows(
         Where the ascent starts; by default at the lines below.
     goal : float or float64 [R]
         A row ends early once its bound is larger.
+    rate : see :func:`distverify.kernels.ascent.ascend`
     half_spaces, multipliers, active, sweeps : see :func:`distverify.kernels.clip.cut_minimum`
     """
     lines = packed.lines if lines is None else lines
@@ -79,7 +82,7 @@ def bound_rows(
         packed.lowest, packed.gamma, packed.underflow, rows.top, rows.weight, rows.constant, rows.error,
         np.ascontiguousarray(np.broadcast_to(np.asarray(goal, dtype=np.float64), (count,))),
         cuts.half, cuts.offset, cuts.size, np.arange(cuts.count) if active is None else active, sweeps,
-        packed.gamma_cut(cuts.count), packed.norm, packed.boxed, packed.lo, packed.hi, packed.rounding.tiny, steps,
+        packed.gamma_cut(cuts.count), packed.norm, packed.boxed, packed.lo, packed.hi, packed.rounding.tiny, steps, rate,
         alpha, found, best, pulled, points,
     )  # fmt: skip
     return Ascent(best, alpha, found, pulled, points)

@@ -19,7 +19,7 @@ from distverify.kernels.lanes import LANES
 from distverify.kernels.pull import pull_row, push_row
 from distverify.kernels.relaxations import neuron_lines
 
-_RATE, _DECAY = 0.5, 0.98
+_DECAY = 0.98
 _PATIENCE = 5
 
 
@@ -27,18 +27,19 @@ _PATIENCE = 5
     types.void(
         readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1),
         readonly(1, b1), readonly(1), f8, f8, readonly(1, i8), readonly(2), readonly(1), readonly(1), readonly(1),
-        readonly(2), readonly(1), readonly(1), readonly(1, i8), i8, f8, f8, b1, readonly(1), readonly(1), f8, i8,
+        readonly(2), readonly(1), readonly(1), readonly(1, i8), i8, f8, f8, b1, readonly(1), readonly(1), f8, i8, f8,
         writable(2), writable(2), writable(1), writable(2), writable(2),
     )
 )  # fmt: skip
 def ascend(
     weight, begins, ends, bias, loss, su, cu, sl, cl, free, lowest, gamma, underflow, top, rows, constant, error, goal,
-    half, offset, size, active, sweeps, gamma_cut, norm, boxed, lo, hi, tiny, steps, alpha, multipliers, best, pulled, points,
+    half, offset, size, active, sweeps, gamma_cut, norm, boxed, lo, hi, tiny, steps, rate, alpha, multipliers, best, pulled, points,
 ):  # fmt: skip
     """Lower bounds of the rows [R, n + N] over ball and half-spaces, with slopes and multipliers improved in ``steps`` steps.
 
     ``alpha`` [R, N] and ``multipliers`` [R, S] are where the ascent starts and what gave the ``best`` [R] bounds. A row ends
-    early once its bound is above ``goal`` [R], or gains no more. ``pulled`` [R, n + N] gets the row's coefficients at
+    early once its bound is above ``goal`` [R], or gains no more. ``rate``: of Adam's first step; 0: steps in the direction of the
+    supergradient, as long as a concave function that reaches the goal would need (Polyak). ``pulled`` [R, n + N] gets the row's coefficients at
     every neuron and, cut, at the inputs; ``points`` [R, n] the minimiser. Half-spaces: see :func:`cut_minimum`.
     """
     neurons = weight.shape[0]
@@ -56,7 +57,7 @@ def ascend(
         b[:] = multipliers[r]
         best[r] = -math.inf
         shown, since, beta1, beta2 = -math.inf, 0, 1.0, 1.0
-        rate = _RATE
+        pace = rate
         for step in range(steps + 1):
             for i in range(top[r]):
                 slope[i] = tried[i] if free[i] else sl[i]
@@ -89,6 +90,16 @@ def ascend(
             for j in range(n):
                 v[j] = -point[j]
             push_row(weight, begins, ends, bias, su, cu, slope, cl, top[r], w, v, z, lanes)
+            if rate == 0.0:
+                squares = 0.0
+                for i in range(top[r]):
+                    if free[i] and w[n + i] > 0.0:
+                        squares += (w[n + i] * z[i]) ** 2
+                length = (goal[r] - value) / max(squares, 1e-300)
+                for i in range(top[r]):
+                    if free[i] and w[n + i] > 0.0:
+                        tried[i] = min(1.0, max(lowest[i], tried[i] + length * w[n + i] * z[i]))
+                continue
             beta1 *= 0.9
             beta2 *= 0.999
             for i in range(top[r]):
@@ -98,9 +109,9 @@ def ascend(
                 first[i] = 0.9 * first[i] + 0.1 * gradient
                 second[i] = 0.999 * second[i] + 0.001 * gradient * gradient
                 if second[i] > 0.0:
-                    tried[i] += rate * (first[i] / (1.0 - beta1)) / (math.sqrt(second[i] / (1.0 - beta2)) + 1e-12)
+                    tried[i] += pace * (first[i] / (1.0 - beta1)) / (math.sqrt(second[i] / (1.0 - beta2)) + 1e-12)
                     tried[i] = min(1.0, max(lowest[i], tried[i]))
-            rate *= _DECAY
+            pace *= _DECAY
 
 
 @kernel(
@@ -117,7 +128,7 @@ def tighten(
 ):  # fmt: skip
     """Bound the ``chosen`` [N] neurons anew over ball and half-spaces, group by group, with the lines that follow.
 
-    ``lower``, ``upper`` and all lines are improved in place. ``alpha`` [2, N, N] are the slopes of each neuron's lower and
+    ``lower``, ``upper`` and all lines are improved in place. ``alpha`` [2, N or 1, N] are the slopes of each neuron's lower and
     upper bound, where ``free``; ``optional`` [N] says whose slopes are free while their sign is open.
     Returns the number of bounds that moved, or -1 where some crossed: no point has such pre-activations.
     """
@@ -144,7 +155,7 @@ def tighten(
                 for j in range(end):
                     w[j] = sign * weight[i, j]
                 for k in range(start):
-                    slope[k] = alpha[side, i, k] if free[k] else sl[k]
+                    slope[k] = alpha[side, i if alpha.shape[1] > 1 else 0, k] if free[k] else sl[k]
                 total, _magnitude, lost = pull_row(
                     weight, begins, ends, bias, loss, su, cu, slope, cl, gamma, underflow, start, w, scratch, index
                 )

@@ -14,7 +14,7 @@ from distverify.bounds.packed import Floats, Indices, Lines, Packed, Rows, pack
 from distverify.bounds.reduced import Affine
 from distverify.kernels.relaxations import fill_mixed_lines
 from distverify.network.graph import ActivationNode, Network
-from distverify.network.linear.operators import Dense
+from distverify.network.linear.dense import Dense
 
 # Steps of the ascent for the slopes that every neuron's bounds keep in the whole tree.
 _LAYER_STEPS = 8
@@ -94,18 +94,28 @@ def pose(enclosure: Enclosure, targets: Sequence[Target]) -> Problem:
 
 
 def with_own_slopes(problem: Problem) -> Problem:
-    """The same with optimised slopes for every neuron's bounds: worth its time where many subproblems follow."""
+    """The same with optimised slopes for every neuron's bounds, which they tighten group by group.
+
+    Worth its time where many subproblems follow: a tree keeps the slopes.
+    """
     packed = problem.packed
     if not 0 < packed.neurons <= _MOST_OWN_SLOPES:
         return problem
-    every = np.arange(packed.neurons)
-    sides = []
-    for sign in (1.0, -1.0):
-        rows = neuron_rows(packed, every, np.full(every.size, sign))
-        sides.append(bound_rows(packed, rows, _LAYER_STEPS, goal=0.0).slopes)
-    return Problem(
-        problem.network, packed, problem.targets, problem.rows, problem.lower, problem.upper, np.stack(sides)
-    )
+    lower, upper = problem.lower.copy(), problem.upper.copy()
+    alpha = np.repeat(packed.lines.sl[None, None], 2, axis=0).repeat(packed.neurons, axis=1)
+    for first, last in zip(packed.columns[1:-1], packed.columns[2:], strict=True):
+        group = np.arange(first, last) - packed.inputs
+        lines = problem.lines(lower, upper)
+        which = group[(lower[group] < upper[group]) & ((lines.su != lines.sl) | (lines.cu != lines.cl))[group]]
+        for side, sign in enumerate((1.0, -1.0)):
+            rows = neuron_rows(packed, which, np.full(which.size, sign))
+            ascent = bound_rows(packed, rows, _LAYER_STEPS, lines=lines, goal=0.0)
+            alpha[side, which] = ascent.slopes
+            if side == 0:
+                lower[which] = np.fmax(lower[which], ascent.bounds)
+            else:
+                upper[which] = np.fmin(upper[which], -ascent.bounds)
+    return Problem(problem.network, packed, problem.targets, problem.rows, lower, upper, alpha)
 
 
 def _clearance(enclosure: Enclosure, target: Target) -> Affine:

@@ -30,17 +30,23 @@ class Effort:
     ----------
     steps : int
         Of the ascent of each row.
+    rate : float
+        Of the ascent; see :func:`distverify.kernels.ascent.ascend`.
     candidates : int
         Neurons that are tried.
     sweeps : int
         Of coordinate ascent per bound.
+    cuts : int
+        Half-spaces of older splits under which neurons are bounded anew.
     rounds : int
         Passes of tightening at most.
     """
 
-    steps: int = 6
+    steps: int = 8
+    rate: float = 0.0
     candidates: int = 4
     sweeps: int = 2
+    cuts: int = 4
     rounds: int = 1
 
 
@@ -50,10 +56,7 @@ def process(problem: Problem, sub: Subproblem, effort: Effort) -> Outcome:
     lower, upper = sub.lower.copy(), sub.upper.copy()
     lines = problem.lines(lower, upper)
     cuts = cut_off(problem, rows, sub, lines)
-    # Constraints, the newest split, and what held the parent's bound.
-    active = np.flatnonzero(sub.multipliers > 0.0)
-    newest = np.arange(rows.count + sub.depth - 1, cuts.count) if sub.depth else np.zeros(0, dtype=np.int64)
-    active = np.unique(np.concatenate([np.arange(rows.count), active, newest]))
+    active = _decisive(rows, sub, cuts, effort)
     if packed.neurons:
         moved = _tighten(problem, lower, upper, lines, cuts, active, effort)
         if moved < 0:
@@ -80,6 +83,16 @@ def cut_off(problem: Problem, rows: Rows, sub: Subproblem, lines: Lines) -> Half
     slopes = np.concatenate([sub.slopes, problem.slopes_of(sub.neurons, -sub.sides)])
     most = np.concatenate([np.zeros(rows.count), -sub.sides * sub.places])
     return half_spaces(problem.packed, together, most, lines, slopes)
+
+
+def _decisive(rows: Rows, sub: Subproblem, cuts: HalfSpaces, effort: Effort) -> Indices:
+    """The half-spaces that neurons are bounded under: constraints, the newest split, and what held the parent's bound most."""
+    weight = sub.multipliers * cuts.size
+    weight[: rows.count] = 0.0
+    held = np.argsort(-weight, kind="stable")[: effort.cuts]
+    held = held[weight[held] > 0.0]
+    newest = np.array([cuts.count - 1] if sub.depth else [], dtype=np.int64)
+    return np.unique(np.concatenate([np.arange(rows.count), held, newest]))
 
 
 def _tighten(
@@ -115,6 +128,7 @@ def _bound(
             bound_rows(
                 problem.packed, rows.take(one), effort.steps, lines=lines, slopes=sub.slopes[one], goal=0.0,
                 half_spaces=cuts, multipliers=sub.multipliers[None], active=others, sweeps=effort.sweeps,
+                rate=effort.rate,
             )
         )  # fmt: skip
         if parts[-1].bounds[0] > 0.0:
@@ -177,14 +191,16 @@ def _split(
     packed = problem.packed
     room = cuts.with_room()
     tried = np.empty((neurons.size, 2))
+    blended = np.empty((neurons.size, 2, packed.neurons))
     multipliers = np.append(ascent.multipliers[main], 0.0)
     active = np.flatnonzero(multipliers > 0.0)
     try_splits(
         packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters, lower, upper,
         lines.su, lines.cu, lines.sl, lines.cl, lines.free, problem.alpha, packed.gamma, packed.underflow,
         rows.weight[main], rows.constant[main], rows.error[main], rows.top[main], ascent.slopes[main],
+        np.ascontiguousarray(ascent.pulled[main, packed.inputs :]),
         room.half, room.offset, room.size, multipliers, active, 1, packed.gamma_cut(room.count), packed.norm, packed.boxed,
-        packed.lo, packed.hi, packed.rounding.tiny, neurons, places, tried,
+        packed.lo, packed.hi, packed.rounding.tiny, neurons, places, tried, blended,
     )  # fmt: skip
     gain = np.minimum(np.maximum(tried - bound, 0.0), -bound + 1e-12)
     best = int(np.argmax(gain.min(axis=1) + 0.1 * gain.max(axis=1)))
@@ -196,6 +212,8 @@ def _split(
         if tried[best, side] > 0.0:
             continue
         low, high = lower.copy(), upper.copy()
+        slopes = slopes.copy()
+        slopes[main] = blended[best, side]
         if side == 0:
             high[i] = place
         else:

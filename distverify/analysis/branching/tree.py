@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from distverify.analysis.branching.polytopes import Problem
+from distverify.analysis.branching.polytopes import Problem, with_own_slopes
 from distverify.analysis.branching.step import Effort, process
 from distverify.analysis.branching.subproblem import Outcome, Subproblem
 from distverify.bounds.alpha import bound_rows
@@ -77,6 +77,12 @@ class Tree:
                         nothing, ascent_slopes, np.zeros(rows.count),
                     )
                 )  # fmt: skip
+
+    def refine(self) -> None:
+        """Optimise the slopes of all neurons' bounds, before the roots are split."""
+        self.problem = with_own_slopes(self.problem)
+        lower, upper = self.problem.lower, self.problem.upper
+        self._heap = [(bound, k, replace(sub, lower=lower, upper=upper)) for bound, k, sub in self._heap]
 
     def grow(
         self, nodes: int, mapper: Mapper | None = None, trial: Trial | None = None, deadline: float | None = None
