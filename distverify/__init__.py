@@ -13,6 +13,7 @@ from distverify._version import __version__
 if TYPE_CHECKING:
     from distverify.analysis.landscape import monotone_features, stationary_free_radius
     from distverify.analysis.radius import CertifiedRadius, certified_radius
+    from distverify.analysis.verify import Verdict, verify
     from distverify.api import Progress, certify
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
     from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
@@ -31,6 +32,7 @@ _PLACES = {
     "Network": "distverify.network.graph",
     "Progress": "distverify.api",
     "Result": "distverify.results.reader",
+    "Verdict": "distverify.analysis.verify",
     "certified_radius": "distverify.analysis.radius",
     "certify": "distverify.api",
     "jacobian_bounds": "distverify.bounds.jacobian",
@@ -39,6 +41,7 @@ _PLACES = {
     "load_network": "distverify.inputs",
     "open_result": "distverify.results.reader",
     "stationary_free_radius": "distverify.analysis.landscape",
+    "verify": "distverify.analysis.verify",
 }
 
 __all__ = [
@@ -50,6 +53,7 @@ __all__ = [
     "Network",
     "Progress",
     "Result",
+    "Verdict",
     "__version__",
     "certified_radius",
     "certify",
@@ -59,6 +63,7 @@ __all__ = [
     "monotone_features",
     "open_result",
     "stationary_free_radius",
+    "verify",
 ]
 
 

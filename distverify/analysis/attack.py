@@ -142,8 +142,8 @@ class Room:
     def clamp(self, x: Floats) -> Floats:
         """The points brought into the region: float64 [N, D]."""
         if self.around is None:
-            return np.clip(x, self.lower, self.upper)
-        return self.around.place(x - self.around.balls.x0, self.eps)
+            return np.asarray(np.clip(x, self.lower, self.upper))
+        return np.asarray(self.around.place(x - self.around.balls.x0, self.eps))
 
     def holds(self, x: Floats) -> bool:
         """Whether ``x`` [D] is one of them."""
@@ -153,7 +153,9 @@ class Room:
     def move(self, x: Floats, gradients: Floats, pace: float) -> Floats:
         """A step against the gradients; ``pace`` 2 goes from one end to the other."""
         if self.around is None:
-            return np.clip(x - pace * 0.5 * (self.upper - self.lower) * np.sign(gradients), self.lower, self.upper)
+            return np.asarray(
+                np.clip(x - pace * 0.5 * (self.upper - self.lower) * np.sign(gradients), self.lower, self.upper)
+            )
         return self.clamp(x - pace * self.eps * self.around.steepest(gradients))
 
     def starts(self, count: int, generator: np.random.Generator) -> Floats:
@@ -162,9 +164,8 @@ class Room:
             middle = np.clip(0.5 * self.lower + 0.5 * self.upper, self.lower, self.upper)
             share = generator.random((count, middle.size))
             share[count // 2 :] = np.round(share[count // 2 :])
-            return np.clip(
-                np.concatenate([middle[None], self.lower + share * (self.upper - self.lower)]), self.lower, self.upper
-            )
+            points = np.concatenate([middle[None], self.lower + share * (self.upper - self.lower)])
+            return np.asarray(np.clip(points, self.lower, self.upper))
         around = Surroundings(self.around.balls, generator)
         half = count // 2
         u = np.concatenate([around.inside(half, self.eps), around.corners(count - half, self.eps)])

@@ -15,7 +15,7 @@ from distverify.analysis.branching.polytopes import Target, pose
 from distverify.analysis.branching.tree import Tree, Trial
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.jacobian import margin_rows
-from distverify.bounds.packed import Floats
+from distverify.bounds.reduced import Floats
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.region import Ball

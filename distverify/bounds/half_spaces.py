@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distverify.bounds.packed import Floats, Indices, Lines, Packed, Rows
+from distverify.bounds.packed import Indices, Lines, Packed, Rows
+from distverify.bounds.reduced import Floats
 from distverify.kernels.pull import fill_slopes, pull_rows
 from distverify.kernels.sums import abs_sums
 

@@ -38,6 +38,11 @@ class Lines:
     cl: Floats
     free: Flags
 
+    @property
+    def open(self) -> Flags:
+        """Neurons whose activation is not one line, [N]."""
+        return np.asarray((self.su != self.sl) | (self.cu != self.cl))
+
     def copy(self) -> Lines:
         """Arrays of its own."""
         return Lines(self.su.copy(), self.cu.copy(), self.sl.copy(), self.cl.copy(), self.free.copy())
@@ -139,12 +144,12 @@ class Packed:
     def optional(self) -> Flags:
         """Neurons whose line below has a free slope while their sign is open."""
         p0 = self.parameters[0]
-        return (self.code == LEAKY) & (p0 >= 0.0) & (p0 < 1.0)
+        return np.asarray((self.code == LEAKY) & (p0 >= 0.0) & (p0 < 1.0))
 
     @property
     def lowest(self) -> Floats:
         """The smallest free slope, float64 [N]."""
-        return np.where(self.code == LEAKY, self.parameters[0], 0.0)
+        return np.asarray(np.where(self.code == LEAKY, self.parameters[0], 0.0))
 
     def gamma_cut(self, half_spaces: int) -> float:
         """Of the sums at the inputs."""

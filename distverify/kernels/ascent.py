@@ -39,8 +39,8 @@ def ascend(
 
     ``alpha`` [R, N] and ``multipliers`` [R, S] are where the ascent starts and what gave the ``best`` [R] bounds. A row ends
     early once its bound is above ``goal`` [R], or gains no more. ``rate``: of Adam's first step; 0: steps in the direction of the
-    supergradient, as long as a concave function that reaches the goal would need (Polyak). ``pulled`` [R, n + N] gets the row's coefficients at
-    every neuron and, cut, at the inputs; ``points`` [R, n] the minimiser. Half-spaces: see :func:`cut_minimum`.
+    supergradient, as long as a concave function that reaches the goal would need (Polyak). ``pulled`` [R, n + N] gets the row's
+    coefficients at every neuron and, cut, at the inputs; ``points`` [R, n] the minimiser. Half-spaces: see :func:`cut_minimum`.
     """
     neurons = weight.shape[0]
     n = weight.shape[1] - neurons

@@ -1,6 +1,7 @@
 """Minima of linear functions over a unit ball that half-spaces cut, from below, by coordinate ascent on the multipliers.
 
-With half-spaces ``G t + h <= 0`` every b >= 0 gives min (v . t) >= b . h - support(v + G' b): D(b). Any multipliers are sound,
+With half-spaces ``G t + h <= 0`` every b >= 0 gives min (v . t) >= b . h - support(v + G' b): D(b), where
+support(v) = max -v . t. Any multipliers are sound,
 however they came about; the last evaluation alone carries rounding terms. D is concave in each multiplier: a
 line search by tangents from both sides finds its maximum. Source: complete clipping, Clip-and-Verify (NeurIPS 2025).
 
@@ -48,11 +49,11 @@ def _box_slope(v, g, b, lanes):
 
 @helper
 def _penalised(v, norm, lo, hi, largest, penalty, point):
-    """Bound of max (v . t) / largest over ball and box by a penalty on the ball; ``point`` gets the maximiser, and its size."""
+    """Bound of max (-v . t) / largest over ball and box by a penalty on the ball; ``point`` gets minus the maximiser; its size."""
     total, size = (penalty if norm == 1.0 else 0.5 * penalty), 0.0
     for j in range(v.shape[0]):
         g = abs(v[j]) / largest
-        room = hi[j] if v[j] > 0.0 else -lo[j]
+        room = -lo[j] if v[j] > 0.0 else hi[j]
         d = 0.0
         if norm == 1.0:
             if g > penalty:
@@ -69,7 +70,7 @@ def _penalised(v, norm, lo, hi, largest, penalty, point):
 
 @helper
 def support(v, norm, boxed, lo, hi, point, lanes):
-    """An upper bound, up to rounding, of max v . t over the region; ``point`` gets a maximiser (of that bound)."""
+    """An upper bound, up to rounding, of max -v . t over the region; ``point`` gets minus a maximiser (of that bound)."""
     n = v.shape[0]
     if norm == math.inf:
         for j in range(n):
@@ -116,7 +117,7 @@ def support(v, norm, boxed, lo, hi, point, lanes):
 
 @helper
 def _rate(v, g, b, norm, boxed, lo, hi, trial, point, lanes):
-    """support(v + b g) and its derivative in b."""
+    """support(v + b g) and its derivative in b; see :func:`support`."""
     if norm == math.inf:
         return _box_slope(v, g, b, lanes)
     for j in range(v.shape[0]):

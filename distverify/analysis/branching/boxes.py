@@ -9,7 +9,8 @@ import numpy as np
 
 from distverify.analysis.branching.polytopes import Problem
 from distverify.analysis.branching.tree import Trial
-from distverify.bounds.packed import Floats, Indices
+from distverify.bounds.packed import Indices
+from distverify.bounds.reduced import Floats
 from distverify.kernels.boxes import bound_boxes
 
 # Boxes of one call: enough to forget the call, few enough to look at a clock in between.
@@ -88,14 +89,17 @@ class Bisection:
         if trial is not None and best.size:
             self.counterexample = trial(self.target, 0.5 * lower + 0.5 * upper)
         again = ((upper - lower) < _SHRUNK * before).any(axis=1)
-        parts = [(lower[again], upper[again], best[again]), *_halves(lower, upper, best, dimension, ~again)]
+        parts = [
+            (lower[again], upper[again], best[again]),
+            *_halves(lower, upper, best, dimension, np.flatnonzero(~again)),
+        ]
         self._lower = np.concatenate([self._lower[:kept], *[p[0] for p in parts]])
         self._upper = np.concatenate([self._upper[:kept], *[p[1] for p in parts]])
         self._bounds = np.concatenate([self._bounds[:kept], *[p[2] for p in parts]])
 
 
 def _halves(
-    lower: Floats, upper: Floats, best: Floats, dimension: Indices, which: Floats
+    lower: Floats, upper: Floats, best: Floats, dimension: Indices, which: Indices
 ) -> list[tuple[Floats, Floats, Floats]]:
     lower, upper, best, dimension = lower[which], upper[which], best[which], dimension[which]
     each = np.arange(best.size)

@@ -1,73 +1,93 @@
-"""Leaves: where no relaxation costs anything any more, a linear program settles the rest.
+"""Leaves, and subproblems where half-spaces clip no further: a linear program tells whether they leave anything.
 
-Its dual multipliers, evaluated soundly, prove a leaf empty or its row positive; its minimiser is a point to try, and where every sign is
-fixed a counterexample but for rounding.
+Its dual multipliers, evaluated soundly, prove that nothing is left; otherwise it names a point deep inside, which where every sign is
+fixed is a counterexample but for rounding, and the half-spaces that are tight there.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 from scipy.optimize import linprog
 
+from distverify.analysis.branching.places import kinks
 from distverify.analysis.branching.polytopes import Problem
-from distverify.analysis.branching.subproblem import Outcome, Subproblem
-from distverify.bounds.alpha import Ascent, bound_rows
-from distverify.bounds.half_spaces import HalfSpaces
-from distverify.bounds.packed import Floats, Lines, Rows
+from distverify.analysis.branching.subproblem import Subproblem
+from distverify.bounds.half_spaces import HalfSpaces, half_spaces, neuron_rows
+from distverify.bounds.packed import Lines, Packed, Rows
+from distverify.bounds.reduced import Floats
+from distverify.kernels.clip import cut_minima
 
 
-def settle(
-    problem: Problem,
-    sub: Subproblem,
-    rows: Rows,
-    main: int,
-    ascent: Ascent,
-    cuts: HalfSpaces,
-    lines: Lines,
-    bound: float,
-) -> Outcome:
-    """Settle a subproblem whose row no relaxation makes loose; norm inf only, for the others the ball is no polytope."""
-    packed = problem.packed
-    if packed.norm != np.inf or packed.inputs == 0:
-        return Outcome(bound, points=ascent.points[main : main + 1], stuck=True)
-    # The row without the half-spaces' share.
-    plain = bound_rows(packed, rows.take(np.array([main])), 0, lines=lines, slopes=ascent.slopes[main : main + 1])
-    row = plain.pulled[0, : packed.inputs]
-    points = [ascent.points[main]]
-    multipliers, point = _solve(row, cuts, main)
-    if point is not None:
-        points.append(point)
-    for candidate in multipliers:
-        # Far larger than any bound of the row: what is empty is proved so by the row's bound as well.
-        again = bound_rows(
-            packed, rows.take(np.array([main])), 0, lines=lines, slopes=ascent.slopes[main : main + 1],
-            half_spaces=cuts, multipliers=candidate[None], sweeps=0,
-        )  # fmt: skip
-        bound = max(bound, float(again.bounds[0]))
-    return Outcome(bound, points=np.stack(points), stuck=not bound > 0.0)
+@dataclass(frozen=True, eq=False)
+class Inside:
+    """What half-spaces leave of the cube.
+
+    Attributes
+    ----------
+    empty : bool
+        Proved: nothing.
+    multipliers : float64 [S]
+        Of the half-spaces that are tight at the deepest point.
+    point : float64 [n] or None
+        That point, up to rounding.
+    """
+
+    empty: bool
+    multipliers: Floats
+    point: Floats | None
 
 
-def _solve(row: Floats, cuts: HalfSpaces, main: int) -> tuple[list[Floats], Floats | None]:
-    """Multipliers to try, and the minimiser of ``row`` over the cube and half-spaces, if there is one."""
-    others = np.array([s for s in range(cuts.count) if s != main and np.isfinite(cuts.offset[s])], dtype=np.int64)
-    half, offset = cuts.half[others], cuts.offset[others]
-    found = []
-    solved = linprog(row, A_ub=half, b_ub=-offset, bounds=(-1.0, 1.0), method="highs") if others.size else None
-    if solved is None:
-        return [], -np.sign(row)
-    if solved.status == 0:
-        multipliers = np.zeros(cuts.count)
-        multipliers[others] = np.maximum(-solved.ineqlin.marginals, 0.0)
-        return [multipliers], np.clip(solved.x, -1.0, 1.0)
-    # Infeasible: how far must the half-spaces give way at least? Its multipliers are Farkas's.
-    n = row.size
-    elastic = linprog(
-        np.append(np.zeros(n), 1.0), A_ub=np.hstack([half, -np.ones((others.size, 1))]), b_ub=-offset,
-        bounds=[(-1.0, 1.0)] * n + [(0.0, None)], method="highs",
+def cut_off(problem: Problem, rows: Rows, sub: Subproblem, lines: Lines) -> HalfSpaces:
+    """The half-spaces of the polytope's constraints and of the splits, by ``lines``."""
+    own = neuron_rows(problem.packed, sub.neurons, -sub.sides)
+    together = Rows(
+        np.concatenate([rows.weight, own.weight]), np.concatenate([rows.constant, own.constant]),
+        np.concatenate([rows.error, own.error]), np.concatenate([rows.top, own.top]),
     )  # fmt: skip
-    if elastic.status == 0:
-        farkas = np.zeros(cuts.count)
-        farkas[others] = np.maximum(-elastic.ineqlin.marginals, 0.0)
-        scale = np.abs(row).sum() / max(1e-300, float(elastic.fun))
-        found = [farkas * (scale * factor) for factor in (4.0, 1e3, 1e6)]
-    return found, None
+    slopes = np.concatenate([sub.slopes, problem.slopes_of(sub.neurons, -sub.sides)])
+    most = np.concatenate([np.zeros(rows.count), -sub.sides * sub.places])
+    return half_spaces(problem.packed, together, most, lines, slopes)
+
+
+def with_decided(problem: Problem, sub: Subproblem, lower: Floats, upper: Floats) -> Subproblem:
+    """``sub`` with a split for every neuron that was decided on the way: what all of its points satisfy anyhow.
+
+    Where every sign is fixed, the splits are then all that makes the network's rows the linear ones of the leaf.
+    """
+    own = np.zeros(lower.size, dtype=bool)
+    own[sub.neurons] = True
+    before, now = problem.lines(problem.lower, problem.upper), problem.lines(lower, upper)
+    neurons = np.flatnonzero(~own & before.open & ~now.open)
+    at = kinks(problem.packed, problem.lower[neurons], problem.upper[neurons], neurons)
+    sides = np.where(lower[neurons] >= at, 1.0, -1.0)
+    return replace(
+        sub, neurons=np.append(sub.neurons, neurons), sides=np.append(sub.sides, sides), places=np.append(sub.places, at),
+        multipliers=np.append(sub.multipliers, np.zeros(neurons.size)),
+    )  # fmt: skip
+
+
+def look_inside(packed: Packed, cuts: HalfSpaces) -> Inside | None:
+    """The deepest point of the cube behind all half-spaces; None where there is no such program: norms 2 and 1.
+
+    Solved is min s with half t + offset <= s size: s > 0 says that there is none, and its dual multipliers prove it.
+    """
+    usable = np.flatnonzero(np.isfinite(cuts.offset) & (cuts.size > 0.0))
+    if packed.norm != np.inf or packed.inputs == 0 or usable.size == 0:
+        return None
+    half, size, n = cuts.half[usable], cuts.size[usable], packed.inputs
+    solved = linprog(
+        np.append(np.zeros(n), 1.0), A_ub=np.hstack([half / size[:, None], np.full((usable.size, 1), -1.0)]),
+        b_ub=-cuts.offset[usable] / size, bounds=[(-1.0, 1.0)] * n + [(None, None)], method="highs",
+    )  # fmt: skip
+    if solved.status != 0:
+        return None
+    multipliers = np.zeros(cuts.count)
+    multipliers[usable] = np.maximum(-solved.ineqlin.marginals, 0.0) / size
+    out = np.empty(1)
+    cut_minima(
+        np.zeros((1, n)), np.zeros(1), np.zeros(1), cuts.half, cuts.offset, cuts.size, multipliers[None].copy(), usable, 0,
+        packed.gamma_cut(cuts.count), packed.norm, packed.boxed, packed.lo, packed.hi, packed.rounding.tiny, out,
+    )  # fmt: skip
+    return Inside(bool(out[0] > 0.0), multipliers, np.clip(solved.x[:n], -1.0, 1.0))

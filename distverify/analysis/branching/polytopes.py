@@ -10,11 +10,12 @@ import numpy as np
 from distverify.bounds.alpha import bound_rows
 from distverify.bounds.enclosure import Enclosure
 from distverify.bounds.half_spaces import neuron_rows
-from distverify.bounds.packed import Floats, Indices, Lines, Packed, Rows, pack
-from distverify.bounds.reduced import Affine
+from distverify.bounds.packed import Indices, Lines, Packed, Rows, pack
+from distverify.bounds.reduced import Affine, Floats
 from distverify.kernels.relaxations import fill_mixed_lines
-from distverify.network.graph import ActivationNode, Network
+from distverify.network.graph import Network
 from distverify.network.linear.dense import Dense
+from distverify.network.nodes import ActivationNode
 
 # Steps of the ascent for the slopes that every neuron's bounds keep in the whole tree.
 _LAYER_STEPS = 8
@@ -74,7 +75,7 @@ class Problem:
     def slopes_of(self, neurons: Indices, signs: Floats) -> Floats:
         """The slopes that lower bounds of ``signs`` times the neurons' pre-activations take, float64 [S, N]."""
         sides = np.where(signs > 0, 0, 1)
-        return self.alpha[sides, neurons if self.alpha.shape[1] > 1 else 0]
+        return np.asarray(self.alpha[sides, neurons if self.alpha.shape[1] > 1 else 0])
 
 
 def pose(enclosure: Enclosure, targets: Sequence[Target]) -> Problem:
@@ -106,7 +107,7 @@ def with_own_slopes(problem: Problem) -> Problem:
     for first, last in zip(packed.columns[1:-1], packed.columns[2:], strict=True):
         group = np.arange(first, last) - packed.inputs
         lines = problem.lines(lower, upper)
-        which = group[(lower[group] < upper[group]) & ((lines.su != lines.sl) | (lines.cu != lines.cl))[group]]
+        which = group[(lower[group] < upper[group]) & lines.open[group]]
         for side, sign in enumerate((1.0, -1.0)):
             rows = neuron_rows(packed, which, np.full(which.size, sign))
             ascent = bound_rows(packed, rows, _LAYER_STEPS, lines=lines, goal=0.0)

@@ -7,19 +7,23 @@ what is bounded under them holds for counterexamples, if there are any.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from distverify.analysis.branching.leaf import settle
+from distverify.analysis.branching.leaf import cut_off, look_inside, with_decided
+from distverify.analysis.branching.places import kinks
 from distverify.analysis.branching.polytopes import Problem
 from distverify.analysis.branching.subproblem import Outcome, Subproblem
 from distverify.bounds.alpha import Ascent, bound_rows
-from distverify.bounds.half_spaces import HalfSpaces, half_spaces, neuron_rows
-from distverify.bounds.packed import Floats, Indices, Lines, Rows
-from distverify.kernels.activations import CLIP, HARD_SIGMOID, LEAKY
+from distverify.bounds.half_spaces import HalfSpaces
+from distverify.bounds.packed import Indices, Lines, Rows
+from distverify.bounds.reduced import Floats
 from distverify.kernels.ascent import tighten
 from distverify.kernels.splits import try_splits
+
+# Relative to what is missing: splits that gain less are no guide.
+_LITTLE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,6 @@ class Effort:
         Of coordinate ascent per bound.
     cuts : int
         Half-spaces of older splits under which neurons are bounded anew.
-    rounds : int
-        Passes of tightening at most.
     """
 
     steps: int = 8
@@ -47,42 +49,64 @@ class Effort:
     candidates: int = 4
     sweeps: int = 2
     cuts: int = 4
-    rounds: int = 1
 
 
 def process(problem: Problem, sub: Subproblem, effort: Effort) -> Outcome:
     """Bound ``sub``, and split it unless it is closed; see :class:`Outcome`."""
     packed, rows = problem.packed, problem.rows[sub.polytope]
-    lower, upper = sub.lower.copy(), sub.upper.copy()
-    lines = problem.lines(lower, upper)
-    cuts = cut_off(problem, rows, sub, lines)
-    active = _decisive(rows, sub, cuts, effort)
-    if packed.neurons:
-        moved = _tighten(problem, lower, upper, lines, cuts, active, effort)
-        if moved < 0:
+    state = _State(problem, sub, rows, sub.lower.copy(), sub.upper.copy())
+    state.renew()
+    if packed.neurons and sub.depth + rows.count:
+        if _tighten(state, _decisive(rows, sub, state.cuts, effort)) < 0:
             return Outcome(np.inf)
-        cuts = cut_off(problem, rows, sub, lines)
-    main, ascent = _bound(problem, rows, sub, lines, cuts, effort)
+        state.renew()
+    main, ascent = _bound(state, effort)
     bound = max(sub.bound, float(ascent.bounds[main]))
     if bound > 0.0:
         return Outcome(bound)
-    neurons, places = _candidates(problem, lower, upper, lines, ascent, main, cuts, effort)
-    if neurons.size == 0:
-        return settle(problem, sub, rows, main, ascent, cuts, lines, bound)
-    children = _split(problem, sub, rows, lower, upper, lines, ascent, main, cuts, bound, neurons, places, effort)
-    return Outcome(bound, children, ascent.points[main : main + 1])
+    points = ascent.points[main : main + 1]
+    neurons = _candidates(state, ascent, main, ascent.pulled[main, packed.inputs :], ascent.multipliers[main], effort)
+    tried, blended = _try(state, ascent, main, neurons)
+    if not _gains(tried, bound).max(initial=0.0) > _LITTLE * -bound:
+        # The row's own relaxations cost nothing, or no half-space helps against them: is there anything left at all?
+        deep = with_decided(problem, sub, state.lower, state.upper)
+        cuts = cut_off(problem, rows, deep, state.lines)
+        inside = look_inside(packed, cuts)
+        if inside is not None:
+            if inside.empty:
+                return Outcome(np.inf)
+            assert inside.point is not None
+            points = np.concatenate([points, inside.point[None]])
+            state.cuts, extra = cuts, inside.multipliers
+            again = _candidates(state, ascent, main, np.zeros(packed.neurons), extra, effort)
+            neurons = again if again.size else neurons
+        if neurons.size == 0:
+            neurons = _widest(state)
+        if neurons.size == 0:
+            return Outcome(bound, points=points, stuck=True)
+        state.cuts = cut_off(problem, rows, sub, state.lines)
+        tried, blended = _try(state, ascent, main, neurons)
+    gains = _gains(tried, bound)
+    best = int(np.argmax(gains.min(axis=1) + 0.1 * gains.max(axis=1)))
+    return Outcome(bound, _children(state, ascent, main, bound, int(neurons[best]), tried[best], blended[best]), points)
 
 
-def cut_off(problem: Problem, rows: Rows, sub: Subproblem, lines: Lines) -> HalfSpaces:
-    """The half-spaces of the polytope's constraints and of the splits, by the lines given."""
-    own = neuron_rows(problem.packed, sub.neurons, -sub.sides)
-    together = Rows(
-        np.concatenate([rows.weight, own.weight]), np.concatenate([rows.constant, own.constant]),
-        np.concatenate([rows.error, own.error]), np.concatenate([rows.top, own.top]),
-    )  # fmt: skip
-    slopes = np.concatenate([sub.slopes, problem.slopes_of(sub.neurons, -sub.sides)])
-    most = np.concatenate([np.zeros(rows.count), -sub.sides * sub.places])
-    return half_spaces(problem.packed, together, most, lines, slopes)
+@dataclass(eq=False)
+class _State:
+    """A subproblem while it is bounded: its neurons' bounds, their lines, and the half-spaces by these."""
+
+    problem: Problem
+    sub: Subproblem
+    rows: Rows
+    lower: Floats
+    upper: Floats
+    lines: Lines = field(init=False)
+    cuts: HalfSpaces = field(init=False)
+
+    def renew(self) -> None:
+        """The lines and half-spaces that the bounds give."""
+        self.lines = self.problem.lines(self.lower, self.upper)
+        self.cuts = cut_off(self.problem, self.rows, self.sub, self.lines)
 
 
 def _decisive(rows: Rows, sub: Subproblem, cuts: HalfSpaces, effort: Effort) -> Indices:
@@ -95,40 +119,30 @@ def _decisive(rows: Rows, sub: Subproblem, cuts: HalfSpaces, effort: Effort) -> 
     return np.unique(np.concatenate([np.arange(rows.count), held, newest]))
 
 
-def _tighten(
-    problem: Problem, lower: Floats, upper: Floats, lines: Lines, cuts: HalfSpaces, active: Indices, effort: Effort
-) -> int:
-    packed = problem.packed
-    total = 0
-    for _ in range(effort.rounds):
-        chosen = (lines.su != lines.sl) | (lines.cu != lines.cl)
-        moved = tighten(
-            packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters, packed.optional,
-            packed.gamma, packed.underflow, problem.alpha, chosen, cuts.half, cuts.offset, cuts.size, active, 1,
-            packed.gamma_cut(cuts.count), packed.norm, packed.boxed, packed.lo, packed.hi, packed.rounding.tiny,
-            lower, upper, lines.su, lines.cu, lines.sl, lines.cl, lines.free,
-        )  # fmt: skip
-        if moved < 0:
-            return -1
-        total += moved
-        if moved == 0:
-            break
-    return total
+def _tighten(state: _State, active: Indices) -> int:
+    """Bound the neurons anew, first groups first; see :func:`distverify.kernels.ascent.tighten`."""
+    packed, lines, cuts = state.problem.packed, state.lines, state.cuts
+    return int(
+        tighten(
+            packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters,
+            packed.optional, packed.gamma, packed.underflow, state.problem.alpha, lines.open, cuts.half, cuts.offset,
+            cuts.size, active, 1, packed.gamma_cut(cuts.count), packed.norm, packed.boxed, packed.lo, packed.hi,
+            packed.rounding.tiny, state.lower, state.upper, lines.su, lines.cu, lines.sl, lines.cl, lines.free,
+        )
+    )  # fmt: skip
 
 
-def _bound(
-    problem: Problem, rows: Rows, sub: Subproblem, lines: Lines, cuts: HalfSpaces, effort: Effort
-) -> tuple[int, Ascent]:
+def _bound(state: _State, effort: Effort) -> tuple[int, Ascent]:
     """Bounds of the polytope's rows, and which is the best one. Each row's own half-space does nothing for itself."""
     parts = []
+    rows, sub, cuts = state.rows, state.sub, state.cuts
     for k in range(rows.count):
         others = np.array([s for s in range(cuts.count) if s != k], dtype=np.int64)
         one = np.array([k])
         parts.append(
             bound_rows(
-                problem.packed, rows.take(one), effort.steps, lines=lines, slopes=sub.slopes[one], goal=0.0,
-                half_spaces=cuts, multipliers=sub.multipliers[None], active=others, sweeps=effort.sweeps,
-                rate=effort.rate,
+                state.problem.packed, rows.take(one), effort.steps, lines=state.lines, slopes=sub.slopes[one], goal=0.0,
+                half_spaces=cuts, multipliers=sub.multipliers[None], active=others, sweeps=effort.sweeps, rate=effort.rate,
             )
         )  # fmt: skip
         if parts[-1].bounds[0] > 0.0:
@@ -138,90 +152,84 @@ def _bound(
 
 
 def _candidates(
-    problem: Problem, lower: Floats, upper: Floats, lines: Lines, ascent: Ascent, main: int, cuts: HalfSpaces, effort: Effort
-) -> tuple[Indices, Floats]:  # fmt: skip
-    """The neurons whose relaxation costs the bound most, and where to split them.
-
-    The row's coefficients hold the share of the half-spaces, as far as their multipliers carry them.
-    """
-    n = problem.packed.inputs
-    coefficients = ascent.pulled[main, n:].copy()
-    gap = lines.cu.copy()
+    state: _State, ascent: Ascent, main: int, coefficients: Floats, multipliers: Floats, effort: Effort
+) -> Indices:
+    """The neurons whose relaxation costs most: of a row with ``coefficients`` [N], and of half-spaces with ``multipliers`` [S]."""
+    lines, lower, upper = state.lines, state.lower, state.upper
     below = np.where(lines.free, ascent.slopes[main], lines.sl)
-    slack = np.where(lines.free, np.maximum((1.0 - below) * upper, -(below - problem.packed.lowest) * lower), 0.0)
+    above_cost = lines.cu
+    below_cost = np.maximum((1.0 - below) * upper, -(below - state.problem.packed.lowest) * lower)
     if not lines.free.all():
-        width = np.maximum(lines.su * upper + lines.cu - (lines.sl * upper + lines.cl), 0.0)
-        width = np.maximum(width, lines.su * lower + lines.cu - (lines.sl * lower + lines.cl))
-        gap = np.where(lines.free, gap, width)
-        slack = np.where(lines.free, slack, width)
-    score = np.maximum(-coefficients, 0.0) * gap + 0.5 * np.maximum(coefficients, 0.0) * slack
-    used = np.flatnonzero(ascent.multipliers[main] > 0.0)
-    for s in used:
-        own = cuts.coefficients[s] * ascent.multipliers[main, s]
-        score += np.maximum(-own, 0.0) * gap + 0.5 * np.maximum(own, 0.0) * slack
-    open_ = (lines.su != lines.sl) | (lines.cu != lines.cl)
-    score = np.where(open_, score, 0.0)
+        # Of other lines, how far they are apart.
+        width = np.maximum(
+            lines.su * upper + lines.cu - (lines.sl * upper + lines.cl),
+            lines.su * lower + lines.cu - (lines.sl * lower + lines.cl),
+        )
+        above_cost, below_cost = np.where(lines.free, above_cost, width), np.where(lines.free, below_cost, width)
+    used = np.flatnonzero(multipliers > 0.0)
+    shares = np.concatenate([coefficients[None], state.cuts.coefficients[used] * multipliers[used, None]])
+    score = np.maximum(-shares, 0.0).sum(axis=0) * above_cost + 0.5 * np.maximum(shares, 0.0).sum(axis=0) * below_cost
+    score = np.where(lines.open, score, 0.0)
     neurons = np.argsort(-score, kind="stable")[: effort.candidates]
-    neurons = neurons[score[neurons] > 0.0]
-    return neurons, _places(problem, lower, upper, neurons)
+    return neurons[score[neurons] > 0.0]
 
 
-def _places(problem: Problem, lower: Floats, upper: Floats, neurons: Indices) -> Floats:
-    """A kink inside the neuron's interval, or the middle of it."""
-    packed = problem.packed
-    places = 0.5 * lower[neurons] + 0.5 * upper[neurons]
-    code, (p0, p1) = packed.code[neurons], packed.parameters[:, neurons]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        kinks = np.stack(
-            [
-                np.where(code == LEAKY, 0.0, np.where(code == CLIP, p0, np.where(code == HARD_SIGMOID, -p1 / p0, np.nan))),
-                np.where(code == LEAKY, 0.0, np.where(code == CLIP, p1, np.where(code == HARD_SIGMOID, (1 - p1) / p0, np.nan))),
-            ]
-        )  # fmt: skip
-    for kink in kinks:
-        inside = (lower[neurons] < kink) & (kink < upper[neurons])
-        places = np.where(inside, kink, places)
-    return places
+def _widest(state: _State) -> Indices:
+    """The open neuron of the widest interval, in the first group that has one."""
+    apart = np.where(state.lines.open, state.upper - state.lower, 0.0)
+    if not apart.any():
+        return np.zeros(0, dtype=np.int64)
+    ends = state.problem.packed.ends
+    first = ends == ends[np.flatnonzero(apart)[0]]
+    return np.array([int(np.argmax(np.where(first, apart, 0.0)))])
 
 
-def _split(
-    problem: Problem, sub: Subproblem, rows: Rows, lower: Floats, upper: Floats, lines: Lines, ascent: Ascent, main: int,
-    cuts: HalfSpaces, bound: float, neurons: Indices, places: Floats, effort: Effort,
-) -> list[Subproblem]:  # fmt: skip
-    packed = problem.packed
-    room = cuts.with_room()
-    tried = np.empty((neurons.size, 2))
-    blended = np.empty((neurons.size, 2, packed.neurons))
+def _try(state: _State, ascent: Ascent, main: int, neurons: Indices) -> tuple[Floats, Floats]:
+    """Both children's bounds [C, 2] for each candidate, and the slopes [C, 2, N] that they start from."""
+    problem, rows, lines = state.problem, state.rows, state.lines
+    packed, room = problem.packed, state.cuts.with_room()
+    tried, blended = np.empty((neurons.size, 2)), np.empty((neurons.size, 2, packed.neurons))
     multipliers = np.append(ascent.multipliers[main], 0.0)
-    active = np.flatnonzero(multipliers > 0.0)
+    places = kinks(packed, state.lower[neurons], state.upper[neurons], neurons)
     try_splits(
-        packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters, lower, upper,
-        lines.su, lines.cu, lines.sl, lines.cl, lines.free, problem.alpha, packed.gamma, packed.underflow,
-        rows.weight[main], rows.constant[main], rows.error[main], rows.top[main], ascent.slopes[main],
-        np.ascontiguousarray(ascent.pulled[main, packed.inputs :]),
-        room.half, room.offset, room.size, multipliers, active, 1, packed.gamma_cut(room.count), packed.norm, packed.boxed,
-        packed.lo, packed.hi, packed.rounding.tiny, neurons, places, tried, blended,
+        packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters,
+        state.lower, state.upper, lines.su, lines.cu, lines.sl, lines.cl, lines.free, problem.alpha, packed.gamma,
+        packed.underflow, rows.weight[main], rows.constant[main], rows.error[main], rows.top[main], ascent.slopes[main],
+        np.ascontiguousarray(ascent.pulled[main, packed.inputs :]), room.half, room.offset, room.size, multipliers,
+        np.flatnonzero(multipliers > 0.0), 1, packed.gamma_cut(room.count), packed.norm, packed.boxed, packed.lo, packed.hi,
+        packed.rounding.tiny, neurons, places, tried, blended,
     )  # fmt: skip
-    gain = np.minimum(np.maximum(tried - bound, 0.0), -bound + 1e-12)
-    best = int(np.argmax(gain.min(axis=1) + 0.1 * gain.max(axis=1)))
+    return tried, blended
+
+
+def _gains(tried: Floats, bound: float) -> Floats:
+    """By how much each child's bound is nearer to 0; what is above it counts no more."""
+    return np.minimum(np.maximum(tried - bound, 0.0), -bound + 1e-12)
+
+
+def _children(
+    state: _State, ascent: Ascent, main: int, bound: float, neuron: int, tried: Floats, blended: Floats
+) -> list[Subproblem]:
+    """Both sides of the split, unless the trial closed them."""
+    sub = state.sub
+    one = np.array([neuron])
+    place = float(kinks(state.problem.packed, state.lower[one], state.upper[one], one)[0])
     children = []
-    i, place = int(neurons[best]), float(places[best])
-    slopes = sub.slopes.copy()
-    slopes[: ascent.slopes.shape[0]] = ascent.slopes
     for side in (0, 1):
-        if tried[best, side] > 0.0:
+        if tried[side] > 0.0:
             continue
-        low, high = lower.copy(), upper.copy()
-        slopes = slopes.copy()
-        slopes[main] = blended[best, side]
+        lower, upper, slopes = state.lower.copy(), state.upper.copy(), sub.slopes.copy()
+        slopes[: ascent.slopes.shape[0]] = ascent.slopes
+        slopes[main] = blended[side]
         if side == 0:
-            high[i] = place
+            upper[neuron] = place
         else:
-            low[i] = place
+            lower[neuron] = place
         children.append(
             Subproblem(
-                sub.polytope, max(bound, float(tried[best, side])), 0, low, high, np.append(sub.neurons, i),
-                np.append(sub.sides, 1.0 if side else -1.0), np.append(sub.places, place), slopes, multipliers,
+                sub.polytope, max(bound, float(tried[side])), 0, lower, upper, np.append(sub.neurons, neuron),
+                np.append(sub.sides, 1.0 if side else -1.0), np.append(sub.places, place), slopes,
+                np.append(ascent.multipliers[main], 0.0),
             )
         )  # fmt: skip
     return children

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.bounds.packed import Floats, Indices
+from distverify.bounds.packed import Indices
+from distverify.bounds.reduced import Floats
 
 
 @dataclass(frozen=True, eq=False)

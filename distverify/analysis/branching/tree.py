@@ -13,7 +13,7 @@ from distverify.analysis.branching.polytopes import Problem, with_own_slopes
 from distverify.analysis.branching.step import Effort, process
 from distverify.analysis.branching.subproblem import Outcome, Subproblem
 from distverify.bounds.alpha import bound_rows
-from distverify.bounds.packed import Floats
+from distverify.bounds.reduced import Floats
 
 # Subproblems of one round. Larger rounds keep more workers busy and look less at what the last ones taught.
 ROUND = 8
