@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from distverify.api import Progress, certify
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
     from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
+    from distverify.bounds.outputs import OutputBounds, output_bounds
     from distverify.inputs import load_network
     from distverify.network.graph import Network
     from distverify.region import Ball, Box
@@ -30,6 +31,7 @@ _PLACES = {
     "JacobianBounds": "distverify.bounds.jacobian",
     "LipschitzConstants": "distverify.bounds.lipschitz",
     "Network": "distverify.network.graph",
+    "OutputBounds": "distverify.bounds.outputs",
     "Progress": "distverify.api",
     "Result": "distverify.results.reader",
     "Verdict": "distverify.analysis.verify",
@@ -40,6 +42,7 @@ _PLACES = {
     "monotone_features": "distverify.analysis.landscape",
     "load_network": "distverify.inputs",
     "open_result": "distverify.results.reader",
+    "output_bounds": "distverify.bounds.outputs",
     "stationary_free_radius": "distverify.analysis.landscape",
     "verify": "distverify.analysis.verify",
 }
@@ -51,6 +54,7 @@ __all__ = [
     "JacobianBounds",
     "LipschitzConstants",
     "Network",
+    "OutputBounds",
     "Progress",
     "Result",
     "Verdict",
@@ -62,6 +66,7 @@ __all__ = [
     "load_network",
     "monotone_features",
     "open_result",
+    "output_bounds",
     "stationary_free_radius",
     "verify",
 ]

@@ -13,7 +13,6 @@ from numpy.typing import ArrayLike
 from distverify._version import __version__
 from distverify.analysis.cost import sample_cost
 from distverify.analysis.in_pieces import analyse_in_pieces
-from distverify.analysis.piece_worker import BoundsWorker
 from distverify.analysis.property import PropertyAnalysis
 from distverify.analysis.sample import analyse_sample
 from distverify.analysis.warm_up import warm_up
@@ -26,6 +25,7 @@ from distverify.options.keywords import CertifyKeywords
 from distverify.options.option import check_names, chosen, defaults_of, in_use, options_of, takes
 from distverify.options.rules import DATA, PROPERTIES, refuse
 from distverify.options.run import Division, Inputs, Output, Workers
+from distverify.questions.askers import BoundsWorker
 from distverify.results.journal.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
 from distverify.results.reader import Result, open_result

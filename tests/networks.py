@@ -13,7 +13,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from distverify.bounds import crown
 from distverify.bounds.enclosure import Enclosure
 from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import Network, NetworkBuilder
@@ -127,7 +126,7 @@ def balls(draw: st.DrawFn, size: int, eps: Sequence[float] = (1e-12, 1e-6, 1e-3,
 
 def crown_rows(enclosure: Enclosure, rows: Floats) -> tuple[Floats, Floats]:
     """CROWN bounds of ``rows @ f`` over the enclosure's region."""
-    return crown.row_bounds(enclosure.reduced, rows)
+    return enclosure.row_bounds(rows)
 
 
 def points_in(region: Ball, count: int, rng: np.random.Generator) -> list[list[Fraction]]:

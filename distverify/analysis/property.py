@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.bounds import crown
 from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.data.vnnlib import Case, Polytope, Property
 from distverify.kernels.rounding import SOUND
@@ -72,7 +71,7 @@ def _clearances(enclosure: Enclosure, polytopes: tuple[Polytope, ...]) -> Floats
     bounds, inexact = np.concatenate([p.bounds for p in polytopes]), np.concatenate([p.inexact for p in polytopes])
     if bounds.size == 0:
         return bounds
-    lower, _ = crown.row_bounds(enclosure.reduced, rows)
+    lower, _ = enclosure.row_bounds(rows)
     off = np.zeros(bounds.size)
     if inexact.any():
         off = inexact @ enclosure.magnitude(enclosure.network.output) * (1.0 + SOUND.gamma(rows.shape[1] + 2))

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distverify.analysis.bounder import Whole
-from distverify.analysis.facts import Wanted
+from distverify.analysis.around import Around, Over
 from distverify.analysis.march import march_radii
-from distverify.analysis.margins import MarginProblem, pose_margins
-from distverify.analysis.reuse import BySlopes
+from distverify.analysis.margins import MarginProblem, margin_constants, margins_around, pose_margins
 from distverify.analysis.search import TOLERANCE, search_smallest
-from distverify.bounds.enclosure import Steepness
 from distverify.bounds.jacobian import check_methods
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
+from distverify.questions.bounder import Bounder
 from distverify.region import Ball, Balls
 from distverify.settings import MARCH_EVALUATIONS, MARCH_TOLERANCE
 from distverify.status import BY_CROWN, BY_JACOBIAN, NO_VALUE, NOT_VERIFIED
+from distverify.work import SampleResult
 
 Floats = NDArray[np.float64]
 
@@ -99,12 +98,18 @@ def certified_radius(
     if evaluations < 1:
         raise SettingsError(f"evaluations: got {evaluations}; give a whole number of at least 1")
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
-    problem = pose_margins(Whole(network, method, layer_bounds), balls, label, targets, seed)
+    problem = pose_margins(Bounder(network, method, layer_bounds), balls, label, targets, seed)
     return find_radius(problem, evaluations, tolerance)
 
 
-def find_radius(problem: MarginProblem, evaluations: int, tolerance: float) -> CertifiedRadius:
-    """The certified radii of ``problem``; see :func:`certified_radius`."""
+def find_radius(problem: MarginProblem, evaluations: int, tolerance: float, *, in_full: bool = True) -> CertifiedRadius:
+    """The certified radii of ``problem``; see :func:`certified_radius`.
+
+    Parameters
+    ----------
+    in_full : bool
+        Find ``jacobian`` whatever the CROWN radius is; else only as far as it can still raise ``radius``.
+    """
     if not problem.targets or problem.misclassified:
         nothing = 0.0 if problem.predicted != problem.label or problem.targets else math.nan
         return CertifiedRadius(nothing, nothing, nothing, problem.per_output(0.0), problem.predicted)
@@ -124,7 +129,7 @@ def find_radius(problem: MarginProblem, evaluations: int, tolerance: float) -> C
     constants = margin_constants(problem)
     by_jacobian, spent = march_radii(
         lambda eps: constants(problem.enclose(eps)), at_centre, guess, balls.farthest,
-        slopes=slopes, evaluations=evaluations, tolerance=tolerance,
+        slopes=slopes, evaluations=evaluations, tolerance=tolerance, certified=None if in_full else by_crown,
     )  # fmt: skip
     per_class = np.maximum(by_crown, by_jacobian)
     return CertifiedRadius(
@@ -134,7 +139,7 @@ def find_radius(problem: MarginProblem, evaluations: int, tolerance: float) -> C
 
 
 def verify_at(
-    problem: MarginProblem, eps: float, evaluations: int, known: Steepness | None = None,
+    problem: MarginProblem, eps: float, evaluations: int, over: Over | None = None,
     found: CertifiedRadius | None = None,
 ) -> int:  # fmt: skip
     """Whether no point of the ball of radius ``eps`` is classified as a target: BY_CROWN, BY_JACOBIAN or NOT_VERIFIED.
@@ -145,8 +150,8 @@ def verify_at(
     ----------
     problem : MarginProblem
     evaluations : see :func:`certified_radius`
-    known : optional
-        The bounds of every node over that ball, if they are there already.
+    over : Over, optional
+        That ball, whose node bounds others may share.
     found : CertifiedRadius, optional
         The radii of ``problem``: where they decide, nothing is computed.
     """
@@ -161,7 +166,7 @@ def verify_at(
             return BY_JACOBIAN
         if eps > found.crown * (1.0 + 2.0 * TOLERANCE):
             return NOT_VERIFIED
-    known = problem.enclose(eps) if known is None else known
+    known = problem.enclose(eps) if over is None else over.known
     open_ = np.flatnonzero(~(problem.bounder.margins(known, problem.rows) > 0))
     if open_.size == 0:
         return BY_CROWN
@@ -175,14 +180,45 @@ def verify_at(
     return BY_JACOBIAN if bool((by_jacobian >= eps).all()) else NOT_VERIFIED
 
 
-def margin_constants(problem: MarginProblem, which: NDArray[np.int64] | None = None) -> Callable[[Steepness], Floats]:
-    """Lipschitz constants of the margins (or those of ``which``) over an enclosed region: float64 [K]."""
-    rows = problem.rows if which is None else np.ascontiguousarray(problem.rows[which])
-    wanted = Wanted(("constants",), problem.balls.norm, problem.balls.weights)
-    return BySlopes(lambda known: np.asarray(problem.bounder.rows(known, rows, wanted)["constants"], np.float64))
-
-
 def _centre_slopes(problem: MarginProblem) -> Floats:
     """Dual norms of the margins' gradients at the sample, about: float64 [targets]. Choices of radii only rest on them."""
     balls = problem.balls
     return problem.bounder.gradient_norms(balls.x0, problem.rows, balls.norm, balls.weights)
+
+
+def certified(around: Around) -> CertifiedRadius:
+    """The certified radii of a run's sample; that by Jacobian bounds in full where it was asked for."""
+    settings = around.settings
+    in_full = any(quantity.name == "radius_jacobian" for quantity in around.quantities)
+    return find_radius(
+        around.once(margins_around), settings.march_evaluations, settings.march_tolerance, in_full=in_full
+    )
+
+
+def radii_of(around: Around) -> SampleResult:
+    """The quantity "radius"."""
+    radii = around.once(certified)
+    return {
+        "radius": radii.radius,
+        "radius_crown": radii.crown,
+        "radius_jacobian": radii.jacobian,
+        "radius_target": radii.targets,
+        "crown_evaluations": radii.crown_evaluations,
+        "jacobian_evaluations": radii.jacobian_evaluations,
+    }
+
+
+def verdict_over(over: Over) -> SampleResult:
+    """The quantity "verified" over one ball, from the sample's radii where they are known."""
+    around = over.around
+    verdicts = around.once(_verdicts)
+    if over.eps not in verdicts:
+        verdicts[over.eps] = verify_at(
+            around.once(margins_around), over.eps, around.settings.march_evaluations, over, around.made(certified)
+        )
+    return {"verified": np.array(verdicts[over.eps], dtype=np.int8)}
+
+
+def _verdicts(around: Around) -> dict[float, int]:
+    """By radius: the quantities "radius" and "verified" both tell them."""
+    return {}

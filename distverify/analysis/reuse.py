@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from distverify.bounds.enclosure import Steepness
+from distverify.questions.region import RegionBounds
 
 T = TypeVar("T")
 
@@ -29,12 +29,12 @@ class BySlopes(Generic[T]):
         How often ``compute`` was called.
     """
 
-    def __init__(self, compute: Callable[[Steepness], T]) -> None:
+    def __init__(self, compute: Callable[[RegionBounds], T]) -> None:
         self._compute = compute
         self._known: dict[bytes, T] = {}
         self.computed = 0
 
-    def __call__(self, known: Steepness) -> T:
+    def __call__(self, known: RegionBounds) -> T:
         digest = hashlib.sha256()
         for glo, ghi in known.slopes.values():
             digest.update(glo.tobytes())

@@ -15,6 +15,7 @@ import numpy as np
 from distverify.bounds.enclosure import Enclosure, plain_reduction
 from distverify.bounds.fastlip import derivative_ranges
 from distverify.bounds.reduced import Floats, Group, Product, Reduced
+from distverify.kernels.sums import row_norms
 from distverify.network.linear.dense import Dense
 
 
@@ -37,6 +38,8 @@ class Chain:
         The wanted rows, and what a unit of each source member may lose in contracting with them.
     groups : list of Group
         Of the reduced network; of groups 1, 2, ... the chain's members are theirs.
+    reduced : Reduced
+        That network.
     """
 
     rows: int
@@ -46,6 +49,7 @@ class Chain:
     inexact: list[Floats]
     output: dict[int, tuple[Floats, Floats]]
     groups: list[Group]
+    reduced: Reduced
 
     @property
     def work(self) -> list[int]:
@@ -61,11 +65,6 @@ class Chain:
         return [2 * sum(arriving[g + 1 :]) for g in range(len(self.sizes))]
 
     @property
-    def cost(self) -> int:
-        """Multiplications of the whole recursion, for both sides of all rows."""
-        return self.rows * sum(n * work for n, work in zip(self.sizes, self.work, strict=True))
-
-    @property
     def structure(self) -> bytes:
         """Hash of which neurons the groups hold: bounds of a group's columns from elsewhere are of those neurons."""
         digest = hashlib.sha256()
@@ -79,7 +78,9 @@ class Chain:
         """The chain for some of its rows."""
         output = {g: (wanted[rows], loss[rows]) for g, (wanted, loss) in self.output.items()}
         inexact = [loss[rows] for loss in self.inexact]
-        return Chain(len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, inexact, output, self.groups)
+        return Chain(
+            len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, inexact, output, self.groups, self.reduced
+        )
 
 
 def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
@@ -88,7 +89,9 @@ def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     links = [{} if g.affine is None else g.affine.edges for g in groups]
     sizes, slopes = [g.size for g in groups], [g.slopes for g in groups]
     inexact = _product_losses(enclosure, enclosure.reduced, rows)
-    return Chain(rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows), groups)
+    return Chain(
+        rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows), groups, enclosure.reduced
+    )
 
 
 def _product_losses(enclosure: Enclosure, reduced: Reduced, rows: Floats) -> list[Floats]:
@@ -106,10 +109,12 @@ def _product_losses(enclosure: Enclosure, reduced: Reduced, rows: Floats) -> lis
     for index, lower, upper in derivative_ranges(enclosure, rows):
         for product in products.pop(index, []):
             psi = np.maximum(np.abs(lower), np.abs(upper))
-            underflow = product.underflow * psi.sum(axis=1)[:, None]
-            sizes = np.linalg.norm(product.operator.pull_abs(psi)[:, product.stable], axis=1)
+            total = psi.sum(axis=1)[:, None]
+            sizes = row_norms(product.operator.pull_abs(psi)[:, product.stable])
             for group, norms in product.column_norms.items():
-                losses[group] += product.gamma * sizes[:, None] * norms + underflow
+                losses[group] += product.gamma * sizes[:, None] * norms + product.underflow * total
+                if product.factor_underflow > 0.0:
+                    losses[group] += product.factor_underflow * total * norms
         if not products:
             break
     return losses
@@ -151,7 +156,14 @@ def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     order = [0, *range(len(groups) - 1, 0, -1)]
     sizes = [rows.shape[0], *(groups[g].size for g in order[1:])]
     return Chain(
-        groups[0].size, sizes, [groups[g].slopes for g in order], links, inexact, result, [groups[g] for g in order]
+        groups[0].size,
+        sizes,
+        [groups[g].slopes for g in order],
+        links,
+        inexact,
+        result,
+        [groups[g] for g in order],
+        reduced,
     )
 
 

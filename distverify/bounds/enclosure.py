@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from distverify.bounds import crown, interval
-from distverify.bounds.reduced import Affine, Floats, Group, Lines, Reduced
+from distverify.bounds.layers.method import LayerMethod
+from distverify.bounds.layers.table import LAYER_METHODS, layer_method
+from distverify.bounds.reduced import Affine, Floats, Group, Indices, Lines, Pair, Reduced
 from distverify.bounds.reduction import Reduction
+from distverify.bounds.splits import Split, SplitBounds
 from distverify.errors import ModelError
 from distverify.kernels import relaxations
+from distverify.kernels.activations import ACTIVATIONS
 from distverify.kernels.rounding import BY_PRECISION, Rounding
 from distverify.network.graph import Network
 from distverify.network.nodes import ActivationNode, LinearNode
@@ -28,17 +33,41 @@ class Enclosure:
         Node values. A linear node that an activation reads holds its pre-activation bounds.
     slopes : dict node -> (glo, ghi)
         Range of each activation's derivative there.
+    lines : dict node -> (su, cu, sl, cl) or None
+        Lines above and below each activation there; None on an unbounded region.
     reduced : Reduced
         The network with everything that is affine over the region multiplied out.
+    layers : LayerMethod
+        What found the bounds.
+    empty : bool
+        The splits leave nothing of the region; then only what is before the node that shows it has bounds.
     """
 
     network: Network
     region: Ball
     rounding: Rounding
     reduced: Reduced
+    layers: LayerMethod = LAYER_METHODS["crown"]
     lower: list[Floats] = field(default_factory=list)
     upper: list[Floats] = field(default_factory=list)
-    slopes: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
+    slopes: dict[int, Pair] = field(default_factory=dict)
+    lines: dict[int, Lines | None] = field(default_factory=dict)
+    empty: bool = False
+
+    def row_bounds(self, rows: Floats) -> Pair:
+        """Bounds of ``rows @ f`` over the region, ``rows`` float64 [K, outputs]: lower, upper float64 [K].
+
+        Of an empty subproblem everything is true: inf and -inf.
+        """
+        if self.empty:
+            return np.full(rows.shape[0], np.inf), np.full(rows.shape[0], -np.inf)
+        return self.layers.rows(self.reduced, crown.combine(self.reduced, rows))
+
+    @property
+    def linear_bounds(self) -> dict[int, Pair]:
+        """The bounds of the linear nodes: what a subproblem may start ``within``."""
+        nodes = self.network.nodes[: len(self.lower)]
+        return {i: (self.lower[i], self.upper[i]) for i, node in enumerate(nodes) if isinstance(node, LinearNode)}
 
     def magnitude(self, node: int) -> Floats:
         """max(|lower|, |upper|) of the node's values."""
@@ -52,15 +81,15 @@ class Steepness(Protocol):
     def network(self) -> Network: ...
 
     @property
-    def slopes(self) -> dict[int, tuple[Floats, Floats]]: ...
+    def slopes(self) -> dict[int, Pair]: ...
 
 
 class Encloser:
-    """Finds the bounds of one linear node after the other; they may also be given, where they are known already.
+    """Finds the bounds of one linear node after the other; they may also be set, where they are there already.
 
     Parameters
     ----------
-    network, region, layer_bounds, rounding, fold : see :func:`enclose`
+    network, region, layers, splits, within, rounding, fold : see :func:`enclose`
 
     Attributes
     ----------
@@ -72,49 +101,69 @@ class Encloser:
         self,
         network: Network,
         region: Ball,
-        layer_bounds: str = "crown",
+        layers: LayerMethod | str = "crown",
         rounding: Rounding | None = None,
         *,
+        splits: Iterable[Split] = (),
+        within: Mapping[int, Pair] | None = None,
         fold: bool | None = None,
     ) -> None:
         if region.size != network.input_size:
             raise ModelError(f"region: x0 has {region.size} values, but the network takes {network.input_size}")
         rounding = BY_PRECISION[network.precision] if rounding is None else rounding
+        self._layers = layer_method(layers) if isinstance(layers, str) else layers
+        self._splits = SplitBounds(network, splits)
+        self._within = within or {}
         self._unbounded = region.unbounded
         self._last_use = [max(c, default=network.output) for c in network.consumers()]
-        self._tight = tight_nodes(network, layer_bounds)
+        self._by_rows = self._layers.nodes(network)
+        self._readers = _readers(network)
         lower, upper = region.box
         # On an unbounded region only slopes count: values and their rounding are not asked for.
         magnitude = np.zeros(region.size) if self._unbounded else np.maximum(np.abs(lower), np.abs(upper))
         middle, reach = (magnitude, magnitude) if self._unbounded else interval.midpoint_radius(lower, upper)
-        self._enclosure = Enclosure(network, region, rounding, Reduced(region, rounding, middle, reach))
+        self._enclosure = Enclosure(network, region, rounding, Reduced(region, rounding, middle, reach), self._layers)
         self._enclosure.reduced.groups.append(Group(0, None, (magnitude, magnitude), None, magnitude, magnitude))
         self._reduction = Reduction(self._enclosure.reduced, fold)
         self._affine: Affine | None = None
-        self._interval: tuple[Floats, Floats] | None = None
+        self._interval: Pair | None = None
         self._append(lower, upper)
         self.node = 1
         self._pass_activations()
 
     # Overflow gives infinities and NaN, which every bound takes as "nothing known".
     @np.errstate(over="ignore", invalid="ignore")
-    def bound(self, which: slice | None = None) -> tuple[Floats, Floats]:
+    def bound(self, which: slice | None = None) -> Pair:
         """Bounds of the open node's neurons, or of those of the slice ``which``: lower, upper float64 [n]."""
         node = self._open_node()
         first, last, _ = (which or slice(None)).indices(node.size)
         if self._unbounded:
-            return np.full(last - first, -np.inf), np.full(last - first, np.inf)
-        if self._interval is None:
-            self._interval = interval.linear_range(self._enclosure, node)
-        lower, upper = (side[first:last] for side in self._interval)
-        if self.node in self._tight:
-            low, high = crown.affine_bounds(self._enclosure.reduced, self._folded().take(slice(first, last)))
+            lower, upper = np.full(last - first, -np.inf), np.full(last - first, np.inf)
+        else:
+            if self._interval is None:
+                self._interval = interval.linear_range(self._enclosure, node)
+            lower, upper = (side[first:last] for side in self._interval)
+            if self.node in self._by_rows:
+                rows = self._rows_that_matter(first, lower, upper)
+                lower, upper = lower.copy(), upper.copy()
+                if rows.size:
+                    low, high = self._layers.rows(self._enclosure.reduced, self._folded().take(first + rows))
+                    lower[rows], upper[rows] = np.fmax(lower[rows], low), np.fmin(upper[rows], high)
+        if self.node in self._within:
+            low, high = (side[first:last] for side in self._within[self.node])
             lower, upper = np.fmax(lower, low), np.fmin(upper, high)
-        return lower, upper
+        return self._splits.intersect(self.node, first, lower, upper)
 
     @np.errstate(over="ignore", invalid="ignore")
     def give(self, lower: Floats, upper: Floats) -> None:
-        """Take ``lower`` and ``upper`` float64 [size] as the open node's bounds, and go on to the next linear node."""
+        """Take ``lower`` and ``upper`` float64 [size] as the open node's bounds, and go on to the next linear node.
+
+        Crossed bounds: nothing of the region is left, so that there is nothing more to bound.
+        """
+        if (self._splits or self._within) and crossed(lower, upper):
+            self._enclosure.empty = True
+            self.node = len(self._enclosure.network.nodes)
+            return
         self._folded()
         self._affine = self._interval = None
         self._append(lower, upper)
@@ -124,9 +173,10 @@ class Encloser:
     @property
     def given(self) -> list[int]:
         """The linear nodes that have bounds."""
-        return [i for i in range(self.node) if isinstance(self._enclosure.network.nodes[i], LinearNode)]
+        nodes = self._enclosure.network.nodes
+        return [i for i in range(len(self._enclosure.lower)) if isinstance(nodes[i], LinearNode)]
 
-    def known(self, node: int) -> tuple[Floats, Floats]:
+    def known(self, node: int) -> Pair:
         """The bounds of a node before :attr:`node`."""
         return self._enclosure.lower[node], self._enclosure.upper[node]
 
@@ -134,7 +184,7 @@ class Encloser:
         """The bounds of all nodes, once none is open."""
         if self.node < len(self._enclosure.network.nodes):
             raise AssertionError(f"node {self.node} has no bounds yet")
-        if self._enclosure.reduced.output is None:
+        if self._enclosure.reduced.output is None and not self._enclosure.empty:
             self._reduction.finish(self._enclosure.network.output)
         return self._enclosure
 
@@ -142,6 +192,20 @@ class Encloser:
         node = self._enclosure.network.nodes[self.node]
         assert isinstance(node, LinearNode)
         return node
+
+    def _rows_that_matter(self, first: int, lower: Floats, upper: Floats) -> Indices:
+        """Of the open node's neurons from ``first`` on, with intervals ``lower``, ``upper``, those whose lines depend on more.
+
+        A piecewise linear activation that is one line over the interval stays that line over any smaller one.
+        """
+        matter = np.zeros(lower.size, dtype=bool)
+        for node in self._readers[self.node]:
+            if node is None or not ACTIVATIONS[node.kind].piecewise_linear:
+                return np.arange(lower.size)
+            parameters = np.ascontiguousarray(node.parameters[:, first : first + lower.size])
+            su, cu, sl, cl, glo, ghi, _, _ = relaxations.relax(node.code, lower, upper, parameters)
+            matter |= ~((glo == ghi) & (su == sl) & (cu == cl))
+        return np.flatnonzero(matter)
 
     def _folded(self) -> Affine:
         """The open node in terms of the groups so far."""
@@ -170,49 +234,69 @@ class Encloser:
     def _activation(self, node: ActivationNode) -> None:
         z_lower, z_upper = self.known(node.source)
         su, cu, sl, cl, glo, ghi, lower, upper = relaxations.relax(node.code, z_lower, z_upper, node.parameters)
+        if self._splits:
+            glo, ghi = relaxations.slope_range(
+                node.code, *self._splits.one_sided(node, z_lower, z_upper), node.parameters
+            )
         self._enclosure.slopes[self.node] = glo, ghi
         lines: Lines | None = (su, cu, sl, cl)
-        magnitude, z_magnitude = np.maximum(np.abs(lower), np.abs(upper)), self._enclosure.magnitude(node.source)
+        magnitude = np.maximum(np.abs(lower), np.abs(upper))
         if self._unbounded:
-            lines, magnitude, z_magnitude = None, np.zeros(node.size), np.zeros(node.size)
-        self._reduction.activation(self.node, node, (glo, ghi), lines, z_magnitude, magnitude)
+            lines, magnitude = None, np.zeros(node.size)
+        self._enclosure.lines[self.node] = lines
+        self._reduction.activation(self.node, node, (glo, ghi), lines, (z_lower, z_upper), magnitude)
         self._append(lower, upper)
 
 
-def tight_nodes(network: Network, layer_bounds: str) -> frozenset[int]:
-    """The linear nodes that CROWN bounds: those whose bounds matter, and first layers.
+def _readers(network: Network) -> list[list[ActivationNode | None]]:
+    """The activations that read each node; None stands for the user, who reads the output."""
+    readers: list[list[ActivationNode | None]] = [[] for _ in network.nodes]
+    for node in network.nodes:
+        if isinstance(node, ActivationNode):
+            readers[node.source].append(node)
+    readers[network.output].append(None)
+    return readers
 
-    Of a first layer the rows' exact maximum over the region is cheap, whatever the method.
-    """
-    read = {n.source for n in network.nodes if isinstance(n, ActivationNode)} | {network.output}
-    return frozenset(
-        index
-        for index, node in enumerate(network.nodes)
-        if isinstance(node, LinearNode)
-        and ((layer_bounds == "crown" and index in read) or all(source == 0 for source in node.sources))
-    )
+
+def crossed(lower: Floats, upper: Floats) -> bool:
+    """Whether some interval holds no number."""
+    return bool((lower > upper).any())
 
 
 def enclose(
     network: Network,
     region: Ball,
-    layer_bounds: str = "crown",
+    layers: LayerMethod | str = "crown",
     rounding: Rounding | None = None,
     *,
+    splits: Iterable[Split] = (),
+    within: Mapping[int, Pair] | None = None,
     fold: bool | None = None,
 ) -> Enclosure:
     """Bound every node of ``network`` over ``region``.
 
     Parameters
     ----------
-    layer_bounds : "crown" or "interval"
-        CROWN intersects its bounds with interval arithmetic's; on an unbounded region both give infinite bounds.
+    layers : LayerMethod, or its name in :mod:`distverify.bounds.layers.table`
+        How linear nodes are bounded. Its bounds are intersected with interval arithmetic's; on an unbounded region every
+        method gives infinite bounds.
     rounding : Rounding, optional
         By default that of the network's precision.
+    splits : iterable of Split, optional
+        Only the points of the region on these sides count. Where none is left, :attr:`Enclosure.empty` may say so.
+    within : dict of linear node -> (lower, upper) float64 [size], optional
+        Bounds that hold already, such as those of a subproblem's parent: the result is never looser.
     fold : bool, optional
         Whether to multiply out stable neurons: by default wherever it saves time; the same bounds up to rounding.
+
+    Raises
+    ------
+    ModelError
+        A region of another size than the network's input.
+    SettingsError
+        An unknown method, a split of what is no neuron.
     """
-    encloser = Encloser(network, region, layer_bounds, rounding, fold=fold)
+    encloser = Encloser(network, region, layers, rounding, splits=splits, within=within, fold=fold)
     while encloser.node < len(network.nodes):
         encloser.give(*encloser.bound())
     return encloser.finish()
@@ -228,8 +312,8 @@ def plain_reduction(enclosure: Enclosure) -> Reduced:
         if isinstance(node, LinearNode):
             reduction.linear(index, node)
         elif isinstance(node, ActivationNode):
-            # Only slopes matter to derivatives.
-            nothing = np.zeros(node.size)
-            reduction.activation(index, node, enclosure.slopes[index], None, nothing, nothing)
+            z = enclosure.lower[node.source], enclosure.upper[node.source]
+            magnitude = np.zeros(node.size) if region.unbounded else enclosure.magnitude(index)
+            reduction.activation(index, node, enclosure.slopes[index], enclosure.lines[index], z, magnitude)
     reduction.finish(network.output)
     return reduced

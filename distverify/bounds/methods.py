@@ -1,19 +1,24 @@
-"""Jacobian bound methods by name: one interface over `linear`, `recurjac` and `fastlip`, in either order."""
+"""Jacobian bound methods by name: one interface over all of them, in either order."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from distverify.bounds import fastlip, linear, recurjac
+from distverify.bounds import coupled, fastlip, linear, recurjac
 from distverify.bounds.chain import Chain, backward_chain, forward_chain
-from distverify.bounds.columns import BLOCK_BYTES, ColumnPush, rows_at_once
+from distverify.bounds.columns import BLOCK_BYTES, ColumnRecursion, rows_at_once
 from distverify.bounds.enclosure import Enclosure
 from distverify.bounds.reduced import Floats
 from distverify.kernels.rounding import Rounding
 
-_RECURSIVE = {"linear": linear.push, "recurjac": recurjac.push}
+_RECURSIVE: dict[str, Callable[[Chain, Rounding, int], ColumnRecursion]] = {
+    "linear": linear.push,
+    "recurjac": recurjac.push,
+    "coupled": coupled.push,
+}
 # One rule: its name for the ReLU family, and for any activation.
 WITHOUT_RECURSION = ("fastlip", "interval")
 
@@ -25,13 +30,13 @@ class RowBounds:
     Attributes
     ----------
     lower, upper : float64 [K, inputs]
-    pushes : tuple of ColumnPush
+    pushes : tuple of ColumnRecursion
         The backward recursions of consecutive blocks of rows, ready to push further columns; empty where none was run.
     """
 
     lower: Floats
     upper: Floats
-    pushes: tuple[ColumnPush, ...] = ()
+    pushes: tuple[ColumnRecursion, ...] = ()
 
     @property
     def magnitude(self) -> Floats:
@@ -55,21 +60,13 @@ def bound_rows(
     Parameters
     ----------
     direction : "auto", "backward", "forward" or "both"
-        "backward" runs one chain per row, "forward" one per input; "auto" the one with fewer multiplications; "both"
-        intersects the two. Methods without recursion have no direction.
+        See :func:`chains_for`. Methods without recursion have no direction.
     block_bytes : int
         Memory for the columns in flight.
     """
     if method in WITHOUT_RECURSION:
         return RowBounds(*fastlip.bound(enclosure, rows))
-    backward = forward = None
-    if direction != "forward":
-        backward = backward_chain(enclosure, rows)
-    # Chains are as many as rows or inputs; with fewer rows the forward order is not worth a look.
-    if direction in ("forward", "both") or (direction == "auto" and enclosure.network.input_size < rows.shape[0]):
-        forward = forward_chain(enclosure, rows)
-    if direction == "auto" and backward is not None and forward is not None:
-        backward, forward = (backward, None) if backward.cost <= forward.cost else (None, forward)
+    backward, forward = chains_for(enclosure, rows, direction)
     if backward is None:
         assert forward is not None
         lower, upper, _ = bound_chain(forward, enclosure.rounding, method, block_bytes)
@@ -81,7 +78,47 @@ def bound_rows(
     return RowBounds(lower, upper, pushes)
 
 
-def begin(chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOCK_BYTES) -> ColumnPush:
+def is_open(direction: str, inputs: int, rows: int) -> bool:
+    """Whether only the chains themselves tell in which direction to go.
+
+    Chains are as many as rows or inputs; with fewer rows the forward order is not worth a look.
+    """
+    return direction == "auto" and inputs < rows
+
+
+def chains_for(
+    enclosure: Enclosure, rows: Floats, direction: str, count: int | None = None
+) -> tuple[Chain | None, Chain | None]:
+    """The chains to bound, backward and forward: at least one.
+
+    Parameters
+    ----------
+    direction : "auto", "backward", "forward" or "both"
+        "backward" runs one chain per row, "forward" one per input; "auto" the one with fewer multiplications; "both"
+        intersects the two.
+    count : int, optional
+        How many rows there are, if ``rows`` is a single one that stands for all: the chains are chosen for all of them.
+    """
+    count = rows.shape[0] if count is None else count
+    inputs = enclosure.network.input_size
+    backward = forward = None
+    if direction != "forward":
+        backward = backward_chain(enclosure, rows)
+    if direction in ("forward", "both") or is_open(direction, inputs, count):
+        forward = forward_chain(enclosure, rows)
+    if direction == "auto" and backward is not None and forward is not None:
+        # All rows have the same chain, but for what rounding may cost them; the forward chain's first group is the rows.
+        cost = count * _total(backward.sizes, backward.work)
+        other = inputs * _total([count, *forward.sizes[1:]], forward.work_for(count))
+        return (backward, None) if cost <= other else (None, forward)
+    return backward, forward
+
+
+def _total(sizes: list[int], work: list[int]) -> int:
+    return sum(n * each for n, each in zip(sizes, work, strict=True))
+
+
+def begin(chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOCK_BYTES) -> ColumnRecursion:
     """The recursion of the named method over ``chain``."""
     return _RECURSIVE[method](chain, rounding, block_bytes)
 
@@ -89,7 +126,7 @@ def begin(chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOC
 @np.errstate(over="ignore", invalid="ignore")
 def bound_chain(
     chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOCK_BYTES
-) -> tuple[Floats, Floats, tuple[ColumnPush, ...]]:
+) -> tuple[Floats, Floats, tuple[ColumnRecursion, ...]]:
     """Bounds of all the chain's rows, float64 [K, n], and the recursions: as many rows at once as memory allows."""
     block = rows_at_once(chain, block_bytes)
     chains = [chain] if chain.rows <= block else [chain.take(slice(k, k + block)) for k in range(0, chain.rows, block)]

@@ -14,16 +14,18 @@ coefficient's product with a slope, and of every sum that its row takes part in:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distverify.bounds.reduced import Affine, Floats, Reduced
-from distverify.kernels.activations import LEAKY
+from distverify.kernels.activations import ACTIVATIONS
 from distverify.kernels.rounding import SOUND, Rounding
 from distverify.kernels.sums import abs_sums
 
+_T = TypeVar("_T")
 Indices = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 
@@ -141,15 +143,19 @@ class Packed:
         return self.rounding.gamma(2 * self.neurons + 8)
 
     @property
+    def ramp(self) -> Flags:
+        """Neurons that are linear on either side of 0 and never fall."""
+        return np.asarray((self.code == ACTIVATIONS["leaky_relu"].code) & (self.parameters[0] >= 0.0))
+
+    @property
     def optional(self) -> Flags:
-        """Neurons whose line below has a free slope while their sign is open."""
-        p0 = self.parameters[0]
-        return np.asarray((self.code == LEAKY) & (p0 >= 0.0) & (p0 < 1.0))
+        """Neurons whose line below has a free slope, between their own on either side of 0, while their sign is open."""
+        return np.asarray(self.ramp & (self.parameters[0] < 1.0))
 
     @property
     def lowest(self) -> Floats:
         """The smallest free slope, float64 [N]."""
-        return np.asarray(np.where(self.code == LEAKY, self.parameters[0], 0.0))
+        return np.asarray(np.where(self.ramp, self.parameters[0], 0.0))
 
     def gamma_cut(self, half_spaces: int) -> float:
         """Of the sums at the inputs."""
@@ -211,7 +217,7 @@ def pack(reduced: Reduced) -> Packed:
         sum(g.pull_underflow for g in groups) + (1e-300 * (total + 1) * (1.0 + float(magnitude.sum())) if rounding.unit > 0.0 else 0.0),
         magnitude, np.repeat(np.array([g.code for g in groups], dtype=np.int64), sizes),
         np.concatenate([np.zeros((2, 0)), *[_of(g.parameters) for g in groups]], axis=1),
-        _lines(reduced), columns,
+        _no_lines(total - n), columns,
     )  # fmt: skip
     gamma = packed.gamma
     for k, group in enumerate(groups):
@@ -226,28 +232,26 @@ def pack(reduced: Reduced) -> Packed:
         size = abs_sums(part, magnitude[:end])
         # z itself enters through fl(slope * coefficient).
         loss[rows] = error + gamma * size + packed.rounding.unit * (size + np.abs(constant))
-    return packed
+    return replace(packed, lines=_over_all(packed))
 
 
-def _of(values: Floats | None) -> Floats:
+def _of(values: _T | None) -> _T:
     assert values is not None
     return values
 
 
-def _lines(reduced: Reduced) -> Lines:
-    parts = []
-    for group in reduced.groups[1:]:
-        assert group.lines is not None
-        assert group.parameters is not None
-        su, cu, sl, cl = group.lines
-        p0 = group.parameters[0]
-        free = (group.code == LEAKY) & (p0 >= 0.0) & (p0 < 1.0) & (su != sl)
-        parts.append((su, cu, sl, cl, free))
-    if not parts:
-        empty = np.zeros(0)
-        return Lines(empty, empty, empty, empty, np.zeros(0, dtype=bool))
-    su, cu, sl, cl, free = (np.concatenate(side) for side in zip(*parts, strict=True))
-    return Lines(su, cu, sl, cl, free)
+def _no_lines(count: int) -> Lines:
+    nothing = np.zeros(count)
+    return Lines(nothing, nothing, nothing, nothing, np.zeros(count, dtype=bool))
+
+
+def _over_all(packed: Packed) -> Lines:
+    """The groups' own lines."""
+    groups = packed.reduced.groups[1:]
+    if not groups:
+        return packed.lines
+    su, cu, sl, cl = (np.concatenate([_of(g.lines)[k] for g in groups]) for k in range(4))
+    return Lines(su, cu, sl, cl, packed.optional & (su != sl))
 
 
 def _in_coordinates(packed: Packed, affine: Affine, width: int) -> tuple[Floats, Floats, Floats]:

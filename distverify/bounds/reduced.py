@@ -22,6 +22,9 @@ from distverify.network.linear.operator import LinearOperator
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
+# Lower and upper.
+Pair = tuple[Floats, Floats]
 Lines = tuple[Floats, Floats, Floats, Floats]
 
 
@@ -40,9 +43,9 @@ class Affine:
     error: Floats
     size: Floats
 
-    def take(self, rows: slice) -> Affine:
-        """Some of its n entries."""
-        if rows == slice(0, self.constant.size):
+    def take(self, rows: Indices) -> Affine:
+        """Some of its n entries, in ascending order."""
+        if rows.size == self.constant.size:
             return self
         edges = {group: Dense(edge.weight[rows]) for group, edge in self.edges.items()}
         return Affine(edges, self.constant[rows], self.error[rows], self.size[rows])
@@ -72,6 +75,8 @@ class Group:
         The kernels' code of the activation.
     parameters : float64 [PARAMETER_ROWS, n], optional
         Of the activation; None for the input.
+    interval : (lower, upper), float64 [n], optional
+        Of the pre-activations; None for the input.
     """
 
     node: int
@@ -84,6 +89,7 @@ class Group:
     members: NDArray[np.int64] | None = None
     code: int = 0
     parameters: Floats | None = None
+    interval: Pair | None = None
 
     @property
     def size(self) -> int:
@@ -94,7 +100,7 @@ class Group:
 class Product:
     """A product that folded stable neurons into a linear node: what its rounding depends on.
 
-    Entry (j, c) of the product W F is off by at most ``gamma`` (|W| |F|)_jc + ``underflow``.
+    Entry (j, c) of the product W F is off by at most ``gamma`` (|W| |F|)_jc + ``underflow`` + ``factor_underflow`` ||F_c||_2.
 
     Attributes
     ----------
@@ -106,7 +112,8 @@ class Product:
         The rows of F, as neurons of ``source``.
     column_norms : dict group -> float64 [group size]
         2-norm of each column of F.
-    gamma, underflow : float
+    gamma, underflow, factor_underflow : float
+        The last where entries of W themselves may underflow to the precision of the products.
     """
 
     node: int
@@ -116,6 +123,7 @@ class Product:
     column_norms: dict[int, Floats]
     gamma: float
     underflow: float
+    factor_underflow: float = 0.0
 
 
 @dataclass(eq=False)

@@ -14,18 +14,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from distverify.bounds.reduced import Affine, Floats, Group, Lines, Product, Reduced
+from distverify.bounds.reduced import Affine, Floats, Group, Indices, Lines, Product, Reduced
 from distverify.kernels.interval import push_dense_vectors
-from distverify.kernels.sums import abs_sums, column_norms
+from distverify.kernels.sums import abs_sums, column_norms, vector_norm
 from distverify.network.linear.dense import Dense
 from distverify.network.linear.identity import Identity
 from distverify.network.linear.mostly_zero import dense_or_mostly_zero
 from distverify.network.linear.operator import LinearOperator
 from distverify.network.nodes import ActivationNode, LinearNode
 
-Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
 # Shared products are given up when their rounding could matter: relative to the sizes of what they sum, in unit roundoffs.
 _LARGEST_ERROR = 2.0**26
@@ -100,10 +98,13 @@ class Reduction:
         if len(parts) > 1:
             for p in parts:
                 summed = summed + abs_sums(np.ascontiguousarray(p.matrix), self._alpha[p.start : p.stop])
-        # (and the rounding of weights to the precision of the products).
-        local = self.reduced.rounding.gamma(len(parts) + 3) * (size + summed)
+        # (and the rounding of weights, in the model and to the precision of the products).
+        inexact = max(term.operator.roundings for term in node.terms)
+        local = self.reduced.rounding.gamma(len(parts) + 3 + inexact) * (size + summed) + self._weight_underflow(parts)
+        if node.bias_error is not None:
+            local = local + node.bias_error
         error = local + sum(p.error for p in parts)
-        error_norm = math.sqrt(float(local @ local)) + sum(p.error_norm for p in parts)
+        error_norm = vector_norm(local) + sum(p.error_norm for p in parts)
         folded = _Map(matrix, start, constant, error, error_norm, size)
         self._maps[index] = folded
         return self._affine(folded)
@@ -111,7 +112,7 @@ class Reduction:
     def _term(self, index: int, source: int, operator: LinearOperator) -> _Map:
         """``operator`` applied to node ``source``."""
         if source == 0:
-            matrix = self._exact(index, operator.rows(), 0)
+            matrix = self._exact(index, operator, operator.rows(), 0)
             nothing = np.zeros(operator.out_size)
             return _Map(matrix, 0, nothing, nothing, 0.0, nothing)
         value = self._maps[source]
@@ -123,7 +124,7 @@ class Reduction:
             # Nothing to fold: the operator's own columns, exactly.
             empty = np.zeros((operator.out_size, 0), self.reduced.rounding.dtype)
             any_kept = value.kept.size > 0
-            matrix = self._exact(index, operator.columns(value.kept), value.column) if any_kept else empty
+            matrix = self._exact(index, operator, operator.columns(value.kept), value.column) if any_kept else empty
             nothing = np.zeros(operator.out_size)
             return _Map(matrix, value.column, nothing, nothing, 0.0, nothing)
         gamma = self.reduced.rounding.gamma(operator.push_terms + 4)
@@ -135,9 +136,13 @@ class Reduction:
         scaled = 0.0 if straight else self.reduced.rounding.eta * held
         pushed_constant, sizes, carried = _push_vectors(operator, value, scaled)
         local = gamma * sizes + underflow * held
+        # Weights that underflow to the precision of the products lose that much of everything that they multiply.
+        lost = self._lost
+        if lost > 0.0:
+            local += lost * float((np.abs(value.slope) * below.size[value.stable]).sum())
         below_norm = steepest * below.error_norm + scaled * math.sqrt(value.stable.size)
         passed = np.fmin(carried, operator.row_norms * below_norm)
-        error_norm = math.sqrt(float(local @ local)) + operator.norm * below_norm
+        error_norm = vector_norm(local) + operator.norm * below_norm
         start, stop = below.start, below.stop
         if value.stable.size:
             folded = below.matrix[value.stable]
@@ -145,19 +150,20 @@ class Reduction:
                 folded *= value.slope[:, None]
             matrix = operator.push(folded, value.stable)
             norms = self._by_group(column_norms(folded), start)
-            self.reduced.products.append(Product(index, source, operator, value.stable, norms, gamma, underflow))
+            lost *= math.sqrt(value.stable.size)
+            self.reduced.products.append(Product(index, source, operator, value.stable, norms, gamma, underflow, lost))
         else:
             start = stop = value.column
             matrix = np.zeros((operator.out_size, 0), self.reduced.rounding.dtype)
         if value.kept.size:
             gap = value.column - stop
-            columns = self._exact(index, operator.columns(value.kept), value.column)
+            columns = self._exact(index, operator, operator.columns(value.kept), value.column)
             parts = [matrix, np.zeros((operator.out_size, gap), matrix.dtype), columns] if gap else [matrix, columns]
             matrix = np.concatenate(parts, axis=1) if matrix.shape[1] or gap else columns
         return _Map(matrix, start, pushed_constant, local + passed, error_norm, sizes)
 
     def activation(
-        self, index: int, node: ActivationNode, slopes: tuple[Floats, Floats], lines: Lines | None, z_magnitude: Floats,
+        self, index: int, node: ActivationNode, slopes: tuple[Floats, Floats], lines: Lines | None, z: tuple[Floats, Floats],
         magnitude: Floats,
     ) -> None:  # fmt: skip
         """Decide which neurons of activation node ``index`` stay explicit, and make them a group."""
@@ -184,10 +190,14 @@ class Reduction:
             picked: Lines | None = None
             if lines is not None:
                 picked = (lines[0][members], lines[1][members], lines[2][members], lines[3][members])
-            loss, underflow = self._pull_loss(affine, z_magnitude[members])
+            interval = z[0][members], z[1][members]
+            z_magnitude = np.zeros(members.size)
+            if not self.reduced.region.unbounded:
+                z_magnitude = np.maximum(np.abs(interval[0]), np.abs(interval[1]))
+            loss, underflow = self._pull_loss(affine, z_magnitude)
             group = Group(
                 index, affine, (glo[members], ghi[members]), picked, magnitude[members], loss, underflow, members,
-                node.code, np.ascontiguousarray(node.parameters[:, members]),
+                node.code, np.ascontiguousarray(node.parameters[:, members]), interval,
             )  # fmt: skip
             self.reduced.groups.append(group)
             self._offsets.append(column + members.size)
@@ -254,13 +264,25 @@ class Reduction:
         stop = start + columns.shape[-1]
         return {g: columns[..., a - start : b - start] for g, (a, b) in self._groups(start, stop)}
 
-    def _exact(self, index: int, weights: Floats, start: int) -> Floats:
-        """Weights as they are, in the precision of the products; their rounding to it is noted."""
-        if weights.dtype == self.reduced.rounding.dtype:
-            return weights
-        rounded = weights.astype(self.reduced.rounding.dtype)
-        self._note_rounding(index, rounded, start, 1)
-        return rounded
+    def _exact(self, index: int, operator: LinearOperator, weights: Floats, start: int) -> Floats:
+        """Columns of ``operator`` as they are, in the precision of the products; what they are off by is noted."""
+        kept = weights.astype(self.reduced.rounding.dtype, copy=False)
+        roundings = operator.roundings + (0 if kept is weights else 1)
+        if roundings:
+            self._note_rounding(index, kept, start, roundings)
+        return kept
+
+    @property
+    def _lost(self) -> float:
+        """What a weight may lose to underflow when it is brought to the precision of the products."""
+        rounding = self.reduced.rounding
+        return rounding.eta if rounding.dtype != np.float64 else 0.0
+
+    def _weight_underflow(self, parts: list[_Map]) -> float:
+        """What that may do to a value."""
+        if self._lost == 0.0:
+            return 0.0
+        return self._lost * sum(float(self._alpha[p.start : p.stop].sum()) for p in parts)
 
     def _note_rounding(self, index: int, matrix: Floats, start: int, times: int) -> None:
         """Entries that go into node ``index`` are rounded, as in a product of the identity with them."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from distverify.cli.options import GroupedCommand, typed, with_options
-from distverify.cli.text import count, printable
 from distverify.options.run import Workers
+from distverify.words import count, printable
 
 if TYPE_CHECKING:
     from distverify.audit.audit import Audit
@@ -19,7 +19,7 @@ BROKEN = 1
 _SHOWN = 3
 
 
-@click.command(cls=GroupedCommand, short_help="Attack the stored claims of a result; non-zero exit when one breaks.")
+@click.command(cls=GroupedCommand)
 @click.argument("result", type=click.Path(path_type=Path))
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
@@ -85,6 +85,8 @@ def _print(outcome: Audit, quiet: bool) -> None:
             click.echo(f"BROKEN: {f.variable}: and {f.broken - _SHOWN:,} more")
     for index, message in list(outcome.failures.items())[:_SHOWN]:
         click.echo(printable(f"FAILED: the attack on sample {index}: {message}"))
+    for note in outcome.notes:
+        click.echo(printable(f"NOTE: {note}"))
     verdict = "every claim held" if not outcome.violations else f"{outcome.violations:,} values are broken"
     click.echo(f"{count(outcome.samples, 'sample')} attacked: {verdict}")
 

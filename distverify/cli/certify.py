@@ -15,7 +15,7 @@ SOME_FAILED = 1
 _OPTIONS = (Settings, Inputs, Workers, Division, Output)
 
 
-@click.command(cls=GroupedCommand, short_help="Certify a data set and write a result file.")
+@click.command(cls=GroupedCommand)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path), nargs=-1, required=True)
 @with_options(*_OPTIONS)

@@ -12,7 +12,7 @@ from distverify.cli.options import command_line
 EPS = (0.02, 0.05)
 
 
-@click.command(short_help="Certify a small shipped network on shipped images.")
+@click.command()
 @click.option(
     "-o",
     "--output",

@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from distverify.cli.options import GroupedCommand, typed, with_options
-from distverify.cli.text import count, duration, printable
 from distverify.options.run import Inputs
 from distverify.settings import Settings
+from distverify.words import count, duration, printable
 
 
-@click.command(cls=GroupedCommand, short_help="Time a few samples and predict what a run takes.")
+@click.command(cls=GroupedCommand)
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path), nargs=-1, required=True)
 @with_options(Settings, Inputs)

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Write a result as CSV, Parquet or NumPy arrays.")
+@click.command()
 @click.argument("result", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE",
               help="File to write: .csv, .parquet or .npz; replaced when it exists.")  # fmt: skip

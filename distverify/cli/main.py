@@ -7,28 +7,50 @@ help and usage errors are instant.
 from __future__ import annotations
 
 import shlex
+import sys
+from importlib import import_module
 from typing import Any
 
 import click
 
 from distverify._version import __version__
-from distverify.cli.audit import audit
-from distverify.cli.certify import certify
-from distverify.cli.demo import demo
-from distverify.cli.estimate import estimate
-from distverify.cli.export import export
-from distverify.cli.options import COMMAND_LINE
-from distverify.cli.report import report
-from distverify.cli.show import show
-from distverify.cli.text import printable
+from distverify.cli.guard import INTERRUPTED, MISUSE, guarded
 from distverify.errors import DistverifyError, Interrupted
 
-MISUSE = 2
-INTERRUPTED = 130
+COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
+# Those that compute for long, and may use Ray.
+_RUNS = ("certify", "demo", "audit")
+
+
+# Every command is a function of its own name in a module of its own name, loaded when it is needed.
+_COMMANDS = {
+    "demo": "Certify a small shipped network on shipped images.",
+    "certify": "Certify a data set and write a result file.",
+    "show": "Show what a model or a result file holds.",
+    "report": "Make a self-contained HTML page of a result.",
+    "export": "Write a result as CSV, Parquet or NumPy arrays.",
+    "audit": "Attack the stored claims of a result; non-zero exit when one breaks.",
+    "estimate": "Time a few samples and predict what a run takes.",
+    "cluster-files": "Copy the files for Slurm, Kubernetes, AWS and SSH.",
+}
 
 
 class CommandLine(click.Group):
     """A group whose errors are one text on stderr, without a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"distverify.cli.{name}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[COMMAND_LINE] = shlex.join(["distverify", *args])
@@ -38,10 +60,10 @@ class CommandLine(click.Group):
         try:
             return super().invoke(ctx)
         except Interrupted as stop:
-            click.echo(printable(str(stop)), err=True)
+            _complain(str(stop))
             ctx.exit(INTERRUPTED)
         except DistverifyError as error:
-            click.echo(printable(f"error: {error}"), err=True)
+            _complain(f"error: {error}")
             ctx.exit(MISUSE)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
@@ -65,10 +87,14 @@ def main() -> None:
     """
 
 
-main.add_command(demo)
-main.add_command(certify)
-main.add_command(show)
-main.add_command(report)
-main.add_command(export)
-main.add_command(audit)
-main.add_command(estimate)
+def _complain(text: str) -> None:
+    from distverify.words import printable
+
+    click.echo(printable(text), err=True)
+
+
+def entry() -> None:
+    """What the shell runs: the command, by a child process of its own where it is a run."""
+    if sys.argv[1:2] and sys.argv[1] in _RUNS:
+        guarded(lambda: main(prog_name="distverify"))
+    main(prog_name="distverify")

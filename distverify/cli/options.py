@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from distverify.cli.main import COMMAND_LINE
 from distverify.options.option import Option, default_text, defaults_of, options_of, spelt
 from distverify.options.rules import refuse
 
 F = TypeVar("F", bound=Callable[..., Any])
-COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
 
 # Headings in the order of the help; options of a command alone stand under the last one.
 _GROUPS = ("Balls", "What is computed", "Bounds", "Data", "Workers", "Plan", "Output", "Options")

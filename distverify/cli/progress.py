@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TextIO
 
-from distverify.cli.text import count, duration, per_second, printable
+from distverify.words import count, duration, per_second, printable
 
 if TYPE_CHECKING:
     from distverify.api import Progress

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 
-@click.command(short_help="Make a self-contained HTML page of a result.")
+@click.command()
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.html",
               help="Page to write; replaced when it exists. Default: the (first) result's name with .html.")  # fmt: skip

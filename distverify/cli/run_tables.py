@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from distverify.cli.tables import add_row, columns_table, facts_table, print_tables
-from distverify.cli.text import count, duration, per_second, significant
+from distverify.words import count, duration, per_second, session_facts, session_title, significant
 from distverify.work import Plan
 
 if TYPE_CHECKING:
@@ -60,27 +60,15 @@ def print_workers(result: Result) -> None:
     environment = result.provenance["environment"]
     if "statistics" in environment:
         plan = Plan.from_json(environment["plan"]) if "plan" in environment else None
-        print_tables(statistics_tables(environment["statistics"], plan))
+        samples = result.provenance["data"]["samples"]
+        print_tables(statistics_tables(environment["statistics"], samples, plan))
 
 
-def statistics_tables(told: Mapping[str, Any], plan: Plan | None = None) -> list[Table]:
+def statistics_tables(told: Mapping[str, Any], samples: int, plan: Plan | None = None) -> list[Table]:
     """The tables of :func:`print_workers`, from what :func:`distverify.results.statistics.describe_statistics` told."""
-    table = facts_table("Workers")
-    workers = f"{told['most_workers']:,} at once, {told['workers']:,} in all on {count(told['nodes'], 'node')}"
-    add_row(table, "Workers", workers)
-    add_row(
-        table, "Time", f"{duration(told['kernel_seconds'])} in kernels, {duration(told['seconds'])} from start to end"
-    )
-    if told["efficiency"] is not None:
-        add_row(table, "Efficiency", f"{told['efficiency']:.0%} of {duration(told['worker_seconds'])} of workers' time")
-    units = (
-        f"{told['units_done']:,} done, {told['units_failed']:,} failed, {told['units_lost']:,} lost and computed again"
-    )
-    add_row(table, "Units", units)
-    if told["samples_per_second"]:
-        add_row(table, "Speed", f"{per_second(told['samples_per_second'])} ({count(told['samples'], 'sample')})")
-    if told["slowest"] is not None and told["workers"] > 1:
-        add_row(table, "Per worker", f"{per_second(told['slowest'])} to {per_second(told['fastest'])} in kernels")
+    table = facts_table(session_title(told))
+    for name, line in session_facts(told, samples).items():
+        add_row(table, name, line)
     if plan is not None:
         add_row(table, "Plan", describe_units(plan) + (f"; {_pieces(plan)}" if plan.pieces > 1 else ""))
     each = told.get("each") or []

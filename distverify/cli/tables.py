@@ -5,7 +5,6 @@ Piped output has no colour codes, and long values are folded, never cut off.
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,17 +16,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from distverify.cli.text import count, duration, printable, significant
-from distverify.settings import PROPERTY
+from distverify.words import count, describe_settings, printable, provenance_facts, time_of_run
 
 if TYPE_CHECKING:
     from distverify.network.graph import Network
     from distverify.results.reader import Result
     from distverify.results.summary import Summary
+    from distverify.results.telling import Rows
     from distverify.settings import Settings
 
 FAILURES_SHOWN = 5
-_CONSTANTS_SHOWN = 2
 _PIPE_WIDTH = 110
 
 
@@ -38,20 +36,10 @@ def print_result(result: Result) -> None:
 
 def print_classes(result: Result) -> None:
     """A row per true class on stdout, where the data have labels."""
-    classes = result.per_class()
-    if not classes:
-        return
-    radii = [c for c in classes if c.radius_median is not None]
-    eps = list(classes[0].lipschitz_median)[:_CONSTANTS_SHOWN]
-    headers = ["Class", "Samples", "Correct"] + (["Radius median", "min"] if radii else [])
-    headers += [f"Lipschitz median, max at {significant(e)}" for e in eps]
-    table = columns_table(*headers, right=headers)
-    for c in classes:
-        row = [str(c.label), str(c.samples), str(c.correct)]
-        row += [significant(c.radius_median), significant(c.radius_min)] if radii else []
-        row += [f"{significant(c.lipschitz_median.get(e))}, {significant(c.lipschitz_max.get(e))}" for e in eps]
-        add_row(table, *row)
-    print_tables([table])
+    from distverify.results.telling import rows_of_classes
+
+    if classes := result.per_class():
+        print_tables([_table_of(rows_of_classes(classes))])
 
 
 def print_contents(result: Result) -> None:
@@ -85,6 +73,8 @@ def print_network(network: Network, path: Path) -> None:
 
 def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str, Any], path: Path) -> list[Table]:
     """The tables of a summary: facts; a row per eps where there is something to tell; failures."""
+    from distverify.results.telling import facts_of_network, facts_of_run, rows_of_radii
+
     facts = facts_table()
     model, data = provenance["model"], provenance["data"]
     add_row(facts, "Model", f"{model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)")
@@ -93,24 +83,13 @@ def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str
     add_row(facts, "Samples", _status(summary, finished=provenance["end"] is not None))
     if summary.accuracy is not None:
         add_row(facts, "Clean accuracy", f"{summary.accuracy:.1%} ({summary.correct} of {summary.labelled})")
-    if summary.radius_median is not None:
-        add_row(
-            facts,
-            "Certified radius",
-            f"median {significant(summary.radius_median)}, mean {significant(summary.radius_mean)}, "
-            f"min {significant(summary.radius_min)} ({norm_name(settings.norm)} norm, units of the data; "
-            "0 where misclassified)",
-        )
-    if summary.properties_verified is not None:
-        add_row(facts, "Properties", f"{summary.properties_verified} of {summary.samples} verified")
-    if summary.global_lipschitz is not None:
-        told = f"{significant(summary.global_lipschitz)} (product of the layers' norms: {significant(summary.product_of_norms)})"
-        add_row(facts, "Global Lipschitz", told)
-    add_row(facts, "Time", _time(summary))
+    for name, line in {**facts_of_run(summary, settings), **facts_of_network(summary, settings)}.items():
+        add_row(facts, name, line)
+    add_row(facts, "Time", time_of_run(summary.kernel_seconds, summary.wall_seconds))
     add_row(facts, "Result", str(path))
     tables = [facts]
-    if summary.certified or summary.lipschitz:
-        tables.append(_eps_table(summary, settings))
+    if (rows := rows_of_radii(summary, settings)) is not None:
+        tables.append(_table_of(rows))
     if summary.failures:
         tables.append(_failure_table(summary, path))
     return tables
@@ -118,24 +97,9 @@ def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str
 
 def provenance_table(provenance: Mapping[str, Any]) -> Table:
     """Hashes, times, versions and the command."""
-    environment = provenance.get("environment", {})
-    packages = environment.get("packages", {})
     table = facts_table("Provenance")
-    rows = {
-        "Command": environment.get("command"),
-        "Model SHA-256": provenance["model"]["digest"],
-        "Data SHA-256": provenance["data"]["digest"],
-        "Start": provenance["start"],
-        "End": provenance["end"] or "not finished",
-        "Host": environment.get("host"),
-        "Platform": environment.get("platform"),
-        "Python": environment.get("python"),
-        "distverify": provenance["distverify_version"],
-        "Packages": ", ".join(f"{name} {packages[name]}" for name in packages if name != "distverify"),
-    }
-    for name, value in rows.items():
-        if value:
-            add_row(table, name, str(value))
+    for name, line in provenance_facts(provenance).items():
+        add_row(table, name, line)
     return table
 
 
@@ -152,36 +116,6 @@ def print_tables(tables: Iterable[Table]) -> None:
     click.echo("\n".join(row.rstrip() for row in captured.get().splitlines()))
 
 
-def norm_name(norm: float) -> str:
-    """``inf``, ``2`` or ``1``."""
-    return "inf" if math.isinf(norm) else f"{norm:g}"
-
-
-def describe_settings(settings: Settings) -> str:
-    """The settings in one line, without the radii (they have a table of their own)."""
-    if settings.compute == (PROPERTY,):
-        return f"properties; layer bounds {settings.layer_bounds}"
-    parts = [
-        f"norm {norm_name(settings.norm)}",
-        f"compute {', '.join(settings.compute)}",
-        f"method {settings.method}",
-        f"layer bounds {settings.layer_bounds}",
-    ]
-    if "radius" in settings.compute:
-        targets = settings.targets
-        parts.append(f"target class {targets}" if isinstance(targets, int) else f"{targets} radius")
-    if settings.clip is not None:
-        parts.append(f"inputs in [{settings.clip[0]:g}, {settings.clip[1]:g}]")
-    if settings.domain is not None:
-        parts.append(f"domain [{settings.domain[0]:g}, {settings.domain[1]:g}]")
-    if settings.feature_eps is not None:
-        fixed = sum(factor == 0.0 for factor in settings.feature_eps)
-        parts.append(f"eps scaled by feature, {fixed} of {len(settings.feature_eps)} features fixed")
-    if settings.eps_units != "raw":
-        parts.append(f"eps in {settings.eps_units} units")
-    return "; ".join(parts)
-
-
 def _status(summary: Summary, finished: bool) -> str:
     told = [f"{number} {name.replace('_', ' ')}" for name, number in summary.counts.items() if number]
     text = ", ".join(told)
@@ -191,34 +125,11 @@ def _status(summary: Summary, finished: bool) -> str:
     return f"{text} - unfinished, {done} of {summary.samples} are done"
 
 
-def _time(summary: Summary) -> str:
-    kernel = f"{duration(summary.kernel_seconds)} in kernels"
-    if summary.wall_seconds is None:
-        return kernel
-    return f"{kernel}, {duration(summary.wall_seconds)} from start to end"
-
-
-def _eps_table(summary: Summary, settings: Settings) -> Table:
-    norm = norm_name(settings.norm)
-    headers = [f"eps ({norm} norm)"]
-    if summary.certified:
-        headers.append("Certified")
-    if summary.lipschitz:
-        headers += ["Lipschitz 5 %", "median", "95 %", "mean", "max"]
-    table = columns_table(*headers, right=headers)
-    if summary.lipschitz:
-        table.caption = (
-            f"Lipschitz: of the vector output in the ball, {norm} norm on both sides; quantiles over samples"
-        )
-        table.caption_justify = "left"
-    for eps in settings.eps:
-        row = [significant(eps)]
-        if summary.certified:
-            certified = summary.certified[eps]
-            row.append(f"{certified} of {summary.computed} ({certified / summary.computed:.1%})")
-        if summary.lipschitz:
-            row += [significant(value) for value in summary.lipschitz.get(eps, (None, None, None))]
-            row += [significant(summary.lipschitz_mean.get(eps)), significant(summary.lipschitz_max.get(eps))]
+def _table_of(rows: Rows) -> Table:
+    table = columns_table(*rows.headers, right=rows.headers)
+    if rows.note:
+        table.caption, table.caption_justify = rows.note, "left"
+    for row in rows.rows:
         add_row(table, *row)
     return table
 

@@ -1,7 +1,7 @@
-"""The activation table: value, slope and breakpoints of every activation.
+"""The activation table, and evaluating its rows.
 
-To add an activation: a row in ``ACTIVATIONS``, a branch in ``value``, in ``slope_at`` and (if its slope is not monotone)
-in ``breakpoints``. All that bounds need follows from these three by the general rules of ``relaxations.py``.
+To add an activation: a row in ``ACTIVATIONS``, of a function that is registered here by its columns; see
+:mod:`~distverify.kernels.activation`. Everything that bounds need follows from the columns.
 """
 
 from __future__ import annotations
@@ -14,21 +14,140 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
+from distverify.kernels import formulas
+from distverify.kernels.activation import Curved, Parameter, PiecewiseLinear, complete, register
 from distverify.kernels.jit import helper, i8, kernel, readonly, writable
+from distverify.kernels.table import (
+    PERIOD,
+    PIECES,
+    ROWS,
+    TURN,
+    TURN_ERROR,
+    TURNS,
+    column,
+    integer,
+    number,
+    slope_at,
+    value,
+)
+
+__all__ = [
+    "ACTIVATIONS", "MAX_BREAKS", "PARAMETER_ROWS", "Activation", "activate", "breakpoints", "slope_at", "slopes", "value",
+]  # fmt: skip
 
 PARAMETER_ROWS = 2
+_P0, _P1 = Parameter.FIRST, Parameter.SECOND
 
-# Codes by which compiled kernels know an activation.
-LEAKY, CLIP, HARD_SIGMOID, SIGMOID, TANH, ARCTAN, SOFTPLUS, ELU, SILU, GELU, GELU_TANH, SOFTSIGN, SIN, ERF = range(14)
-LAST_PIECEWISE_LINEAR = HARD_SIGMOID
+LEAKY = register(
+    PiecewiseLinear(value=formulas.leaky, slope=formulas.leaky_slope, turns=(0.0,), pieces=((_P0, 0.0), (1.0, 0.0)))
+)
+CLIP = register(
+    PiecewiseLinear(
+        value=formulas.clip,
+        slope=formulas.clip_slope,
+        turns=(_P0, _P1),
+        pieces=((0.0, _P0), (1.0, 0.0), (0.0, _P1)),
+    )
+)
+HARD_SIGMOID = register(
+    PiecewiseLinear(
+        value=formulas.hard_sigmoid,
+        slope=formulas.hard_sigmoid_slope,
+        turns=(formulas.hard_sigmoid_left, formulas.hard_sigmoid_right),
+        pieces=(
+            (0.0, formulas.hard_sigmoid_first),
+            (_P0, formulas.hard_sigmoid_middle),
+            (0.0, formulas.hard_sigmoid_last),
+        ),
+        turn_error=4.0 * 2.0**-53,
+        noise=(formulas.hard_sigmoid_noise, 0.0),
+    )
+)
+SIGMOID = register(
+    Curved(value=formulas.sigmoid, slope=formulas.sigmoid_slope, turns=(0.0,), steepness=(0.0, 0.25), bend=0.125)
+)
+TANH = register(Curved(value=formulas.tanh, slope=formulas.tanh_slope, turns=(0.0,), steepness=(0.0, 1.0), bend=2.0))
+ARCTAN = register(
+    Curved(value=formulas.arctan, slope=formulas.arctan_slope, turns=(0.0,), steepness=(0.0, 1.0), bend=2.0)
+)
+SOFTPLUS = register(Curved(value=formulas.softplus, slope=formulas.softplus_slope, steepness=(0.0, 1.0), bend=0.0963))
+ELU = register(Curved(value=formulas.elu, slope=formulas.elu_slope, turns=(0.0,), bend=formulas.elu_bend))
+# Slopes that are a difference of larger terms.
+SILU = register(
+    Curved(
+        value=formulas.silu,
+        slope=formulas.silu_slope,
+        bend=0.3082,
+        turns=(-formulas.SILU_TURN, formulas.SILU_TURN),
+        slope_noise=(1.0, 0.0),
+    )
+)
+GELU = register(
+    Curved(
+        value=formulas.gelu,
+        slope=formulas.gelu_slope,
+        bend=0.7787,
+        turns=(-formulas.SQRT2, formulas.SQRT2),
+        slope_noise=(1.0, 0.0),
+    )
+)
+GELU_TANH = register(
+    Curved(
+        value=formulas.gelu_tanh,
+        slope=formulas.gelu_tanh_slope,
+        bend=0.7767,
+        turns=(-formulas.GELU_TANH_TURN, formulas.GELU_TANH_TURN),
+        slope_noise=(1.0, 0.0),
+    )
+)
+SOFTSIGN = register(
+    Curved(value=formulas.softsign, slope=formulas.softsign_slope, turns=(0.0,), steepness=(0.0, 1.0), bend=6.0)
+)
+SIN = register(
+    Curved(
+        value=formulas.sin,
+        slope=formulas.sin_slope,
+        bend=1.0,
+        period=math.pi,
+        steepness=(-1.0, 1.0),
+        band=(0.0, -1.0, 1.0),
+        slope_noise=(1.0, 0.0),
+    )
+)
+# Rounding of the slope's argument grows with the square.
+ERF = register(
+    Curved(
+        value=formulas.erf,
+        slope=formulas.erf_slope,
+        bend=2.2568,
+        turns=(0.0,),
+        steepness=(0.0, formulas.ERF_STEEPEST),
+        slope_noise=(1.0, 0.0),
+    )
+)
 
 
 @dataclass(frozen=True)
 class Activation:
-    """One row of the table: the kernels' code, and the parameters with their defaults, in the order of the parameter rows."""
+    """An activation by its name: a registered function, and its parameters with their defaults, in the order of the rows."""
 
-    code: int
+    function: int
     parameters: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def code(self) -> int:
+        """By which compiled kernels know the function."""
+        return complete(self.function)
+
+    @property
+    def piecewise_linear(self) -> bool:
+        """Whether it is straight between its turns."""
+        return bool(ROWS[self.function][PIECES] > 0)
+
+    @property
+    def exact_turns(self) -> bool:
+        """Whether its turns are float64 numbers, known without error."""
+        return bool(ROWS[self.function].view(np.float64)[TURN_ERROR] == 0.0)
 
 
 ACTIVATIONS: Mapping[str, Activation] = {
@@ -54,146 +173,35 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "erf": Activation(ERF),
 }
 
-TINY = 1e-300
-# The math library's functions are trusted to 4 units in the last place; with the few operations around them every value and
-# slope below is good to NUDGE units relative to the magnitudes that enter it.
-NUDGE = 16.0 * 2.0**-53
-HUGE = 1e300
-MAX_BREAKS = 6
-_SQRT2 = math.sqrt(2.0)
-_INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
-_TWO_BY_SQRT_PI = 2.0 / math.sqrt(math.pi)
-_GELU_A = math.sqrt(2.0 / math.pi)
-_GELU_B = 0.044715
-_GELU_FAR = 50.0  # where its distance to ReLU is far below the smallest double
-# Where the slopes of SiLU and of the tanh form of GELU turn (roots of the second derivative; both are even functions).
-_SILU_TURN = 2.3993572805154677
-_GELU_TANH_TURN = 1.4185040087908284
-
-
-@helper
-def _logistic(x):
-    if x >= 0.0:
-        return 1.0 / (1.0 + math.exp(-x))
-    e = math.exp(x)
-    return e / (1.0 + e)
-
-
-@helper
-def value(code, x, p0, p1):
-    if code == LEAKY:
-        return x if x >= 0.0 else p0 * x
-    if code == CLIP:
-        return min(max(x, p0), p1)
-    if code == HARD_SIGMOID:
-        return min(max(p0 * x + p1, 0.0), 1.0)
-    if code == SIGMOID:
-        return _logistic(x)
-    if code == TANH:
-        return math.tanh(x)
-    if code == ARCTAN:
-        return math.atan(x)
-    if code == SOFTPLUS:
-        return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
-    if code == ELU:
-        return p1 * x if x >= 0.0 else p1 * (p0 * math.expm1(x))
-    if code == SILU:
-        return x * _logistic(x)
-    if code == GELU:
-        return 0.5 * x * math.erfc(-x / _SQRT2)
-    if code == GELU_TANH:
-        if abs(x) > _GELU_FAR:
-            return max(x, 0.0)
-        return x * _logistic(2.0 * _GELU_A * (x + _GELU_B * x * x * x))
-    if code == SOFTSIGN:
-        return x / (1.0 + abs(x))
-    if code == ERF:
-        return math.erf(x)
-    return math.sin(x)
-
-
-@helper
-def slope_at(code, x, side, p0, p1):
-    """s'(x); at a kink the limit from the left (side < 0) or from the right."""
-    if code == LEAKY:
-        return 1.0 if x > 0.0 or (x == 0.0 and side > 0) else p0
-    if code == CLIP:
-        inside = (x > p0 or (x == p0 and side > 0)) and (x < p1 or (x == p1 and side < 0))
-        return 1.0 if inside else 0.0
-    if code == HARD_SIGMOID:
-        t = p0 * x + p1
-        rising = side * p0 > 0.0
-        inside = (t > 0.0 or (t == 0.0 and rising)) and (t < 1.0 or (t == 1.0 and not rising))
-        return p0 if inside else 0.0
-    if code == SIGMOID:
-        e = math.exp(-abs(x))
-        return e / ((1.0 + e) * (1.0 + e))
-    if code == TANH:
-        e = math.exp(-2.0 * abs(x))
-        return 4.0 * e / ((1.0 + e) * (1.0 + e))
-    if code == ARCTAN:
-        return 1.0 / (1.0 + x * x)
-    if code == SOFTPLUS:
-        return _logistic(x)
-    if code == ELU:
-        return p1 if x > 0.0 or (x == 0.0 and side > 0) else p1 * (p0 * math.exp(x))
-    if code == SILU:
-        s = _logistic(x)
-        return s + x * s * _logistic(-x)
-    if code == GELU:
-        return 0.5 * math.erfc(-x / _SQRT2) + x * _INV_SQRT_2PI * math.exp(-0.5 * x * x)
-    if code == GELU_TANH:
-        if abs(x) > _GELU_FAR:
-            return 1.0 if x > 0.0 else 0.0
-        t = 2.0 * _GELU_A * (x + _GELU_B * x * x * x)
-        s = _logistic(t)
-        return s + x * s * _logistic(-t) * 2.0 * _GELU_A * (1.0 + 3.0 * _GELU_B * x * x)
-    if code == SOFTSIGN:
-        return 1.0 / ((1.0 + abs(x)) * (1.0 + abs(x)))
-    if code == ERF:
-        return _TWO_BY_SQRT_PI * math.exp(-x * x)
-    return math.cos(x)
+# Turns inside an interval that are told apart; with more of them only what holds on the whole line is used.
+_MOST_TURNS = 6
+# Length of the scratch memory that the helpers below and the relaxations take.
+MAX_BREAKS = 16
+# So far out, in periods, multiples of a period are known too badly.
+_FARTHEST_PERIOD = 2.0**25
 
 
 @helper
 def breakpoints(code, l, u, p0, p1, out):
     """Points inside (l, u) where the slope jumps or turns, ascending, into ``out``; their number, or -1 for too many."""
     n = 0
-    if (
-        code == LEAKY
-        or code == ELU
-        or code == SIGMOID
-        or code == TANH
-        or code == ARCTAN
-        or code == SOFTSIGN
-        or code == ERF
-    ):
-        out[0] = 0.0
-        n = 1
-    elif code == CLIP:
-        out[0], out[1] = p0, p1
-        n = 2
-    elif code == HARD_SIGMOID:
-        if p0 != 0.0:
-            out[0], out[1] = min(-p1 / p0, (1.0 - p1) / p0), max(-p1 / p0, (1.0 - p1) / p0)
-            n = 2
-    elif code == SILU or code == GELU or code == GELU_TANH:
-        turn = _SQRT2 if code == GELU else (_SILU_TURN if code == SILU else _GELU_TANH_TURN)
-        out[0], out[1] = -turn, turn
-        n = 2
-    elif code == SIN:
-        if u - l > (MAX_BREAKS - 2) * math.pi or max(abs(l), abs(u)) > 1e8:
+    period = number(code, PERIOD)
+    if period > 0.0:
+        if u - l > (_MOST_TURNS - 2) * period or max(abs(l), abs(u)) > _FARTHEST_PERIOD * period:
             return -1
-        first = math.ceil(l / math.pi)
-        while n < MAX_BREAKS and (first + n) * math.pi < u:
-            out[n] = (first + n) * math.pi
-            n += 1
-    inside = 0
-    for i in range(n):
-        if l < out[i] < u:
-            out[inside] = out[i]
-            inside += 1
-    return inside
+        first = math.floor(l / period)
+        for k in range(_MOST_TURNS + 2):
+            turn = (first + k) * period
+            if l < turn < u:
+                out[n] = turn
+                n += 1
+    else:
+        for k in range(integer(code, TURNS)):
+            turn = column(code, TURN + 2 * k, p0, p1)
+            if l < turn < u:
+                out[n] = turn
+                n += 1
+    return n
 
 
 @kernel(types.void(i8, readonly(2), readonly(2), writable(2)))

@@ -11,9 +11,9 @@ import math
 import numpy as np
 from numba import types
 
-from distverify.kernels.activations import LEAKY, MAX_BREAKS
+from distverify.kernels.activations import MAX_BREAKS
 from distverify.kernels.clip import outward
-from distverify.kernels.jit import f8, helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import b1, f8, helper, i8, kernel, readonly, writable
 from distverify.kernels.pull import pull_row
 from distverify.kernels.relaxations import neuron_lines
 
@@ -33,7 +33,7 @@ def _minimum(w, middle, reach, n, gamma):
 
 @helper
 def _bound_neurons(
-    weight, begins, ends, bias, loss, code, parameters, gamma, gamma_sum, underflow, tiny, n, middle, reach,
+    weight, begins, ends, bias, loss, code, parameters, ramp, gamma, gamma_sum, underflow, tiny, n, middle, reach,
     lower, upper, su, cu, sl, cl, w, scratch, index, breaks,
 ):  # fmt: skip
     """Pre-activation bounds and lines of every neuron, given the inputs' in ``middle`` and ``reach`` [n + N]."""
@@ -49,7 +49,7 @@ def _bound_neurons(
         lost = loss[i] + gamma_sum * (magnitude + spread)
         low, up = outward(centre - spread, lost, tiny), -outward(-(centre + spread), lost, tiny)
         p0 = parameters[0, i]
-        if start > 0 and (low < 0.0 < up or code[i] != LEAKY):
+        if start > 0 and (low < 0.0 < up or not ramp[i]):
             for side in range(2):
                 sign = 1.0 if side == 0 else -1.0
                 for j in range(begin):
@@ -72,7 +72,7 @@ def _bound_neurons(
         lower[i], upper[i] = min(low, up), max(low, up)
         low, up = lower[i], upper[i]
         su[i], cu[i], sl[i], cl[i] = neuron_lines(code[i], low, up, p0, parameters[1, i], breaks)
-        if code[i] == LEAKY and p0 >= 0.0:
+        if ramp[i]:
             a, b = (low if low >= 0.0 else p0 * low), (up if up >= 0.0 else p0 * up)
         else:
             a = min(sl[i] * low + cl[i], sl[i] * up + cl[i])
@@ -85,17 +85,19 @@ def _bound_neurons(
 
 @kernel(
     types.void(
-        readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2), f8, f8, f8, f8,
+        readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2),
+        readonly(1, b1), f8, f8, f8, f8,
         readonly(2), readonly(1), readonly(1), readonly(1, i8), writable(2), writable(2), writable(1), writable(1, i8),
     )
 )  # fmt: skip
 def bound_boxes(
-    weight, begins, ends, bias, loss, code, parameters, gamma, gamma_sum, underflow, tiny, rows, constant, error, top,
+    weight, begins, ends, bias, loss, code, parameters, ramp, gamma, gamma_sum, underflow, tiny, rows, constant, error, top,
     lower, upper, best, dimension,
 ):  # fmt: skip
     """Of each box [B, n], in place: ``best`` [B] the largest lower bound of a row, the box cut where all rows may be at most 0.
 
-    ``dimension`` [B] gets the input to bisect. A box that holds no point with all rows at most 0 gets ``best`` = inf.
+    ``ramp`` [N]: neurons that are linear on either side of 0 and never fall. ``dimension`` [B] gets the input to bisect. A box
+    that holds no point with all rows at most 0 gets ``best`` = inf.
     """
     count = weight.shape[0]
     n = weight.shape[1] - count
@@ -110,7 +112,7 @@ def bound_boxes(
             middle[j] = 0.5 * lower[b, j] + 0.5 * upper[b, j]
             reach[j] = max(upper[b, j] - middle[j], middle[j] - lower[b, j]) * _WIDER
         _bound_neurons(
-            weight, begins, ends, bias, loss, code, parameters, gamma, gamma_sum, underflow, tiny, n, middle, reach,
+            weight, begins, ends, bias, loss, code, parameters, ramp, gamma, gamma_sum, underflow, tiny, n, middle, reach,
             zl, zu, su, cu, sl, cl, w, scratch, index, breaks,
         )  # fmt: skip
         best[b] = -math.inf

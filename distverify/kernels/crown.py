@@ -9,15 +9,18 @@ from distverify.kernels.jit import f8, for_both, i8, kernel, readonly, writable
 
 @kernel(
     *for_both(lambda f: types.void(
-        readonly(2, f), i8, i8, readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), f8, f8,
+        readonly(2, f), i8, i8, readonly(2), readonly(2), readonly(2), readonly(2), readonly(1), readonly(1), f8, f8,
         writable(2, f), writable(1), writable(1),
     ))
 )  # fmt: skip
 def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, underflow, gamma, out, constant, error):
-    """Replace a = s(z) by its lines: ``out`` gets the coefficients of z, ``constant`` what they make of z's bias too.
+    """Replace a = s(z) by lines ``su`` z + ``cu`` above and ``sl`` z + ``cl`` below it.
+
+    ``out`` gets the coefficients of z, ``constant`` what they make of z's bias too.
 
     Row r of ``out`` is made from row r of ``rows`` (or r - half, where ``rows`` has only ``half`` rows that upper and
-    lower bounds still share: ``offset`` = half then, else 0). Rows before ``half`` bound from above: a coefficient that is
+    lower bounds still share: ``offset`` = half then, else 0). Lines are those of all rows (one row of ``su``, ...) or a row's own (as many
+    as ``out`` has). Rows before ``half`` bound from above: a coefficient that is
     positive takes the line above, a negative one the line below; the others the reverse. ``weight`` is what a unit
     coefficient of z may lose to rounding in this step and the following product, ``underflow`` what a row may lose whatever
     its coefficients; ``gamma`` covers the sums of constants.
@@ -27,6 +30,8 @@ def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, underflow, gamm
         upper = r < half
         source = rows[r] if upper else rows[r - offset]
         target = out[r]
+        chosen = r if su.shape[0] > 1 else 0
+        above_slope, above_constant, below_slope, below_constant = su[chosen], cu[chosen], sl[chosen], cl[chosen]
         total, magnitude, loss = 0.0, 0.0, 0.0
         for i in range(n):
             a = source[i]
@@ -34,9 +39,9 @@ def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, underflow, gamm
                 target[i] = 0.0
                 continue
             above = (a > 0.0) == upper
-            target[i] = a * (su[i] if above else sl[i])
+            target[i] = a * (above_slope[i] if above else below_slope[i])
             b = target[i]
-            c = a * (cu[i] if above else cl[i])
+            c = a * (above_constant[i] if above else below_constant[i])
             d = b * bias[i]
             total += c + d
             magnitude += abs(c) + abs(d)

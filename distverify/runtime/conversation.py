@@ -1,27 +1,26 @@
-"""A sample in pieces: its analysis runs in a thread of the driver, in strict alternation with the loop that has pieces computed.
+"""A sample in pieces: its analysis is a coroutine of the driver, which waits inside ``crew.map`` while workers compute pieces.
 
-Either the analysis runs and the loop waits, or the loop runs and the analysis waits inside ``crew.map``: never both. So neither
-needs locks, and the analysis reads like any other code.
+The coroutine is a greenlet: either the analysis runs and the loop waits, or the loop runs and the analysis waits, in one thread
+of the system. So neither needs locks, and the analysis reads like any other code.
 """
 
 from __future__ import annotations
 
 import contextvars
-import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 import numpy as np
+from greenlet import GreenletExit, getcurrent, greenlet
 
 from distverify.errors import PieceError
 from distverify.network.graph import Network
 from distverify.questions.pieces import Arrays, Crew, Piece, Shared
 from distverify.runtime.job import Job, PieceTask, Recall
 from distverify.runtime.tally import kernel_seconds
-from distverify.runtime.threads import ThreadLimit
 from distverify.runtime.worker import blank_payload, read_only, run_sample
 from distverify.settings import Settings
 from distverify.work import Payload, Sample, SampleResult, WorkUnit
@@ -44,30 +43,19 @@ class Answer(Generic[T]):
     value: T
 
 
-class _Abandoned(BaseException):
-    """Raised in a waiting analysis whose conversation was closed; no ``except Exception`` holds it up."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Raised:
-    error: BaseException
-
-
 class Conversation(Generic[T]):
-    """``analyse(crew)`` in a thread, run step by step.
+    """``analyse(crew)``, run step by step.
 
     Parameters
     ----------
     analyse : callable (Crew) -> T
-        Runs in the thread; what it raises is raised by :meth:`resume`.
+        What it raises is raised by :meth:`resume`.
     """
 
     def __init__(self, analyse: Callable[[Crew], T]) -> None:
-        self._analyse = analyse
-        self._to_loop: SimpleQueue[Request | Answer[T] | _Raised] = SimpleQueue()
-        self._to_analysis: SimpleQueue[list[Arrays] | PieceError | _Abandoned] = SimpleQueue()
-        self._thread: threading.Thread | None = None
-        self._waiting = False  # the analysis is inside crew.map
+        self._coroutine = greenlet(lambda: Answer(analyse(self)))
+        # Without it the analysis would begin in an empty context: NumPy's error state is part of one.
+        self._coroutine.gr_context = contextvars.copy_context()
         self._closed = False
         self.waited = 0.0  # seconds that the analysis spent in crew.map
 
@@ -80,51 +68,37 @@ class Conversation(Generic[T]):
             What the last request is answered with: results in the order of its pieces; an error, which
             ``crew.map`` raises; None to begin.
         """
-        if reply is None:
-            context = contextvars.copy_context()
-            # A daemon: an analysis that is stuck does not keep a process alive that wants to end.
-            self._thread = threading.Thread(
-                target=context.run, args=(self._run,), name="distverify-analysis", daemon=True
-            )
-            self._thread.start()
+        self._coroutine.parent = getcurrent()
+        step: Request | Answer[T]
+        if isinstance(reply, PieceError):
+            step = self._coroutine.throw(reply)
         else:
-            self._waiting = False
-            self._to_analysis.put(reply)
-        step = self._to_loop.get()
-        self._waiting = isinstance(step, Request)
-        if isinstance(step, _Raised):
-            raise step.error
+            step = self._coroutine.switch() if reply is None else self._coroutine.switch(reply)
         return step
 
     def close(self) -> None:
         """End the analysis where it waits; one that has ended, or never began, is left as it is."""
         self._closed = True
-        if self._waiting and self._thread is not None:
-            self._waiting = False
-            self._to_analysis.put(_Abandoned())
-            self._thread.join()
+        if self._coroutine:  # it has begun, and not ended
+            self._coroutine.parent = getcurrent()
+            with suppress(Exception):  # its results are not wanted, nor are its errors
+                self._coroutine.throw(GreenletExit)
 
     def map(self, pieces: Sequence[Piece], shared: Shared) -> list[Arrays]:
-        """The crew's side, called in the thread."""
+        """The crew's side, called by the analysis."""
         if not pieces:
             return []
         if self._closed:  # the analysis caught what ended it, and asks on
-            raise _Abandoned
+            raise GreenletExit
         begin = time.perf_counter()
         arrays = {name: read_only(values) for name, values in shared.arrays.items()}
-        self._to_loop.put(Request(tuple(pieces), Shared(shared.key, arrays)))
-        reply = self._to_analysis.get()
-        self.waited += time.perf_counter() - begin
-        if isinstance(reply, BaseException):
-            raise reply
-        return reply
-
-    def _run(self) -> None:
+        loop = self._coroutine.parent
+        assert loop is not None
         try:
-            step: Answer[T] | _Raised = Answer(self._analyse(self))
-        except BaseException as error:
-            step = _Raised(error)
-        self._to_loop.put(step)
+            reply: list[Arrays] = loop.switch(Request(tuple(pieces), Shared(shared.key, arrays)))
+        finally:
+            self.waited += time.perf_counter() - begin
+        return reply
 
 
 class SampleInPieces:
@@ -140,16 +114,13 @@ class SampleInPieces:
         A single sample.
     recall : callable or None
         Asked first for each piece.
-    limit : ThreadLimit
-        In force; the analysis keeps to it.
     """
 
-    def __init__(self, job: Job, unit: WorkUnit, recall: Recall | None, limit: ThreadLimit) -> None:
+    def __init__(self, job: Job, unit: WorkUnit, recall: Recall | None) -> None:
         self.unit = unit
         self.payload: Payload | None = None
         self._job = job
         self._recall = recall
-        self._limit = limit
         self._conversation = Conversation(self._analyse)
         self._request = 0
         self._results: list[Arrays | None] = []
@@ -209,8 +180,7 @@ class SampleInPieces:
         return None if self._recall is None else self._recall(self.unit.start, piece.key)
 
     def _analyse(self, crew: Crew) -> Payload:
-        """The same payload as of a unit that is computed whole; runs in the conversation's thread."""
-        self._limit.join()
+        """The same payload as of a unit that is computed whole; runs in the conversation."""
         job, unit = self._job, self.unit
         in_pieces = job.analyse_in_pieces
         assert in_pieces is not None

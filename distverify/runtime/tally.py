@@ -41,11 +41,12 @@ class Tally:
         """``worker`` can be given work; ``node`` is its machine's name."""
         self._workers[worker] = _Counts(node, self._clock())
 
-    def worker_gone(self, worker: int) -> None:
-        """``worker`` has ended; one that was never ready is not counted."""
+    def worker_gone(self, worker: int) -> bool:
+        """``worker`` has ended; one that was never ready is not counted, and False is returned."""
         counts = self._workers.get(worker)
         if counts is not None and counts.until is None:
             counts.until = self._clock()
+        return counts is not None
 
     def unit_done(self, worker: int, samples: int, seconds: float) -> None:
         """``worker`` delivered a unit (or a piece: 0 samples) that took ``seconds`` of kernel time."""

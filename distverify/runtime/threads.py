@@ -18,14 +18,9 @@ class ThreadLimit:
     """
 
     def __init__(self, threads: int) -> None:
-        self._numba = min(threads, int(numba.config.NUMBA_NUM_THREADS))
         self._numba_before = int(numba.get_num_threads())
         self._pools = threadpool_limits(limits=threads)
-        self.join()
-
-    def join(self) -> None:
-        """Hold the calling thread to the limit too: Numba's counts for the thread alone that sets it."""
-        numba.set_num_threads(self._numba)
+        numba.set_num_threads(min(threads, int(numba.config.NUMBA_NUM_THREADS)))
 
     def restore(self) -> None:
         """Give every library the number of threads back that it had."""

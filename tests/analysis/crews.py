@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from distverify.analysis.piece_worker import BoundsWorker
 from distverify.network.graph import Network
+from distverify.questions.askers import BoundsWorker
 from distverify.questions.pieces import Arrays, Piece, Shared
 
 

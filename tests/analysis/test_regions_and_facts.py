@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distverify.analysis.bounder import Whole
 from distverify.analysis.landscape import monotone_features, stationary_free_radius
 from distverify.analysis.margins import pose_margins
 from distverify.analysis.network import analyse_network
@@ -24,6 +23,7 @@ from distverify.bounds.jacobian import jacobian_bounds, margin_rows
 from distverify.bounds.lipschitz import lipschitz_constant, product_of_norms
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
+from distverify.questions.bounder import Bounder
 from distverify.region import Ball, Balls, Box
 from distverify.settings import Settings
 from distverify.status import BY_CROWN, BY_JACOBIAN, NO_VALUE, NOT_VERIFIED
@@ -221,7 +221,7 @@ def test_the_interval_method_is_fast_lip_for_any_activation() -> None:
 @pytest.mark.parametrize("norm", NORMS)
 def test_verified_agrees_with_the_radius(norm: float) -> None:
     net = network(2)
-    problem = pose_margins(Whole(net), Balls(X, norm), None)
+    problem = pose_margins(Bounder(net), Balls(X, norm), None)
     found = find_radius(problem, 16, 1e-3)
     best = found.radius
     for eps in best * np.array([1e-3, 0.5, 0.999, 1.01, 2.0]):
@@ -236,7 +236,7 @@ def test_verified_agrees_with_the_radius(norm: float) -> None:
 def test_jacobian_bounds_verify_where_crown_does_not() -> None:
     for seed in range(40):
         net = build_chain([4, 12, 12, 3], ["tanh", "tanh"], np.random.default_rng(seed), scale=3.0)
-        problem = pose_margins(Whole(net), Balls(X), None)
+        problem = pose_margins(Bounder(net), Balls(X), None)
         found = find_radius(problem, 16, 1e-3)
         if found.jacobian > 1.01 * found.crown > 0:
             eps = 0.5 * (found.crown + found.jacobian)
@@ -352,5 +352,5 @@ def test_normalised_units(tmp_path: Path) -> None:
     normalised = certify(net, X[None], output=tmp_path / "n.h5", eps_units="normalised", **arguments)  # type: ignore[arg-type]
     assert normalised["radius"][0] == pytest.approx(raw["radius"][0] / 0.25, rel=1e-3)
     assert normalised.settings.eps_units == "normalised"
-    with pytest.raises(SettingsError, match="eps_units: normalised units need mean or std"):
+    with pytest.raises(SettingsError, match=r"eps_units: .*normalised units need mean or std"):
         certify(net, X[None], output=tmp_path / "x.h5", eps_units="normalised", compute=("radius",), executor="serial")

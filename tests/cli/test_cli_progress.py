@@ -9,7 +9,7 @@ import pytest
 
 from distverify.api import Progress
 from distverify.cli.progress import PlainReporter, details, line, reporting
-from distverify.cli.text import duration, per_second
+from distverify.words import duration, per_second
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,12 @@ def worker(number: int, samples: int, node: str = "node-a") -> WorkerRecord:
     return WorkerRecord(number, node, 3, samples, 20.0, 25.0)
 
 
-def shown(statistics: RunStatistics, plan: Plan | None, seconds: float, most_workers: int) -> None:
-    print_tables(statistics_tables(describe_statistics(statistics, most_workers, seconds), plan))
+def shown(
+    statistics: RunStatistics, plan: Plan | None, seconds: float, most_workers: int, resumed: int | None = 0
+) -> None:
+    told = describe_statistics(statistics, most_workers, seconds)
+    told |= {} if resumed is None else {"resumed": resumed}
+    print_tables(statistics_tables(told, 60, plan))
 
 
 def test_statistics_tell_every_figure_and_every_worker(capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,6 +93,24 @@ def test_statistics_tell_every_figure_and_every_worker(capsys: pytest.CaptureFix
         "2 node-a 3 0 20 s -",
     ):
         assert expected in text
+
+
+@pytest.mark.parametrize(
+    ("resumed", "title", "before"),
+    [
+        (0, "Whole run", ""),
+        (10, "Last session", "Before it 10 of 60 samples were done by earlier sessions"),
+        (None, "Last session", ""),  # of an earlier version, which did not keep that number
+    ],
+)
+def test_statistics_say_whether_they_are_the_whole_run(
+    capsys: pytest.CaptureFixture[str], resumed: int | None, title: str, before: str
+) -> None:
+    shown(RunStatistics((worker(0, 50),), 6), None, 30.0, 1, resumed)
+    text = capsys.readouterr().out
+    assert text.splitlines()[0] == title
+    assert before in words(text)
+    assert ("Before it" in text) == bool(before)
 
 
 def test_hundreds_of_workers_have_no_row_each(capsys: pytest.CaptureFixture[str]) -> None:

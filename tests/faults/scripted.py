@@ -8,11 +8,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from distverify.analysis.piece_worker import BoundsWorker
 from distverify.analysis.sample import analyse_sample
 from distverify.network.graph import Network
+from distverify.questions.askers import BoundsWorker
 from distverify.questions.pieces import Arrays, Piece, Shared
 from distverify.settings import Settings
 from distverify.work import Sample, SampleResult
@@ -86,7 +84,8 @@ class ScriptedPieceWorker:
     worker: BoundsWorker
 
     def compute(self, piece: Piece, shared: Shared) -> Arrays:
-        index = self.script.first.index(float(np.ravel(shared.arrays["x0"])[0])) if "x0" in shared.arrays else -1
+        x0 = next((shared.arrays[name] for name in (".place.region.x0", ".x0") if name in shared.arrays), None)
+        index = self.script.first.index(float(x0[0])) if x0 is not None else -1
         note(self.script.log, f"{index} {os.getpid()} {time.time():.6f} {piece.key}")
         time.sleep(self.script.seconds)
         fault = self.script.faults.get(index) if piece.kind == "chains" and piece.block[0] == 0 else None

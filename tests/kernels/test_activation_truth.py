@@ -37,9 +37,19 @@ KINKS = [
 ]
 PARAMETERS = {
     "relu": [()],
-    "leaky_relu": [(0.01,), (0.5,), (1.0,), (1.7,), (-0.3,), (0.0,)],
-    "clip": [(-1.0, 1.0), (0.0, 6.0), (0.25, 0.5)],
-    "hard_sigmoid": [(0.2, 0.5), (1 / 6, 0.5), (-0.4, 0.3), (0.0, 0.7)],
+    "leaky_relu": [(0.01,), (0.5,), (1.0,), (1.7,), (-0.3,), (0.0,), (-1.0,), (-30.0,), (-1e9,), (1e9,)],
+    "clip": [(-1.0, 1.0), (0.0, 6.0), (0.25, 0.5), (-1e9, 1e-9)],
+    "hard_sigmoid": [
+        (0.2, 0.5),
+        (1 / 6, 0.5),
+        (-0.4, 0.3),
+        (0.0, 0.7),
+        (0.0, 3.0),
+        (0.2, 1e5),
+        (-3.0, 1e7),
+        (7e4, -3e4),
+        (1e-9, 0.3),
+    ],
     "elu": [(1.0, 1.0), (0.3, 1.2), (5.0, 0.5)],
     "selu": [(1.67326319217681884765625, 1.05070102214813232421875)],
 }
@@ -74,7 +84,18 @@ def _later(x: float, steps: int) -> float:
     return x
 
 
-def probes(kind: str, left: float, right: float, seed: int = 0) -> list[float]:
+def own_kinks(kind: str, parameters: tuple[float, ...]) -> list[float]:
+    """Kinks that depend on the parameters, and their neighbours."""
+    if kind == "clip":
+        kinks = list(parameters)
+    elif kind == "hard_sigmoid" and parameters[0] != 0.0:
+        kinks = [-parameters[1] / parameters[0], (1.0 - parameters[1]) / parameters[0]]
+    else:
+        return []
+    return [_later(k, n) if n >= 0 else -_later(-k, -n) for k in kinks for n in range(-3, 4)]
+
+
+def probes(left: float, right: float, kinks: list[float], seed: int = 0) -> list[float]:
     """End points, kinks, and points spread over [left, right] on linear and logarithmic scales."""
     lo, hi = max(left, -1.7e308), min(right, 1.7e308)
     rng = np.random.default_rng(seed)
@@ -85,6 +106,7 @@ def probes(kind: str, left: float, right: float, seed: int = 0) -> list[float]:
         mid,
         *KINKS,
         *[-k for k in KINKS],
+        *kinks,
         *(10.0 ** rng.uniform(-20, 3, 4)),
         *(-(10.0 ** rng.uniform(-20, 3, 4))),
     ]
@@ -116,7 +138,7 @@ def check_all(kind: str, given_parameters: tuple[float, ...], left: float, right
     glo, ghi = (float(v[0]) for v in slope_range(code, low, high, parameters))
     alo, ahi = (float(v[0]) for v in value_range(code, low, high, parameters))
     assert not any(math.isnan(v) for v in (su, cu, sl, cl, glo, ghi, alo, ahi))
-    points = probes(kind, left, right)
+    points = probes(left, right, own_kinks(kind, given_parameters))
     points += closest(code, parameters, left, right, su, 1.0) + closest(code, parameters, left, right, sl, -1.0)
     for x in points:
         z = to_mp(x)
@@ -152,6 +174,16 @@ def test_valid_on_edge_intervals(kind: str, interval: tuple[float, float]) -> No
         check_all(kind, parameters, *interval)
 
 
+@pytest.mark.parametrize("kind", ["clip", "hard_sigmoid"])
+def test_valid_next_to_kinks_that_depend_on_parameters(kind: str) -> None:
+    for parameters in PARAMETERS[kind]:
+        near = own_kinks(kind, parameters)
+        width = max(abs(k) for k in near) if near else 1.0
+        for a in near[::2]:
+            for b in (a, *near[1::3], a + 1e-9 * width, a - 0.3 * width, a + 2.0 * width, -math.inf, math.inf):
+                check_all(kind, parameters, min(a, b), max(a, b))
+
+
 @pytest.mark.parametrize("kind", ALL_ACTIVATIONS)
 def test_values_and_slopes(kind: str) -> None:
     rng = np.random.default_rng(1)
@@ -161,9 +193,10 @@ def test_values_and_slopes(kind: str) -> None:
         found = activate(CODES[kind], x[:, None], parameters)[:, 0]
         derivative = slopes(CODES[kind], x[:, None], parameters)[:, 0]
         p0, p1 = parameters[:, 0]
+        error = EVALUATION_ERROR * max(1.0, abs(p0), abs(p1))
         for z, s, g in zip(x, found, derivative, strict=True):
-            assert abs(exact.value(kind, to_mp(z), p0, p1) - to_mp(s)) <= EVALUATION_ERROR * (1 + abs(z))
-            assert abs(exact.slope(kind, to_mp(z), p0, p1) - to_mp(g)) <= EVALUATION_ERROR * (1 + abs(z))
+            assert abs(exact.value(kind, to_mp(z), p0, p1) - to_mp(s)) <= error * (1 + abs(z))
+            assert abs(exact.slope(kind, to_mp(z), p0, p1) - to_mp(g)) <= error * (1 + abs(z))
 
 
 @MORE

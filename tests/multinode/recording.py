@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distverify.analysis.in_pieces import Cuts, InPieces
-from distverify.analysis.piece_worker import BoundsWorker
 from distverify.analysis.sample import analyse_sample
 from distverify.network.graph import Network
+from distverify.questions.askers import BoundsWorker, ThroughCrew
 from distverify.questions.pieces import Arrays, Piece, Shared
+from distverify.questions.question import Cuts
 from distverify.settings import Settings
 from distverify.work import Sample
 
@@ -82,7 +82,7 @@ def note(log: Path, what: str) -> None:
     time.sleep(float(os.environ.get(SECONDS, "0")))
 
 
-def small_pieces(self: InPieces, *arguments: Any, made: Any = InPieces.__init__, **options: Any) -> None:
+def small_pieces(self: ThroughCrew, *arguments: Any, made: Any = ThroughCrew.__init__, **options: Any) -> None:
     """Cuts the demo's small network into many."""
     made(self, *arguments, **options | {"cuts": Cuts(rows=2, neurons=8, columns=8, work=0.0)})
 
@@ -101,7 +101,7 @@ def main() -> None:
 
     log = Path(sys.argv.pop(1))
     api.analyse_sample, api.BoundsWorker = Recorded(log), RecordedPieces(log)
-    InPieces.__init__ = small_pieces  # in the driver: workers only compute what it asks for
+    ThroughCrew.__init__ = small_pieces  # in the driver: workers only compute what it asks for
     head_watch.LONGEST_SILENCE = 5.0
     command_line()
 

@@ -11,7 +11,12 @@ from click.testing import CliRunner
 
 from distverify.cli.main import main
 from distverify.errors import ResultError, SettingsError
+from distverify.report.content import gather
+from distverify.report.page import render
 from distverify.report.report import write_report
+from distverify.results.statistics import describe_statistics
+from distverify.words import session_facts
+from distverify.work import RunStatistics, WorkerRecord
 from tests.report.results import HOSTILE, write_result
 
 LARGEST = 3_000_000
@@ -53,12 +58,25 @@ def test_a_reader_who_knows_nothing_finds_the_answers(tmp_path: Path) -> None:
     text = page_of(tmp_path).text
     for expected in (
         "net.onnx on data.csv", "36 inputs, 3 outputs", "24 samples", "every input value may change by at most eps",
-        "computed of 24", "95.7%", "Certified at 0.01", "Median radius", "samples certified", "clean accuracy", "CROWN margins",
+        "computed of 24", "95.7%", "Certified at 0.01", "Radius",
+        "Free of stationary points", "samples certified", "clean accuracy", "CROWN margins",
         "Jacobian integral", "class 2 (7)", "Lipschitz constant (inf norm)", "bound of |df/dx|", "sign known", "Hardest", "Easiest",
-        "ValueError: no bounds", "1 of 24 samples without a result", "Kernel time", "Busy workers", "a" * 64, "b" * 64,
+        "ValueError: no bounds", "1 of 24 samples without a result", "Kernel time", "a" * 64, "b" * 64,
         "distverify certify net.onnx data.csv -o out.h5", "How to cite", "arXiv:1811.00866", "arXiv:2210.07394",
     ):  # fmt: skip
         assert expected in text, expected
+
+
+def test_the_workers_are_told_as_on_the_terminal(tmp_path: Path) -> None:
+    result = write_result(tmp_path / "out.h5")
+    told = describe_statistics(RunStatistics((WorkerRecord(0, "node-a", 3, 20, 20.0, 25.0),), 3), 1, 30.0)
+    content = gather(result)
+    content.provenance["environment"]["statistics"] = told | {"resumed": 4}
+    text = Page(render([content], {})).text
+    for expected in ("Last session", *session_facts(content.provenance["environment"]["statistics"], 24).values()):
+        assert expected in text
+    assert "80% of 25 s of workers' time" in text
+    assert "4 of 24 samples were done by earlier sessions" in text
 
 
 def test_nothing_is_loaded_and_no_text_is_markup(tmp_path: Path) -> None:
@@ -91,7 +109,15 @@ def test_figures_as_files(tmp_path: Path) -> None:
         [write_result(tmp_path / "out.h5")], tmp_path / "out.html", figures=tmp_path / "figures", samples=[105]
     )
     names = {p.name for p in (tmp_path / "figures").iterdir()}
-    stems = {"certified-accuracy", "radii", "radii-by-class", "lipschitz", "seconds", "jacobian-105"}
+    stems = {
+        "certified-accuracy",
+        "radii",
+        "radii-by-class",
+        "stationary-free-radii",
+        "lipschitz",
+        "seconds",
+        "jacobian-105",
+    }
     assert names == {f"{s}.{e}" for s in stems for e in ("png", "svg")}
     assert (tmp_path / "figures" / "radii.png").read_bytes().startswith(b"\x89PNG")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -100,21 +101,66 @@ def poison(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
     return logits(net, sample, settings)
 
 
+class Died(BaseException):
+    """A worker that only pretends to be a process ends."""
+
+
+class Hung(BaseException):
+    """A worker that only pretends to be a process computes for ever."""
+
+
+class _Pretended(Protocol):
+    def sleep(self, seconds: float) -> None: ...
+
+
+_pretended: _Pretended | None = None  # in whose place faults and sleep happen in this process
+
+
+@contextmanager
+def pretending(pool: _Pretended) -> Iterator[None]:
+    """Faults of analyses end no process, and sleep takes no time, while the context lasts."""
+    global _pretended
+    _pretended = pool
+    try:
+        yield
+    finally:
+        _pretended = None
+
+
+def die() -> None:
+    if _pretended is not None:
+        raise Died
+    os._exit(1)
+
+
+def hang_on() -> None:
+    """In C code that never gives the interpreter lock back, as a runaway kernel does."""
+    if _pretended is not None:
+        raise Hung
+    sum(itertools.repeat(1, 10**15))
+
+
+def sleep(seconds: float) -> None:
+    if _pretended is not None:
+        _pretended.sleep(seconds)
+    else:
+        time.sleep(seconds)
+
+
 def crash(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
     if sample.index == 105:
-        os._exit(1)
+        die()
     return logits(net, sample, settings)
 
 
 def hang(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
-    """Hangs in C code that never gives the interpreter lock back, as a runaway kernel does."""
     if sample.index == 105:
-        sum(itertools.repeat(1, 10**15))
+        hang_on()
     return logits(net, sample, settings)
 
 
 def slow(net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
-    time.sleep(0.2)
+    sleep(0.2)
     return logits(net, sample, settings)
 
 
@@ -132,7 +178,7 @@ class Recorded:
     def __call__(self, net: Network, sample: Sample, settings: Settings) -> dict[str, Any]:
         with self.path.open("a") as file:
             file.write(f"{os.getpid()} {sample.index}\n")
-        time.sleep(self.seconds)
+        sleep(self.seconds)
         return logits(net, sample, settings)
 
     def lines(self) -> list[tuple[int, int]]:
@@ -166,7 +212,7 @@ def warm_up_raises() -> None:
 
 
 def warm_up_exits() -> None:
-    os._exit(1)
+    die()
 
 
 def job_in_pieces(analysis: Any, samples: int = SAMPLES, **changes: Any) -> Job:
@@ -247,7 +293,7 @@ class Blocks:
         if path is not None:
             with (path / "pieces").open("a") as file:
                 file.write(f"{piece.key}\n")
-        time.sleep(seconds)
+        sleep(seconds)
         values = shared.arrays["values"]
         first = path is not None and fault == "crash once" and not (path / "crashed").exists()
         if first:
@@ -255,9 +301,9 @@ class Blocks:
         if fault == "raise":
             raise FloatingPointError("bad\n  block")
         if fault == "crash" or first:
-            os._exit(1)
+            die()
         if fault == "hang":
-            sum(itertools.repeat(1, 10**15))
+            hang_on()
         if fault == "share" and any(a.flags.writeable or _base(a).flags.owndata for a in shared.arrays.values()):
             raise RuntimeError("copied")
         start, stop = piece.block

@@ -7,39 +7,38 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from distverify.errors import ExecutorError, SettingsError
-from distverify.runtime.job import UnitDone, UnitLost, WorkersChanged
+from distverify.runtime.job import Executor, UnitDone, UnitLost, WorkersChanged
 from distverify.runtime.ray.executor import RayExecutor
-from distverify.runtime.serial import SerialExecutor
-from distverify.status import FAILED, TIMED_OUT
-from distverify.work import Payload
+from distverify.status import FAILED
 from tests.runtime import scripted
+from tests.runtime.contract import FaultContract, assert_equal_bits, in_pieces, truth
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
 
 
-def serial(analyse: object) -> Payload:
-    return scripted.results(list(scripted.run(SerialExecutor(), scripted.job(analyse), scripted.units(24))))
+@pytest.mark.usefixtures("local_ray")
+class TestRayExecutor(FaultContract):
+    @pytest.fixture
+    def executor(self) -> Executor:
+        return RayExecutor(max_actors=2)
 
-
-def assert_equal_bits(ours: Payload, truth: Payload, rows: np.ndarray | slice = slice(None)) -> None:
-    for name in ("logits", "predicted", "radius", "status", "label"):
-        assert ours[name][rows].tobytes() == truth[name][rows].tobytes()
-    assert ours["message"][rows].tolist() == truth["message"][rows].tolist()
+    @pytest.fixture
+    def limited(self) -> Callable[[float], Executor]:
+        return lambda seconds: RayExecutor(max_actors=2, time_limit=seconds)
 
 
 @pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize("analyse", [scripted.logits, scripted.poison])
-def test_results_are_bit_equal_to_the_serial_executor(analyse):
-    events = list(scripted.run(RayExecutor(), scripted.job(analyse), scripted.units(4)))
-    assert events[0] == WorkersChanged(alive=0, starting=3)  # two, and a spare
-    assert_equal_bits(scripted.results(events), serial(analyse))
+def test_there_is_a_spare_actor():
+    run = scripted.run(RayExecutor(), scripted.job(scripted.logits), scripted.units(4))
+    assert next(run) == WorkersChanged(alive=0, starting=3)
+    run.close()
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -51,24 +50,12 @@ def test_weights_and_inputs_are_read_where_the_object_store_holds_them():
 
 
 @pytest.mark.usefixtures("local_ray")
-def test_a_sample_that_always_ends_its_worker_is_given_up_and_the_others_are_kept():
-    events = list(scripted.run(RayExecutor(), scripted.job(scripted.crash), scripted.units(8)))
-    payload = scripted.results(events)
-    assert np.flatnonzero(payload["status"] == FAILED).tolist() == [5]
-    assert payload["message"][5].startswith("given up after 3 workers were lost on it (the worker process")
-    assert_equal_bits(payload, serial(scripted.logits), np.arange(scripted.SAMPLES) != 5)
-    assert sum(isinstance(e, UnitLost) for e in events) == 3 + 2  # 8, 4, 2, and twice alone
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_a_sample_that_hangs_is_timed_out_and_its_neighbours_are_kept():
-    begin = time.monotonic()
-    events = list(scripted.run(RayExecutor(time_limit=0.5), scripted.job(scripted.hang), scripted.units(8)))
-    payload = scripted.results(events)
-    assert np.flatnonzero(payload["status"] == TIMED_OUT).tolist() == [5]
-    assert payload["message"][5] == "stopped after the time limit of 0.5 s"
-    assert_equal_bits(payload, serial(scripted.logits), np.arange(scripted.SAMPLES) != 5)
-    assert time.monotonic() - begin < 30.0
+def test_what_pieces_share_is_read_where_the_object_store_holds_it():
+    analysis = scripted.InPieces(
+        "share", (100, "neurons", 0), ballast=10**6
+    )  # Ray sends less than 100 kB with the call
+    payload = scripted.results(in_pieces(RayExecutor(max_actors=2), analysis, 1), 1)
+    assert payload["status"].tolist() != [FAILED], payload["message"]
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -81,7 +68,7 @@ def test_a_killed_worker_costs_one_unit(tmp_path):
         if isinstance(event, UnitDone) and victim is None:
             victim, _ = analyse.lines()[-1]
             os.kill(victim, signal.SIGKILL)
-    assert_equal_bits(scripted.results(events), serial(scripted.logits))
+    assert_equal_bits(scripted.results(events), truth(scripted.job(scripted.logits)))
     lost = [e.unit for e in events if isinstance(e, UnitLost)]
     assert len(lost) == 1
     times = Counter(index - 100 for _, index in analyse.lines())
@@ -89,26 +76,6 @@ def test_a_killed_worker_costs_one_unit(tmp_path):
     again = {i for i, n in times.items() if n > 1}
     assert again <= set(range(lost[0].start, lost[0].stop))
     assert max(times.values()) == 2
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_should_stop_keeps_units_in_flight_and_begins_no_other():
-    stop, events, begin = [], [], 0.0
-    for event in scripted.run(RayExecutor(), scripted.job(scripted.slow), scripted.units(2), lambda: bool(stop)):
-        events.append(event)
-        if isinstance(event, UnitDone) and not stop:
-            stop.append(True)
-            begin = time.monotonic()
-    done = [e for e in events if isinstance(e, UnitDone)]
-    assert 1 <= len(done) <= 3  # the one that was seen, and one in flight on each of two workers
-    assert isinstance(events[-1], UnitDone)
-    assert time.monotonic() - begin < 2.0
-    assert all((e.payload["status"] != FAILED).all() for e in done)
-
-
-@pytest.mark.usefixtures("local_ray")
-def test_should_stop_before_anything_began():
-    assert list(scripted.run(RayExecutor(), scripted.job(scripted.slow), scripted.units(2), lambda: True)) == []
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -120,20 +87,6 @@ def test_a_consumer_that_leaves_ends_the_actors(tmp_path):
     time.sleep(1.0)
     assert not any(_alive(pid) for pid, _ in analyse.lines())
     assert ray.is_initialized()
-
-
-@pytest.mark.usefixtures("local_ray")
-@pytest.mark.parametrize(
-    ("warm_up", "reason"),
-    [
-        (scripted.warm_up_raises, "ImportError: no kernels here"),
-        (scripted.warm_up_exits, "the worker process died"),
-    ],
-)
-def test_actors_that_cannot_start_end_the_run(warm_up, reason):
-    job = scripted.job(scripted.logits, warm_up)
-    with pytest.raises(ExecutorError, match=rf"no worker can start: \d attempts in a row failed \({reason}"):
-        list(scripted.run(RayExecutor(), job, scripted.units(8)))
 
 
 @pytest.mark.usefixtures("local_ray")
@@ -157,19 +110,6 @@ def test_driver_overhead_per_unit():
     assert overhead < 0.02  # ten times what was measured: the machine may be busy
 
 
-@pytest.mark.usefixtures("local_ray")
-def test_a_slow_consumer_finds_no_more_results_waiting_than_there_are_workers():
-    job, waiting = scripted.job(scripted.logits, samples=60), []
-    with RayExecutor(max_actors=2).open(job, scripted.never) as session:
-        session.add(scripted.units(1, 60))
-        for event in session.events():
-            if isinstance(event, UnitDone):
-                waiting.append(len(session._deliveries))
-                time.sleep(0.02)
-    assert len(waiting) == 60
-    assert 1 <= max(waiting) <= 2 + 2  # and those that came in at once
-
-
 def test_another_address_than_the_one_connected(local_ray):
     with pytest.raises(ExecutorError, match=f"got 'other:6379', but Ray is connected to {local_ray}"):
         list(scripted.run(RayExecutor("other:6379"), scripted.job(scripted.logits), scripted.units(8)))
@@ -188,7 +128,7 @@ def test_an_existing_ray_is_used_and_left_running(local_ray):
         cwd=Path(__file__).resolve().parents[2], capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout == f"{serial(scripted.logits)['status'].tolist()}\n"
+    assert ran.stdout == f"{truth(scripted.job(scripted.logits))['status'].tolist()}\n"
     assert ray.nodes()[0]["Alive"]
 
 
@@ -218,7 +158,7 @@ def test_a_ray_of_its_own_is_quiet_and_ends_with_the_run():
     assert len(logged) == 3 + 2 + 1  # one per death, and the verdict: nothing else is printed
     assert logged[0].startswith("8 samples from 100 to 107 lost, will be computed again: the worker process died")
     assert logged[-1].startswith("sample 105 failed: given up after 3 workers were lost on it (the worker process")
-    expected = serial(scripted.logits)["status"]
+    expected = truth(scripted.job(scripted.logits))["status"]
     expected[5] = FAILED
     assert ran.stdout == f"{expected.tolist()}\n"
 

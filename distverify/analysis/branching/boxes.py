@@ -78,7 +78,7 @@ class Bisection:
         before = upper - lower
         best, dimension = np.empty(count), np.empty(count, dtype=np.int64)
         bound_boxes(
-            packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters,
+            packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters, packed.ramp,
             packed.gamma, packed.rounding.gamma(packed.inputs + packed.neurons + 8), packed.underflow, packed.rounding.tiny,
             rows.weight, rows.constant, rows.error, rows.top, lower, upper, best, dimension,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import linprog
 
-from distverify.analysis.branching.places import kinks
+from distverify.analysis.branching.places import places_of
 from distverify.analysis.branching.polytopes import Problem
 from distverify.analysis.branching.subproblem import Subproblem
 from distverify.bounds.half_spaces import HalfSpaces, half_spaces, neuron_rows
@@ -60,7 +60,7 @@ def with_decided(problem: Problem, sub: Subproblem, lower: Floats, upper: Floats
     own[sub.neurons] = True
     before, now = problem.lines(problem.lower, problem.upper), problem.lines(lower, upper)
     neurons = np.flatnonzero(~own & before.open & ~now.open)
-    at = kinks(problem.packed, problem.lower[neurons], problem.upper[neurons], neurons)
+    at = places_of(problem.packed, problem.lower[neurons], problem.upper[neurons], neurons)
     sides = np.where(lower[neurons] >= at, 1.0, -1.0)
     return replace(
         sub, neurons=np.append(sub.neurons, neurons), sides=np.append(sub.sides, sides), places=np.append(sub.places, at),

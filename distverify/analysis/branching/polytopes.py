@@ -7,15 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distverify.bounds import crown
 from distverify.bounds.alpha import bound_rows
 from distverify.bounds.enclosure import Enclosure
 from distverify.bounds.half_spaces import neuron_rows
 from distverify.bounds.packed import Indices, Lines, Packed, Rows, pack
 from distverify.bounds.reduced import Affine, Floats
-from distverify.kernels.relaxations import fill_mixed_lines
+from distverify.kernels.mixed import fill_mixed_lines
 from distverify.network.graph import Network
-from distverify.network.linear.dense import Dense
-from distverify.network.nodes import ActivationNode
 
 # Steps of the ascent for the slopes that every neuron's bounds keep in the whole tree.
 _LAYER_STEPS = 8
@@ -68,8 +67,9 @@ class Problem:
     def lines(self, lower: Floats, upper: Floats) -> Lines:
         """Lines on pre-activation bounds."""
         packed = self.packed
-        su, cu, sl, cl = (np.empty(packed.neurons) for _ in range(4))
-        fill_mixed_lines(packed.code, lower, upper, packed.parameters, su, cu, sl, cl)
+        rows = np.empty((4, packed.neurons))
+        fill_mixed_lines(packed.code, lower, upper, packed.parameters, rows)
+        su, cu, sl, cl = rows
         return Lines(su, cu, sl, cl, packed.optional & (lower < 0.0) & (upper > 0.0))
 
     def slopes_of(self, neurons: Indices, signs: Floats) -> Floats:
@@ -80,18 +80,14 @@ class Problem:
 
 def pose(enclosure: Enclosure, targets: Sequence[Target]) -> Problem:
     """The search for ``targets`` over the enclosure's region."""
-    network, reduced = enclosure.network, enclosure.reduced
+    reduced = enclosure.reduced
     packed = pack(reduced)
-    bounds: list[tuple[Floats, Floats]] = []
-    for group in reduced.groups[1:]:
-        node = network.nodes[group.node]
-        assert isinstance(node, ActivationNode)
-        assert group.members is not None
-        bounds.append((enclosure.lower[node.source][group.members], enclosure.upper[node.source][group.members]))
-    lower = np.concatenate([np.zeros(0), *[b[0] for b in bounds]])
-    upper = np.concatenate([np.zeros(0), *[b[1] for b in bounds]])
+    intervals = [group.interval for group in reduced.groups[1:] if group.interval is not None]
+    lower, upper = (np.concatenate([np.zeros(0), *[i[side] for i in intervals]]) for side in (0, 1))
     rows = [packed.rows(_clearance(enclosure, target)) for target in targets]
-    return Problem(network, packed, tuple(targets), rows, lower, upper, packed.lines.sl[None, None].repeat(2, axis=0))
+    return Problem(
+        enclosure.network, packed, tuple(targets), rows, lower, upper, packed.lines.sl[None, None].repeat(2, axis=0)
+    )
 
 
 def with_own_slopes(problem: Problem) -> Problem:
@@ -121,15 +117,7 @@ def with_own_slopes(problem: Problem) -> Problem:
 
 def _clearance(enclosure: Enclosure, target: Target) -> Affine:
     """``rows @ f - bounds`` as a function of the groups."""
-    reduced = enclosure.reduced
-    output = reduced.output
-    assert output is not None
-    rows = np.ascontiguousarray(target.rows, dtype=reduced.rounding.dtype)
-    absolute = np.abs(rows).astype(np.float64)
-    gamma = reduced.rounding.gamma(output.constant.size + 2)
-    return Affine(
-        {group: Dense(edge.pull(rows)) for group, edge in output.edges.items()},
-        rows.astype(np.float64) @ output.constant - target.bounds,
-        absolute @ (output.error + gamma * output.size) + gamma * np.abs(target.bounds) + target.off,
-        absolute @ output.size + np.abs(target.bounds),
-    )
+    rows = crown.combine(enclosure.reduced, target.rows)
+    size = rows.size + np.abs(target.bounds)
+    error = rows.error + enclosure.rounding.gamma(2) * size + target.off
+    return Affine(rows.edges, rows.constant - target.bounds, error, size)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from distverify.analysis.branching.leaf import cut_off, look_inside, with_decided
-from distverify.analysis.branching.places import kinks
+from distverify.analysis.branching.places import places_of
 from distverify.analysis.branching.polytopes import Problem
 from distverify.analysis.branching.subproblem import Outcome, Subproblem
 from distverify.bounds.alpha import Ascent, bound_rows
@@ -190,7 +190,7 @@ def _try(state: _State, ascent: Ascent, main: int, neurons: Indices) -> tuple[Fl
     packed, room = problem.packed, state.cuts.with_room()
     tried, blended = np.empty((neurons.size, 2)), np.empty((neurons.size, 2, packed.neurons))
     multipliers = np.append(ascent.multipliers[main], 0.0)
-    places = kinks(packed, state.lower[neurons], state.upper[neurons], neurons)
+    places = places_of(packed, state.lower[neurons], state.upper[neurons], neurons)
     try_splits(
         packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters,
         state.lower, state.upper, lines.su, lines.cu, lines.sl, lines.cl, lines.free, problem.alpha, packed.gamma,
@@ -213,7 +213,7 @@ def _children(
     """Both sides of the split, unless the trial closed them."""
     sub = state.sub
     one = np.array([neuron])
-    place = float(kinks(state.problem.packed, state.lower[one], state.upper[one], one)[0])
+    place = float(places_of(state.problem.packed, state.lower[one], state.upper[one], one)[0])
     children = []
     for side in (0, 1):
         if tried[side] > 0.0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -17,7 +17,7 @@ from distverify.kernels.convolution import (
     unit_columns,
     unit_columns_transposed,
 )
-from distverify.network.linear.operator import NORM_MARGIN, Array, Indices, LinearOperator, scatter_rows
+from distverify.network.linear.operator import NORM_FLOOR, NORM_MARGIN, Array, Indices, LinearOperator, scatter_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,7 @@ class Convolution(LinearOperator):
     weight: Array
     geometry: Geometry
     transposed: bool = False
+    roundings: int = field(default=0, kw_only=True)
 
     @cached_property
     def _absolute(self) -> Convolution:
@@ -59,11 +60,11 @@ class Convolution(LinearOperator):
 
     @property
     def push_terms(self) -> int:
-        return self._terms(self.transposed)
+        return self._terms(self.transposed) + self.roundings
 
     @property
     def pull_terms(self) -> int:
-        return self._terms(not self.transposed)
+        return self._terms(not self.transposed) + self.roundings
 
     @cached_property
     def norm(self) -> float:
@@ -78,7 +79,8 @@ class Convolution(LinearOperator):
         if largest == 0.0:
             return np.zeros(self.out_size)
         squares = replace(self, weight=(self.weight / largest) ** 2)
-        return np.asarray(np.sqrt(squares.push(np.ones((self.in_size, 1)))[:, 0]) * largest * NORM_MARGIN)
+        norms = np.sqrt(squares.push(np.ones((self.in_size, 1)))[:, 0])
+        return np.asarray(np.maximum(norms, NORM_FLOOR) * largest * NORM_MARGIN)
 
     @property
     def arrays(self) -> tuple[Array, ...]:

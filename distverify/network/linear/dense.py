@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
 from scipy.linalg.blas import dgemm, sgemm
 
-from distverify.network.linear.operator import NORM_MARGIN, Array, Indices, LinearOperator
+from distverify.network.linear.operator import NORM_FLOOR, NORM_MARGIN, Array, Indices, LinearOperator
 from distverify.network.linear.spectral_norm import spectral_norm_bound
 
 
@@ -23,6 +23,7 @@ class Dense(LinearOperator):
 
     kind: ClassVar[str] = "dense"
     weight: Array
+    roundings: int = field(default=0, kw_only=True)
 
     @cached_property
     def absolute(self) -> Array:
@@ -46,7 +47,7 @@ class Dense(LinearOperator):
     def row_norms(self) -> Array:
         scale = float(np.abs(self.weight).max(initial=0.0)) or 1.0
         norms: Array = np.linalg.norm(self.weight / scale, axis=1)
-        return norms * scale * NORM_MARGIN
+        return np.maximum(norms, NORM_FLOOR) * scale * NORM_MARGIN
 
     @property
     def in_size(self) -> int:
@@ -58,11 +59,11 @@ class Dense(LinearOperator):
 
     @property
     def push_terms(self) -> int:
-        return self.in_size
+        return self.in_size + self.roundings
 
     @property
     def pull_terms(self) -> int:
-        return self.out_size
+        return self.out_size + self.roundings
 
     @property
     def arrays(self) -> tuple[Array, ...]:

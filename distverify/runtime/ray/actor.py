@@ -13,7 +13,8 @@ from distverify.runtime.threads import limit_threads
 from distverify.runtime.worker import PieceRunner, receive, run_unit
 from distverify.work import Payload, WorkUnit
 
-# What is read first of a result, tiny: how many of the unit's samples are done, kernel seconds, and what went wrong with a piece.
+# What is read first of a result, tiny: as in a TaskDone. How many of the unit's samples are done, kernel seconds, and what went
+# wrong with a piece.
 Status = tuple[int, float, str]
 
 

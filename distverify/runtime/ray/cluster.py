@@ -43,24 +43,27 @@ class Cluster:
         if own and not self.slots:
             self._refuse()
 
-    def head_answers(self) -> bool:
-        """False: ask nothing now that the head node would have to answer, for such a call hangs.
+    @property
+    def reachable(self) -> bool:
+        """Whether the head answered when it was last asked."""
+        return self._head.reachable
+
+    def look(self) -> int | None:
+        """Count the nodes, and the actors that fit on them; None where the head does not tell.
 
         Raises
         ------
         ExecutorError
             The head has been silent for too long.
         """
-        return self._head.answers(time.monotonic())
-
-    def look(self) -> None:
-        """Count the nodes, and the actors that fit on them, as far as the head tells."""
-        if not self.head_answers():
-            return
+        if not self._head.answers(time.monotonic()):
+            return None
         nodes = self._head.ask(ray.nodes)
-        if nodes is not None:
-            self._nodes = [node for node in nodes if node["Alive"]]
+        if nodes is None:
+            return None
+        self._nodes = [node for node in nodes if node["Alive"]]
         self.slots = sum(self._fitting(node) for node in self._nodes)
+        return self.slots
 
     def met(self, node: str) -> str:
         """The machine's name, of the node of that id: a worker is ready there."""
@@ -81,9 +84,8 @@ class Cluster:
         The head notices a lost node late, by its silence, and the death of a worker there may be known before. So the node is
         asked, too, where that has worked once: a firewall is no death.
         """
-        if not self.head_answers():
+        if self.look() is None:
             return True
-        self.look()
         if self._alive(node) is None or node in self._silent:
             return True
         if node in self._reached and not accepts(self._reached[node], _CONNECT_SECONDS):
@@ -101,7 +103,7 @@ class Cluster:
         Without an autoscaler this is an entry in a table that nobody reads. The first call that wants more than there is
         counts, then those that differ by much: the request stands until it is replaced.
         """
-        if not self._requested and actors <= self.slots:
+        if self.own or (not self._requested and actors <= self.slots):
             return
         if self._requested / 2 < actors <= self._requested * 1.25:
             return

@@ -1,15 +1,17 @@
-"""Work units on Ray. What Ray is asked for is in the ``ray_*`` files of this folder; no other file imports it."""
+"""Work units on Ray. Only the files of this folder import it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from typing import Any
 
 from distverify.errors import SettingsError
 from distverify.runtime.job import Job, Recall
-from distverify.runtime.ray.connection import connected
-from distverify.runtime.ray.session import RaySession
+from distverify.runtime.loop import Loop
+from distverify.runtime.ray.connection import connected, explained
+from distverify.runtime.ray.pool import RayPool
 
 
 class RayExecutor:
@@ -62,7 +64,7 @@ class RayExecutor:
         self.memory_per_actor = memory_per_actor
 
     @contextmanager
-    def open(self, job: Job, should_stop: Callable[[], bool], recall: Recall | None = None) -> Iterator[RaySession]:
+    def open(self, job: Job, should_stop: Callable[[], bool], recall: Recall | None = None) -> Iterator[Loop]:
         """Connect; leaving the context ends the actors, and the Ray that was started for it.
 
         Ray installs a handler for SIGTERM while it connects; a Python handler that was there before is put
@@ -76,12 +78,8 @@ class RayExecutor:
             No connection, or more CPUs (or memory) per actor than a Ray of our own has. From the session's
             events: actors that cannot start, or Ray itself failed.
         """
-        with connected(self.address) as own:
-            session = RaySession(
-                job, should_stop, recall, own,
-                cpus=self.cpus_per_actor, memory=self.memory_per_actor, max_actors=self.max_actors, time_limit=self.time_limit,
-            )  # fmt: skip
-            try:
-                yield session
-            finally:
-                session.close()
+        with connected(self.address) as own, explained():
+            pool = RayPool(job, own, self.cpus_per_actor, self.memory_per_actor, self.time_limit)
+            limits: dict[str, Any] = {"max_workers": self.max_actors, "time_limit": self.time_limit}
+            with closing(pool), Loop(pool, job, should_stop, recall, **limits) as loop:
+                yield loop

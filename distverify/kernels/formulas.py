@@ -1,0 +1,185 @@
+"""Values and slopes of activations, as functions (x, p0, p1) and (x, side, p0, p1) of one number.
+
+Each is good to a few units in the last place over the whole line, far out too.
+"""
+
+from __future__ import annotations
+
+import math
+
+from distverify.kernels.jit import helper
+
+SQRT2 = math.sqrt(2.0)
+_INV_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+_TWO_BY_SQRT_PI = 2.0 / math.sqrt(math.pi)
+ERF_STEEPEST = math.nextafter(_TWO_BY_SQRT_PI, math.inf)
+_GELU_A = math.sqrt(2.0 / math.pi)
+_GELU_B = 0.044715
+_GELU_FAR = 50.0  # where its distance to ReLU is far below the smallest double
+# Where the slopes of SiLU and of the tanh form of GELU turn (roots of the second derivative; both are even functions).
+SILU_TURN = 2.3993572805154677
+GELU_TANH_TURN = 1.4185040087908284
+
+
+@helper
+def logistic(x):
+    """1 / (1 + exp(-x))."""
+    if x >= 0.0:
+        return 1.0 / (1.0 + math.exp(-x))
+    e = math.exp(x)
+    return e / (1.0 + e)
+
+
+def leaky(x, p0, p1):
+    return x if x >= 0.0 else p0 * x
+
+
+def leaky_slope(x, side, p0, p1):
+    return 1.0 if x > 0.0 or (x == 0.0 and side > 0) else p0
+
+
+def clip(x, p0, p1):
+    return min(max(x, p0), p1)
+
+
+def clip_slope(x, side, p0, p1):
+    inside = (x > p0 or (x == p0 and side > 0)) and (x < p1 or (x == p1 and side < 0))
+    return 1.0 if inside else 0.0
+
+
+def hard_sigmoid(x, p0, p1):
+    return min(max(p0 * x + p1, 0.0), 1.0)
+
+
+def hard_sigmoid_slope(x, side, p0, p1):
+    t = p0 * x + p1
+    rising = side * p0 > 0.0
+    inside = (t > 0.0 or (t == 0.0 and rising)) and (t < 1.0 or (t == 1.0 and not rising))
+    return p0 if inside else 0.0
+
+
+# Columns of the hard sigmoid, clip(p0 x + p1, 0, 1): where it passes 0 and 1, and its pieces.
+def hard_sigmoid_left(p0, p1):
+    return -math.inf if p0 == 0.0 else min(-p1 / p0, (1.0 - p1) / p0)
+
+
+def hard_sigmoid_right(p0, p1):
+    return math.inf if p0 == 0.0 else max(-p1 / p0, (1.0 - p1) / p0)
+
+
+def hard_sigmoid_first(p0, p1):
+    return 1.0 if p0 < 0.0 else 0.0
+
+
+def hard_sigmoid_middle(p0, p1):
+    return min(max(p1, 0.0), 1.0) if p0 == 0.0 else p1
+
+
+def hard_sigmoid_last(p0, p1):
+    return 0.0 if p0 < 0.0 else 1.0
+
+
+def hard_sigmoid_noise(p0, p1):
+    return 1.0 + abs(p1)
+
+
+def sigmoid(x, p0, p1):
+    return logistic(x)
+
+
+def sigmoid_slope(x, side, p0, p1):
+    e = math.exp(-abs(x))
+    return e / ((1.0 + e) * (1.0 + e))
+
+
+def tanh(x, p0, p1):
+    return math.tanh(x)
+
+
+def tanh_slope(x, side, p0, p1):
+    e = math.exp(-2.0 * abs(x))
+    return 4.0 * e / ((1.0 + e) * (1.0 + e))
+
+
+def arctan(x, p0, p1):
+    return math.atan(x)
+
+
+def arctan_slope(x, side, p0, p1):
+    return 1.0 / (1.0 + x * x)
+
+
+def softplus(x, p0, p1):
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+
+
+def softplus_slope(x, side, p0, p1):
+    return logistic(x)
+
+
+def elu(x, p0, p1):
+    """p1 x, or p1 p0 (exp(x) - 1) left of 0."""
+    return p1 * x if x >= 0.0 else p1 * (p0 * math.expm1(x))
+
+
+def elu_slope(x, side, p0, p1):
+    return p1 if x > 0.0 or (x == 0.0 and side > 0) else p1 * (p0 * math.exp(x))
+
+
+def elu_bend(p0, p1):
+    return abs(p0 * p1) * 1.000001
+
+
+def silu(x, p0, p1):
+    return x * logistic(x)
+
+
+def silu_slope(x, side, p0, p1):
+    s = logistic(x)
+    return s + x * s * logistic(-x)
+
+
+def gelu(x, p0, p1):
+    return 0.5 * x * math.erfc(-x / SQRT2)
+
+
+def gelu_slope(x, side, p0, p1):
+    return 0.5 * math.erfc(-x / SQRT2) + x * _INV_SQRT_2PI * math.exp(-0.5 * x * x)
+
+
+def gelu_tanh(x, p0, p1):
+    if abs(x) > _GELU_FAR:
+        return max(x, 0.0)
+    return x * logistic(2.0 * _GELU_A * (x + _GELU_B * x * x * x))
+
+
+def gelu_tanh_slope(x, side, p0, p1):
+    if abs(x) > _GELU_FAR:
+        return 1.0 if x > 0.0 else 0.0
+    t = 2.0 * _GELU_A * (x + _GELU_B * x * x * x)
+    s = logistic(t)
+    return s + x * s * logistic(-t) * 2.0 * _GELU_A * (1.0 + 3.0 * _GELU_B * x * x)
+
+
+def softsign(x, p0, p1):
+    return x / (1.0 + abs(x))
+
+
+def softsign_slope(x, side, p0, p1):
+    return 1.0 / ((1.0 + abs(x)) * (1.0 + abs(x)))
+
+
+def sin(x, p0, p1):
+    return math.sin(x)
+
+
+def sin_slope(x, side, p0, p1):
+    return math.cos(x)
+
+
+def erf(x, p0, p1):
+    return math.erf(x)
+
+
+def erf_slope(x, side, p0, p1):
+    return _TWO_BY_SQRT_PI * math.exp(-x * x)
