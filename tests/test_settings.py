@@ -24,7 +24,7 @@ from distverify.settings import Settings
         ({"eps": (0.1, 0.2, 0.1)}, r"eps: got \[0.1, 0.2, 0.1\]; each radius may appear once"),
         (
             {"compute": ("radius", "magic")},
-            "compute: got magic; choose any of global, jacobian, landscape, lipschitz, margins, monotone, radius, verified",
+            "compute: got magic; choose any of evaluation_error, global, jacobian, landscape, lipschitz, margins",
         ),
         ({"compute": ()}, "compute: got nothing; choose any of"),
         (
@@ -45,7 +45,7 @@ from distverify.settings import Settings
         ),
         (
             {"compute": ("landscape",)},
-            r"eps: got \(0.1,\), which is only for jacobian, lipschitz, margins, monotone, radius, verified; add one",
+            r"eps: got \(0.1,\), which is only for evaluation_error, jacobian, lipschitz, margins, monotone, radius, verified; add one",
         ),
         (
             {"direction": "both", "method": "fastlip"},
