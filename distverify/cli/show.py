@@ -30,8 +30,8 @@ def show(file: Path) -> None:
         return
     from distverify.results.reader import open_result
 
-    result = open_result(file)
-    tables.print_result(result)
-    run_tables.print_workers(result)
-    tables.print_classes(result)
-    tables.print_contents(result)
+    with open_result(file).at_one_moment() as result:
+        tables.print_result(result)
+        run_tables.print_workers(result)
+        tables.print_classes(result)
+        tables.print_contents(result)

@@ -25,6 +25,8 @@ from distverify.network.linear.operator import Array, LinearOperator
 from distverify.network.nodes import ActivationNode, InputNode, LinearNode, Node, Term
 from distverify.settings import PRECISIONS
 
+_MAX_EXACT_INTEGER = 2.0**53
+
 
 class Network:
     """A trained network, ready for verification.
@@ -215,13 +217,21 @@ class NetworkBuilder:
         """The term that passes node ``source`` on."""
         return Term(source, Identity(self.size(source)))
 
-    def linear(self, name: str, terms: Sequence[tuple[int, LinearOperator]], bias: ArrayLike | None = None) -> int:
+    def linear(
+        self,
+        name: str,
+        terms: Sequence[tuple[int, LinearOperator]],
+        bias: ArrayLike | None = None,
+        bias_error: Array | None = None,
+    ) -> int:
         """Add ``z = bias + sum of terms``.
 
         Parameters
         ----------
         terms : sequence of Term or (source, operator)
         bias : [out] or None
+        bias_error : float64 [out] or None
+            By how much the bias may be off; None where it is exact.
         """
         made = []
         for source, operator in terms:
@@ -238,7 +248,8 @@ class NetworkBuilder:
         values = np.zeros(sizes[0]) if bias is None else _real_numbers(f"{name}: b", bias)
         if values.shape != (sizes[0],):
             raise ModelError(f"{name}: b: got shape {values.shape}, expected {(sizes[0],)}")
-        return self.add(LinearNode(name, sizes[0], tuple(made), values))
+        error = bias_error if bias_error is not None and bias_error.any() else None
+        return self.add(LinearNode(name, sizes[0], tuple(made), values, error))
 
     def activation(self, name: str, source: int, kind: str, parameters: Mapping[str, ArrayLike] | None = None) -> int:
         """Add ``a = s(z)``; ``parameters`` by the names of the activation table, scalars or one value per neuron.
@@ -297,6 +308,8 @@ def _real_numbers(what: str, array: ArrayLike) -> Array:
         raise ModelError(
             f"{what}: values of type {values.dtype} are not supported; give real numbers of at most 64 bits"
         )
+    if values.dtype.kind in "iu" and (np.abs(values.astype(np.float64)) > _MAX_EXACT_INTEGER).any():
+        raise ModelError(f"{what}: whole numbers beyond 2^53 have no exact float64; give floating-point numbers")
     return np.asarray(values, dtype=np.float64)
 
 
@@ -306,7 +319,8 @@ def _frozen(node: Node, place: Mapping[int, int]) -> Node:
         terms = [
             Term(place[t.source], t.operator.mapped(partial(_constant_array, f"{node.name}: W"))) for t in node.terms
         ]
-        return replace(node, terms=tuple(terms), bias=_constant_array(f"{node.name}: b", node.bias))
+        error = None if node.bias_error is None else _constant_array(f"{node.name}: b", node.bias_error)
+        return replace(node, terms=tuple(terms), bias=_constant_array(f"{node.name}: b", node.bias), bias_error=error)
     if isinstance(node, ActivationNode):
         parameters = _constant_array(f"{node.name}: parameters", node.parameters)
         return replace(node, source=place[node.source], parameters=parameters)

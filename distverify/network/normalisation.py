@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from distverify.errors import SettingsError
+from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network, NetworkBuilder
-from distverify.network.linear.diagonal import Diagonal
+from distverify.network.linear.diagonal import division
+from distverify.network.linear.exactness import roundings_of_products
 from distverify.network.linear.operator import Array
 from distverify.network.nodes import ActivationNode, LinearNode, Term
 from distverify.network.simplify import simplify
@@ -41,12 +43,16 @@ def apply_normalisation(
         Values that are not finite, a std that is not positive, a number of values that does not fit.
     """
     means, deviations = mean_and_std(network, mean, std, layout=layout)
+    scale = division(deviations)
     with np.errstate(over="ignore"):
-        scale, shift = 1.0 / deviations, -means / deviations
-    if not (np.isfinite(scale).all() and np.isfinite(shift).all()):
-        raise SettingsError(f"std: got {deviations.min():g}, too small to divide by")
+        shift = -means / deviations
+    if scale is None or not np.isfinite(shift).all():
+        raise SettingsError(f"std: got {deviations.min():g} to {deviations.max():g}, too small or large to divide by")
+    error = None
+    if roundings_of_products(means, scale.scale) != 0 or scale.roundings:
+        error = SOUND.gamma(1) * np.abs(shift) + SOUND.eta * (means != 0.0)
     builder = NetworkBuilder(network.input_shape, network.nodes[0].name)
-    builder.linear("normalisation", [Term(0, Diagonal(scale))], shift)
+    builder.linear("normalisation", [Term(0, scale)], shift, error)
     # The normalisation takes the input's place, so that every index moves up by one.
     for node in network.nodes[1:]:
         if isinstance(node, LinearNode):

@@ -17,6 +17,9 @@ _RECURJAC = (
 _METHODS = {
     "linear": "Z. Shi, Y. Wang, H. Zhang, J. Z. Kolter, C.-J. Hsieh. Efficiently computing local Lipschitz constants of neural "
     "networks via bound propagation. NeurIPS 2022. arXiv:2210.07394",
+    # Second-order products are this project's; lines of slopes in z are from the same paper.
+    "coupled": "Z. Shi, Y. Wang, H. Zhang, J. Z. Kolter, C.-J. Hsieh. Efficiently computing local Lipschitz constants of neural "
+    "networks via bound propagation. NeurIPS 2022. arXiv:2210.07394",
     "interval": "T.-W. Weng et al. Towards fast computation of certified robustness for ReLU networks (Fast-Lip). ICML 2018. "
     "arXiv:1804.09699",
 }

@@ -101,7 +101,7 @@ class TensorReader:
         """
         field_name = _TYPED_FIELDS.get(tensor.data_type)
         if field_name is None:
-            raise ModelError(f"{what}: values of type {_type_name(tensor.data_type)} are not supported")
+            raise ModelError(f"{what}: values of type {type_name(tensor.data_type)} are not supported")
         if tensor.HasField("segment"):
             raise ModelError(f"{what}: segmented tensors are not supported; export the model again")
         dims = tuple(tensor.dims)
@@ -187,6 +187,6 @@ def _size(text: str, what: str, key: str) -> int:
     return int(text)
 
 
-def _type_name(data_type: int) -> str:
+def type_name(data_type: int) -> str:
     known = TensorProto.DataType.values()
     return str(TensorProto.DataType.Name(data_type)) if data_type in known else f"number {data_type}"
