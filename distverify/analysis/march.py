@@ -133,7 +133,7 @@ class _Staircase:
         budget = max(float(self.at_zero[worst] - self.losses[ends][worst]), 0.0)
         if 0.0 < goal <= end:
             return None
-        if end <= self.otherwise[worst]:
+        if self.otherwise[worst] > 0.0 and end <= self.otherwise[worst]:
             lowest, likely, deciding = self._up_to(worst, float(self.otherwise[worst]))
             if lowest >= budget:
                 return None
