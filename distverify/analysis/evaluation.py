@@ -1,19 +1,20 @@
-"""The evaluation error of a run's sample: over the largest ball that anything is said about."""
+"""Outputs at a point with an error bound: what makes a point a counterexample."""
 
 from __future__ import annotations
 
-import math
+import numpy as np
 
-from distverify.analysis.around import Around
-from distverify.analysis.radius import certified
-from distverify.work import SampleResult
+from distverify.bounds.enclosure import enclose
+from distverify.bounds.reduced import Floats
+from distverify.kernels.rounding import SOUND
+from distverify.network.graph import Network
+from distverify.region import Box
 
 
-def errors_of(around: Around) -> SampleResult:
-    """The quantity "evaluation_error": over the ball of the largest eps, or of the certified radius where that is larger."""
-    radii = [0.0, *around.settings.eps]
-    if any(q.name == "radius" for q in around.quantities):
-        radius = around.once(certified).radius
-        radii.append(radius if math.isfinite(radius) else 0.0)
-    bounder = around.bounder
-    return {"evaluation_error": bounder.evaluation_error(bounder.enclose(around.balls.at(max(radii))))}
+def highest_at(network: Network, x: Floats, rows: Floats, bounds: Floats) -> Floats:
+    """Upper bounds of ``rows @ f(x) - bounds`` at the point ``x`` [D] in exact arithmetic: float64 [K]."""
+    _, upper = enclose(network.in_precision("float64"), Box(x, x)).row_bounds(rows)
+    upper = np.where(np.isnan(upper), np.inf, upper)
+    # The difference rounds once more.
+    moved = upper - bounds
+    return np.asarray(np.nextafter(moved + SOUND.gamma(1) * np.abs(moved), np.inf))

@@ -1,7 +1,7 @@
 """What bounds need of an activation on an interval: lines above and below, the range of its slope, the range of its values.
 
 Derived from the activation table by general rules: between two breakpoints the slope is monotone, so the function is convex or
-concave there, and every extremum can be bracketed.
+concave there, and every extremum can be bracketed. What rounding may do: docs/ROUNDING.md, section 1.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ EVALUATION = Quantity(
             "bound of |f in single precision - f| over the largest ball, whatever the order of summation",
         ),
     ),
-    compute="distverify.analysis.evaluation:errors_of",
+    compute="distverify.analysis.evaluation_error:errors_of",
     uses=frozenset({"eps", "clip", "feature_eps"}),
     spreads=(
         Spread(
