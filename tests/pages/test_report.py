@@ -187,7 +187,9 @@ def regression(tmp_path: Path, **options: Any) -> Page:
     network = dv.Network.from_layers(layers, "tanh")
     given = {"eps": (0.01,), "compute": ("jacobian", "outputs"), "domain": (0.0, 1.0)} | options
     output = tmp_path / "regression.h5"
-    result = dv.certify(network, generator.uniform(size=(5, 3)), output=output, executor="serial", **given)
+    result = dv.certify(
+        network, generator.uniform(size=(5, 3)), output=output, executor="serial", overwrite=True, **given
+    )
     return Page(dv.report(result).read_text(encoding="utf-8"))
 
 
