@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from distverify.errors import ResultError
+from distverify.errors import ResultError, SettingsError
 
 if TYPE_CHECKING:
     from distverify.results.reader import Result
@@ -22,7 +22,10 @@ EVERY = 2.0  # seconds between two looks of --watch
 @click.option("--json", "as_object", is_flag=True, help="One JSON object on stdout instead of tables.")
 @click.option("--watch", is_flag=True, help="Follow a run until it ends: done, speed, time left, failures.")
 @click.option("--verify", is_flag=True, help="Read all of a result, and compare it with the digest that the run wrote.")
-def show(file: Path, short: bool, as_object: bool, watch: bool, verify: bool) -> None:
+@click.option(
+    "--batch-axis", type=click.Choice(["yes", "no"]), help="Whether the first axis of a model's input counts samples."
+)
+def show(file: Path, short: bool, as_object: bool, watch: bool, verify: bool, batch_axis: str | None) -> None:
     """Show what FILE holds.
 
     Of a model (.onnx): its layers. Of a result file: the summary, the arrays and where they come from.
@@ -39,11 +42,13 @@ def show(file: Path, short: bool, as_object: bool, watch: bool, verify: bool) ->
     chosen = [name for name, on in (("--short", short), ("--json", as_object), ("--watch", watch)) if on]
     if len(chosen) > 1:
         raise click.UsageError(f"{' and '.join(chosen)}: are different views; give one of them")
-    if file.suffix.lower() == ".onnx":
+    if file.name.lower().endswith((".onnx", ".onnx.gz")):
         if short or watch or verify:
             raise click.UsageError("--short, --watch, --verify: are for result files; leave them out for a model")
-        _show_model(file, as_object)
+        _show_model(file, as_object, batch_axis)
         return
+    if batch_axis is not None:
+        raise SettingsError(f"batch_axis: is for models, and {file} is none; leave it out")
     from distverify.cli import run_tables, tables, watching
     from distverify.results.as_json import as_json
     from distverify.results.reader import open_result
@@ -82,11 +87,11 @@ def _check_digest(result: Result, quiet: bool) -> None:
         click.echo("Verified: every value, coordinate and attribute is as the run wrote it")
 
 
-def _show_model(file: Path, as_object: bool) -> None:
+def _show_model(file: Path, as_object: bool, batch_axis: str | None) -> None:
     from distverify.cli import tables
     from distverify.inputs import load_network
 
-    network = load_network(file)
+    network = load_network(file, batch_axis=None if batch_axis is None else batch_axis == "yes")
     if as_object:
         from distverify.network.describe import describe
 

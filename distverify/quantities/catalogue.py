@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from distverify.quantities.evaluation import EVALUATION
 from distverify.quantities.global_ import GLOBAL
 from distverify.quantities.jacobian import JACOBIAN
 from distverify.quantities.landscape import LANDSCAPE
@@ -13,11 +14,14 @@ from distverify.quantities.monotone import MONOTONE
 from distverify.quantities.outputs import OUTPUTS
 from distverify.quantities.property import PROPERTY
 from distverify.quantities.quantity import Claim, Quantity, Share, Spread
-from distverify.quantities.radius import RADIUS
+from distverify.quantities.radius import RADIUS, RADIUS_JACOBIAN
 from distverify.quantities.verified import VERIFIED
 
 # In the order in which people are told of them.
-QUANTITIES = (RADIUS, VERIFIED, LIPSCHITZ, OUTPUTS, JACOBIAN, MARGINS, MONOTONE, LANDSCAPE, GLOBAL, PROPERTY)
+QUANTITIES = (
+    RADIUS, RADIUS_JACOBIAN, VERIFIED, LIPSCHITZ, OUTPUTS, JACOBIAN, MARGINS, MONOTONE, LANDSCAPE, EVALUATION, GLOBAL,
+    PROPERTY,
+)  # fmt: skip
 
 
 def names() -> tuple[str, ...]:
