@@ -16,7 +16,7 @@ from distverify.data.image_layout import arrange_images
 from distverify.data.property_set import is_instance_list, load_properties
 from distverify.data.selection import select_samples
 from distverify.data.vector import load_vector
-from distverify.data.vnnlib import Property, is_property_file
+from distverify.data.vnnlib.property import Property, is_property_file
 from distverify.errors import DataError, ModelError, SettingsError
 from distverify.network.graph import Network
 from distverify.network.normalisation import apply_normalisation, channel_layout, mean_and_std
