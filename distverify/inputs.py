@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,8 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distverify.data.dataset import NO_LABEL, Dataset, dataset_from_arrays, load_dataset
+from distverify.data.dataset import Dataset, dataset_from_arrays, load_dataset
 from distverify.data.image_layout import arrange_images
+from distverify.data.labels import NO_LABEL
+from distverify.data.plausible import find_implausible
 from distverify.data.property_set import is_instance_list, load_properties
 from distverify.data.selection import select_samples
 from distverify.data.vector import load_vector
@@ -28,6 +31,8 @@ from distverify.settings import Settings
 
 Model: TypeAlias = "Network | str | os.PathLike[str]"
 Data: TypeAlias = "ArrayLike | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+
+_log = logging.getLogger(__name__)
 
 # Larger lists of means would not fit an HDF5 attribute.
 _RECORDED = 64
@@ -55,6 +60,8 @@ class Prepared:
         Empty for a data set.
     names : tuple of str
         Of the property files, one per sample; empty for a data set.
+    warnings : tuple of str
+        What is allowed but hardly meant.
     """
 
     network: Network
@@ -65,6 +72,7 @@ class Prepared:
     described: dict[str, Any]
     properties: Mapping[int, Property] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def take(self, positions: NDArray[np.int64]) -> Prepared:
         """Some of the samples, by position, under the same indices."""
@@ -141,11 +149,23 @@ def kind_of(x: object) -> str:
 
 
 def property_paths(x: object) -> tuple[str | os.PathLike[str], ...]:
-    """The paths that are property files or name some; empty for a data set."""
+    """The paths that are property files or name some; empty for a data set.
+
+    Raises
+    ------
+    DataError
+        Several paths, none of which is a property file.
+    """
     if isinstance(x, str | os.PathLike):
         return (x,) if is_property_file(x) or is_instance_list(x) else ()
     several = isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(item, str | os.PathLike) for item in x)
-    return tuple(x) if several else ()  # type: ignore[arg-type]
+    if not several:
+        return ()
+    paths: tuple[str | os.PathLike[str], ...] = tuple(x)  # type: ignore[arg-type]
+    if not any(map(is_property_file, paths)):
+        listed = ", ".join(map(str, paths[:3])) + (", ..." if len(paths) > 3 else "")
+        raise DataError(f"data: got {len(paths)} data sets ({listed}); give one, or several property files (.vnnlib)")
+    return paths
 
 
 def load_network(model: str | os.PathLike[str] | Any, example_input: Any = None) -> Network:
@@ -176,8 +196,8 @@ def load_network(model: str | os.PathLike[str] | Any, example_input: Any = None)
     return load_onnx(model)
 
 
-def check_fit(prepared: Prepared) -> None:
-    """Refuse before anything starts what every sample would fail on.
+def check_fit(prepared: Prepared) -> Prepared:
+    """Refuse before anything starts what every sample would fail on; the same with warnings of what is hardly meant.
 
     Raises
     ------
@@ -189,6 +209,11 @@ def check_fit(prepared: Prepared) -> None:
         if network.output_size < 2:
             raise SettingsError(
                 f"compute: {comparing[0]} compares classes, and this network has one output; leave {comparing[0]} out"
+            )
+        if data.regression:
+            raise SettingsError(
+                f"compute: {comparing[0]} compares classes, and y holds real numbers, targets of a regression; leave "
+                f"{comparing[0]} out (--compute lipschitz), or take the predicted class for the label (--no-labels)"
             )
         if isinstance(settings.targets, int) and settings.targets >= network.output_size:
             raise SettingsError(
@@ -203,17 +228,30 @@ def check_fit(prepared: Prepared) -> None:
                 f"clip: {outside.size} samples lie outside [{low:g}, {high:g}], first sample {data.indices[outside[0]]} "
                 f"(values {row.min():g} to {row.max():g}); give the data's own range, or --scale"
             )
+    if prepared.properties:
+        return prepared
+    warnings = find_implausible(network, data, settings.eps, prepared.described["scale"])
+    if data.regression:
+        warnings += (
+            "data: y holds real numbers, taken for targets of a regression; bounds are computed without a class",
+        )
+    for warning in warnings:
+        _log.warning("%s", warning)
+    return replace(prepared, warnings=warnings)
 
 
 def _open_dataset(
     x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None, inputs: Inputs, network: Network
 ) -> Dataset:
     """The chosen samples, checked against ``network`` and in its order of values."""
-    sizes = {"input_size": network.input_size, "output_size": network.output_size}
+    features, classes = network.input_size, network.output_size
     if isinstance(x, str | os.PathLike):
-        data = load_dataset(x, **sizes, scale=inputs.scale, samples=inputs.samples)
+        data = load_dataset(
+            x, input_size=features, output_size=classes, scale=inputs.scale, samples=inputs.samples,
+            labels=not inputs.no_labels,
+        )  # fmt: skip
     else:
-        data = dataset_from_arrays(x, y, **sizes)
+        data = dataset_from_arrays(x, None if inputs.no_labels else y, input_size=features, output_size=classes)
     return arrange_images(data, inputs.layout, network.input_shape)
 
 
@@ -247,7 +285,7 @@ def _factors(network: Network, feature_eps: Any, features: str | None) -> tuple[
 def _describe(network: Network, inputs: Inputs) -> dict[str, Any]:
     return {
         "shape": list(network.input_shape), "scale": inputs.scale, "mean": _recorded(inputs.mean),
-        "std": _recorded(inputs.std), "layout": inputs.layout,
+        "std": _recorded(inputs.std), "layout": inputs.layout, "no_labels": inputs.no_labels,
     }  # fmt: skip
 
 

@@ -136,6 +136,7 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         "Model SHA-256": model["digest"],
         "Data SHA-256": data["digest"],
         "Values": ", ".join(normalisation),
+        "Warnings": "; ".join(environment.get("warnings", ())),
         "Start": provenance["start"],
         "End": provenance["end"] or "not finished",
         "Host": environment.get("host"),

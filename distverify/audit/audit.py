@@ -189,7 +189,14 @@ def _job(
     files = isinstance(x, str | os.PathLike)
     selection = ",".join(map(str, indices.tolist())) if files else None
     scale = stored.get("scale") if files else None
-    inputs = Inputs(scale, stored.get("mean"), stored.get("std"), stored.get("layout", "flat"), selection)
+    inputs = Inputs(
+        scale,
+        stored.get("mean"),
+        stored.get("std"),
+        stored.get("layout", "flat"),
+        selection,
+        stored.get("no_labels", False),
+    )
     network, name = prepare_network(model, inputs, settings)
     _refuse("model", given["model"], network.digest)
     data = prepare_samples(network, name, x, y, inputs, settings).data

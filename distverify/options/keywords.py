@@ -41,6 +41,7 @@ class InputsKeywords(TypedDict, total=False):
     std: float | Sequence[float] | None
     layout: str
     samples: str | None
+    no_labels: bool
     features: str | None
 
 
