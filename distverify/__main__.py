@@ -1,5 +1,5 @@
 """``python -m distverify``: the same as the ``distverify`` command."""
 
-from distverify.cli.main import main
+from distverify.cli.main import entry
 
-main(prog_name="distverify")
+entry()

@@ -16,7 +16,7 @@ import numpy as np
 
 from distverify.analysis.cost import SampleCost
 from distverify.analysis.network import analyse_network
-from distverify.errors import Interrupted, SettingsError
+from distverify.errors import Interrupted, ResultError, SettingsError
 from distverify.results.journal.journal import Journal
 from distverify.results.statistics import describe_statistics, speed_range
 from distverify.runtime.job import Event, Executor, Job, PieceDone, Session, UnitDone, WorkersChanged
@@ -27,6 +27,7 @@ from distverify.work import Plan, RunStatistics, WorkUnit
 
 # The statistics of many workers take a while to gather: not after every unit.
 _STATISTICS_EVERY = 0.5  # seconds
+SAME_SIGNAL = 0.2  # seconds
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,9 @@ def carry_out(
     Raises
     ------
     Interrupted
-        A signal stopped it; what was computed is kept.
+        A signal or an error stopped it; what was computed is kept.
     ExecutorError, ResultError
+        Nothing is kept, and nothing is left behind.
     """
     _Run(journal, job, planning, output, progress).carry_out(executor)
 
@@ -171,10 +173,27 @@ class _Run:
                         del event  # its results may fill the memory that the next ones need
                     self._statistics = session.statistics()
                 if self._done < self._total:
-                    raise Interrupted(self._done, self._total, self._output)
+                    raise self._interrupted()
                 self._finish()
         except KeyboardInterrupt:
-            raise Interrupted(self._done, self._total, self._output) from None
+            raise self._interrupted() from None
+        except Interrupted:
+            raise
+        except Exception as error:  # whatever it was: results that are kept are worth a run that continues
+            if self._journal.kept or self._journal.removed:
+                raise self._interrupted(error) from error
+            self._journal.abandon()
+            raise
+
+    def _interrupted(self, cause: Exception | None = None) -> Interrupted | ResultError:
+        """How a run ends that is not complete."""
+        if self._journal.removed:
+            self._journal.abandon()
+            return ResultError(
+                f"{self._output}.parts: was removed while the run went on, and with it what was finished; run the same "
+                "command to start afresh"
+            )
+        return Interrupted(self._done, self._total, self._output, cause)
 
     def _refuse_another_plan(self) -> None:
         plan, planning = self._journal.manifest.plan, self._planning
@@ -297,10 +316,15 @@ def _outside(units: Iterator[WorkUnit], taken: frozenset[int]) -> Iterator[WorkU
 
 
 class _Signals:
-    """The first SIGINT or SIGTERM lets units in flight finish; a second one ends at once."""
+    """The first SIGINT or SIGTERM lets units in flight finish; a second one ends at once.
+
+    Several within ``SAME_SIGNAL`` seconds count as one: a batch system, or a parent process, sends to a whole group and to
+    each of its members.
+    """
 
     def __init__(self) -> None:
         self._stop = threading.Event()
+        self._last = -math.inf
         self._previous: dict[int, object] = {}
 
     def stopped(self) -> bool:
@@ -313,7 +337,9 @@ class _Signals:
                 self._previous.setdefault(number, signal.signal(number, self._handle))
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._stop.is_set():
+        now = time.monotonic()
+        again, self._last = now - self._last >= SAME_SIGNAL, now
+        if self._stop.is_set() and again:
             raise KeyboardInterrupt
         self._stop.set()
 

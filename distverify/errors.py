@@ -35,7 +35,7 @@ class PieceError(DistverifyError):
 
 
 class Interrupted(DistverifyError):
-    """A signal stopped the run; what was computed is kept, and the same command continues.
+    """A signal, or an error told first, stopped the run; what was computed is kept, and the same command continues.
 
     Attributes
     ----------
@@ -45,9 +45,13 @@ class Interrupted(DistverifyError):
         The result path.
     """
 
-    def __init__(self, done: int, total: int, output: str) -> None:
+    def __init__(self, done: int, total: int, output: str, cause: Exception | None = None) -> None:
+        reason = ""
+        if cause is not None:
+            known = isinstance(cause, DistverifyError)
+            reason = f"error: {cause}\n" if known else f"error: {type(cause).__name__}: {cause}\n"
         super().__init__(
-            f"interrupted: {done} of {total} samples are kept in {output}.parts; run the same command to continue"
+            f"{reason}interrupted: {done} of {total} samples are kept in {output}.parts; run the same command to continue"
         )
         self.done = done
         self.total = total

@@ -27,6 +27,7 @@ from distverify.network.onnx.importer import load_onnx
 from distverify.network.torch_import import is_module, load_torch
 from distverify.options.rules import ARRAYS, FILE, PROPERTIES
 from distverify.options.run import Inputs
+from distverify.quantities import catalogue
 from distverify.settings import Settings
 
 Model: TypeAlias = "Network | str | os.PathLike[str]"
@@ -204,7 +205,7 @@ def check_fit(prepared: Prepared) -> Prepared:
     SettingsError, DataError
     """
     network, data, settings = prepared.network, prepared.data, prepared.settings
-    comparing = [name for name in ("margins", "radius", "verified") if name in settings.compute]
+    comparing = sorted(q.name for q in catalogue.chosen(settings.compute) if q.compares)
     if comparing:
         if network.output_size < 2:
             raise SettingsError(

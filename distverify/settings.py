@@ -13,10 +13,12 @@ from distverify.errors import SettingsError
 from distverify.options import parse
 from distverify.options.option import defaults_of, documented, in_use, option, options_of
 from distverify.options.rules import DATA, PROPERTIES, refuse
+from distverify.quantities import catalogue
+from distverify.quantities.property import PROPERTY as OF_PROPERTIES
 
-COMPUTE = ("global", "jacobian", "landscape", "lipschitz", "margins", "monotone", "radius", "verified")
+COMPUTE = catalogue.names()
 # What is computed for a property file, and only for those.
-PROPERTY = "property"
+PROPERTY = OF_PROPERTIES.name
 METHODS = ("linear", "recurjac", "interval")
 # Other names of methods. Fast-Lip's rule for ReLU networks is what interval arithmetic makes of any activation.
 METHOD_ALIASES = {"fastlip": "interval"}
@@ -30,10 +32,10 @@ PRECISIONS = ("float64", "float32")
 MARCH_EVALUATIONS = 16
 MARCH_TOLERANCE = 1e-3
 
-# What every radius of a run is needed for, and what may be asked of a whole domain.
-_OVER_EPS = ("jacobian", "lipschitz", "margins", "monotone", "verified")
-_OVER_DOMAIN = ("jacobian", "lipschitz", "monotone")
-_AROUND_SAMPLES = {"compute": (*_OVER_EPS, "landscape", "radius")}
+
+def _used_by(name: str) -> dict[str, tuple[str, ...]]:
+    """The quantities that the setting ``name`` is for."""
+    return {"compute": catalogue.names_using(name)}
 
 
 @documented
@@ -51,7 +53,7 @@ class Settings:
     eps: tuple[float, ...] = option(
         (), "Radii of the balls, such as 0.005,0.01 or logspace:-3:-1:20 (20 radii from 0.001 to 0.1). In units of the data "
         "after {scale} and before {mean} and {std} (see {eps_units}).", "Balls", parse=parse.radii, metavar="LIST",
-        needs={"compute": (*_OVER_EPS, "radius")},
+        needs=_used_by("eps"),
     )  # fmt: skip
     compute: tuple[str, ...] = option(
         ("lipschitz", "radius"), f"What to compute: any of {', '.join(COMPUTE)}.", "What is computed",
@@ -69,33 +71,33 @@ class Settings:
     targets: str | int = option(
         "untargeted", f"Classes that a radius must keep away from: {', '.join(TARGETS)}, or one class index.",
         "What is computed", parse=parse.one_of_or_index(TARGETS), metavar="TARGET",
-        needs={"compute": ("margins", "radius", "verified")},
+        needs=_used_by("targets"),
     )  # fmt: skip
     clip: tuple[float, float] | None = option(
         None, "Box that every input lies in, such as 0,1 for pixels; balls are cut off there. In units of {eps}.", "Balls",
-        parse=parse.interval, metavar="LO,HI", needs=_AROUND_SAMPLES,
+        parse=parse.interval, metavar="LO,HI", needs=_used_by("clip"),
     )  # fmt: skip
     seed: int = 0
     feature_eps: tuple[float, ...] | None = option(
         None, "One factor of {eps} per feature, in the model's order: 1,0.5,0 or a file of numbers (.npy, .csv, .txt). "
         "Radii and Lipschitz constants are then in the norm that they scale; 0 keeps a feature fixed.", "Balls",
-        parse=parse.per_feature, metavar="LIST|FILE", needs=_AROUND_SAMPLES,
+        parse=parse.per_feature, metavar="LIST|FILE", needs=_used_by("feature_eps"),
     )  # fmt: skip
     domain: tuple[float, float] | None = option(
         None, "A box for all features, without a centre: bounds of the Jacobian, Lipschitz constants and monotone features "
-        "over all of it too, once.", "Balls", parse=parse.interval, metavar="LO,HI", needs={"compute": _OVER_DOMAIN},
+        "over all of it too, once.", "Balls", parse=parse.interval, metavar="LO,HI", needs=_used_by("domain"),
     )  # fmt: skip
     march_evaluations: int = option(
         MARCH_EVALUATIONS, "Most Jacobian bounds per radius; more give larger radii by Jacobian bounds.", "What is computed",
-        parse=parse.at_least(1), metavar="N", needs={"compute": ("radius", "verified")},
+        parse=parse.at_least(1), metavar="N", needs=_used_by("march_evaluations"),
     )  # fmt: skip
     march_tolerance: float = option(
         MARCH_TOLERANCE, "Relative gain at which a radius by Jacobian bounds is good enough.", "What is computed",
-        parse=parse.share, metavar="SHARE", needs={"compute": ("radius",)},
+        parse=parse.share, metavar="SHARE", needs=_used_by("march_tolerance"),
     )  # fmt: skip
     landscape_outputs: str = option(
         "all", "Outputs whose stationary points are looked for.", "What is computed", choices=LANDSCAPE_OUTPUTS,
-        needs={"compute": ("landscape",)},
+        needs=_used_by("landscape_outputs"),
     )  # fmt: skip
     eps_units: str = option(
         "raw", "Whether {eps}, {clip} and {domain} are in units of the data before or after {mean} and {std}.", "Balls",
@@ -104,7 +106,7 @@ class Settings:
     direction: str = option(
         "auto", "Order in which the outputs' Jacobian is bounded: a chain per output, per input, the cheaper, or both "
         "intersected.", "Bounds", choices=DIRECTIONS,
-        needs={"compute": ("global", "jacobian", "lipschitz", "monotone"), "method": ("linear", "recurjac")},
+        needs={**_used_by("direction"), "method": ("linear", "recurjac")},
     )  # fmt: skip
     precision: str = option(
         "float64", "Of matrix products: float32 is faster and gives a little wider bounds, just as sound.", "Bounds",
@@ -146,8 +148,9 @@ class Settings:
             values[DATA] = PROPERTIES
             given -= {"compute"}
         refuse(options_of(Settings), values, given)
-        over_domain = _OVER_DOMAIN if self.domain is not None else ()
-        needs_eps = [c for c in self.compute if c in _OVER_EPS and c not in over_domain]
+        quantities = catalogue.chosen(self.compute)
+        over_domain = self.domain is not None
+        needs_eps = sorted(q.name for q in quantities if q.needs_eps and not (q.of_domain and over_domain))
         if needs_eps and not self.eps:
             raise SettingsError(
                 f"eps: none given, but {' and '.join(needs_eps)} need at least one radius; add eps=... (--eps)"

@@ -8,3 +8,6 @@ STATUS_MEANINGS = ("pending", "ok", "misclassified", "failed", "timed_out")
 # Whether a ball or a property is verified, and by which bounds.
 NO_VALUE, NOT_VERIFIED, BY_CROWN, BY_JACOBIAN = -1, 0, 1, 2
 VERIFIED_MEANINGS = ("no_value", "not_verified", "by_crown", "by_jacobian")
+
+# What a sample's message says before the quantities that failed; all others of the sample are there.
+NOT_COMPUTED = "not computed: "

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from distverify.options.option import defaults_of
+from distverify.quantities import catalogue
 from distverify.settings import PROPERTY, Settings
 
 _RADII_LISTED = 8
@@ -66,7 +67,7 @@ def describe_settings(settings: Settings) -> str:
         parts += [f"compute {', '.join(settings.compute)}", f"method {settings.method}"]
         parts += [f"layer bounds {settings.layer_bounds}"]
         usual = {"norm", "eps", "compute", "method", "layer_bounds", "targets", "clip", "domain", "feature_eps"}
-        if {"radius", "margins", "verified"} & set(settings.compute):
+        if set(catalogue.names_using("targets")) & set(settings.compute):
             targets = settings.targets
             parts.append(f"target class {targets}" if isinstance(targets, int) else f"{targets} radius")
         if settings.clip is not None:

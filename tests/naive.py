@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.kernels import relaxations
+from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import Network
 from distverify.network.nodes import ActivationNode, InputNode, LinearNode
 from distverify.region import Ball
@@ -127,13 +128,23 @@ class NaiveBounds:
         consumers = self.network.consumers()[index]
         # Only what an activation reads, and the output, is worth a CROWN pass; others keep their intervals.
         read = index == self.network.output or any(isinstance(self.network.nodes[c], ActivationNode) for c in consumers)
-        if read and (layer_bounds == "crown" or all(t.source == 0 for t in node.terms)):
+        settled = index != self.network.output and all(self._settled(c, r, lo, hi) for c in consumers)
+        if read and not settled and (layer_bounds == "crown" or all(t.source == 0 for t in node.terms)):
             unit = [1.0 if i == r else 0.0 for i in range(node.size)]
             lo, hi = (
                 max(lo, -self.crown_upper(index, [-v for v in unit])),
                 min(hi, self.crown_upper(index, unit)),
             )
         return lo, hi
+
+    def _settled(self, index: int, r: int, lo: float, hi: float) -> bool:
+        """Whether a piecewise linear activation is one line on the interval: then no better bounds are asked for."""
+        node = self.network.nodes[index]
+        if not isinstance(node, ActivationNode):
+            return True
+        above, below = line_pair(node, r, lo, hi)
+        steepness = slope_pair(node, r, lo, hi)
+        return ACTIVATIONS[node.kind].piecewise_linear and above == below and steepness[0] == steepness[1]
 
     def crown_upper(self, index: int, row: Sequence[float]) -> float:
         """Upper bound of ``row`` . node ``index``."""

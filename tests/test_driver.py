@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -17,8 +19,8 @@ import pytest
 from distverify.analysis.cost import SampleCost
 from distverify.analysis.warm_up import warm_up
 from distverify.data.dataset import Dataset
-from distverify.driver import Planning, Progress, carry_out
-from distverify.errors import Interrupted, SettingsError
+from distverify.driver import SAME_SIGNAL, Planning, Progress, carry_out
+from distverify.errors import ExecutorError, Interrupted, ResultError, SettingsError
 from distverify.network.graph import Network
 from distverify.results.journal.journal import Journal
 from distverify.results.reader import open_result
@@ -241,6 +243,66 @@ def test_pieces_are_kept_for_the_run_that_goes_on(output: Path) -> None:
     run(output, again, pieces=3)
     assert again.recalled == [True] + [False] * (SAMPLES - 2)  # the second sample's piece was kept, the first is done
     assert not output.with_name(output.name + ".parts").exists()
+
+
+class Broken(Script):
+    """An executor whose workers are lost for good after ``stop_after`` units."""
+
+    def events(self) -> Iterator[Event]:
+        after, self.stop_after = self.stop_after, None
+        for number, event in enumerate(super().events()):
+            if number > (after or 0):
+                raise ExecutorError("the head is gone")
+            yield event
+
+
+def test_an_error_after_something_was_finished_interrupts_the_run(output: Path) -> None:
+    with pytest.raises(Interrupted) as caught:
+        run(output, Broken(stop_after=3))
+    assert str(caught.value).startswith("error: the head is gone\ninterrupted: 3 of 40 samples are kept in ")
+    script = Script()
+    assert run(output, script)[0].resumed == 3
+    assert len(positions(script.units)) == SAMPLES - 3
+
+
+def test_an_error_before_anything_was_finished_leaves_nothing_behind(output: Path) -> None:
+    with pytest.raises(ExecutorError, match="the head is gone"):
+        run(output, Broken(stop_after=0))
+    assert list(output.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["error", "signal"])
+def test_what_was_kept_in_a_folder_that_is_gone_is_not_promised(output: Path, how: str) -> None:
+    class Removing(Script):
+        def events(self) -> Iterator[Event]:
+            for number, event in enumerate(super().events()):
+                if number == 3:
+                    shutil.rmtree(output.with_name(output.name + ".parts"))
+                    if how == "signal":
+                        return
+                yield event
+
+    with pytest.raises(ResultError, match=r"out\.h5\.parts: was removed while the run went on, and with it what was"):
+        run(output, Removing())
+    assert list(output.parent.iterdir()) == []
+
+
+def test_two_signals_at_once_are_one_and_a_later_one_ends_at_once(output: Path) -> None:
+    class Pressed(Script):
+        def events(self) -> Iterator[Event]:
+            for number, event in enumerate(super().events()):
+                yield event
+                if number == 2:
+                    for _ in range(3):
+                        os.kill(os.getpid(), signal.SIGINT)
+                    assert self._should_stop()
+                    time.sleep(1.5 * SAME_SIGNAL)
+                    os.kill(os.getpid(), signal.SIGINT)
+                    time.sleep(10)
+                    pytest.fail("the second signal did nothing")
+
+    with pytest.raises(Interrupted, match="interrupted: 2 of 40"):
+        run(output, Pressed())
 
 
 def test_a_finished_run_starts_nothing(output: Path) -> None:

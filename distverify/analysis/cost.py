@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from distverify.network.graph import Network
 from distverify.network.nodes import ActivationNode, LinearNode
-from distverify.settings import PROPERTY, Settings
+from distverify.quantities import catalogue
+from distverify.settings import Settings
 
 # Multiplications in a second that the kernels reach on one core of a small machine.
 _RATE = 5e9
@@ -46,9 +47,10 @@ def sample_cost(network: Network, settings: Settings) -> SampleCost:
     Counted are multiplications: of CROWN for every neuron that an activation reads, and of the columns that the Jacobian
     recursion pushes from every layer to the outputs (MATH of both: Zhang et al., NeurIPS 2018 and AAAI 2019).
     """
-    wanted = set(settings.compute)
-    if PROPERTY in wanted or wanted == {"global"}:
+    quantities = catalogue.chosen(settings.compute)
+    if not any(q.of_samples(settings.eps) for q in quantities if not q.of_properties):
         return SampleCost(0.0, 1, 1, network.output_size)
+    efforts = [q.effort for q in quantities]
     passed = 0.0  # multiplications that one row takes from a node down to the input
     crown = columns = 0.0
     widest = 0
@@ -63,11 +65,10 @@ def sample_cost(network: Network, settings: Settings) -> SampleCost:
     starts = _UNSTABLE * sum(n.size for n in network.nodes if isinstance(n, ActivationNode)) + network.input_size
     chains = min(network.output_size, network.input_size)
     columns = 2.0 * chains * starts * passed * _UNSTABLE**2
-    derivative = {"jacobian", "lipschitz", "margins", "monotone"} & wanted
-    balls = len(settings.eps) + (_SEARCHED if {"radius", "landscape"} & wanted else 0)
-    of_jacobians = len(settings.eps) if derivative else 0
-    of_jacobians += settings.march_evaluations if "radius" in wanted else 0
-    of_jacobians += _SEARCHED if "landscape" in wanted else 0
+    balls = len(settings.eps) + (_SEARCHED if any(e.searches for e in efforts) else 0)
+    of_jacobians = len(settings.eps) if any(e.derivatives for e in efforts) else 0
+    of_jacobians += settings.march_evaluations * sum(e.marches for e in efforts)
+    of_jacobians += _SEARCHED * sum(e.differentiates for e in efforts)
     seconds = (balls * crown + of_jacobians * columns) / _RATE
     pieces = max(network.output_size, widest) // _LEAST_ROWS
     return SampleCost(seconds, max(balls + of_jacobians, 1), max(pieces, 1), network.output_size)

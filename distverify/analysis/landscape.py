@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from distverify.analysis.around import Around
 from distverify.analysis.reuse import BySlopes
 from distverify.analysis.search import Floats, search_each
 from distverify.bounds.jacobian import check_methods, output_rows
@@ -16,6 +17,7 @@ from distverify.questions.bounder import Bounder
 from distverify.questions.region import RegionBounds
 from distverify.questions.rows import Derivatives, monotone_features
 from distverify.region import Ball, Balls
+from distverify.work import SampleResult
 
 __all__ = ["find_stationary_free", "monotone_features", "stationary_free_radius"]
 
@@ -69,3 +71,14 @@ def find_stationary_free(bounder: Bounder, balls: Balls, rows: Floats) -> Floats
     if not (at_centre > 0).any():
         return np.zeros(rows.shape[0])
     return search_each(at, at_centre, 0.01 * max(1.0, float(np.abs(balls.x0).max())), balls.farthest)
+
+
+def radii_of(around: Around) -> SampleResult:
+    """The quantity "landscape"."""
+    rows = None if around.settings.landscape_outputs == "all" else [around.own]
+    network = around.bounder.network
+    radii = np.full(network.output_size, np.nan)
+    radii[slice(None) if rows is None else rows] = find_stationary_free(
+        around.bounder, around.balls, output_rows(network, rows, None)
+    )
+    return {"stationary_free_radius": radii}

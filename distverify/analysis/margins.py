@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.around import Around, Over
+from distverify.analysis.reuse import BySlopes
 from distverify.bounds.jacobian import margin_rows
 from distverify.errors import SettingsError
 from distverify.questions.bounder import Bounder
+from distverify.questions.pieces import Arrays
 from distverify.questions.region import RegionBounds
+from distverify.questions.rows import Derivatives
 from distverify.region import Balls
 from distverify.settings import TARGETS
 
@@ -107,3 +111,32 @@ def choose_targets(logits: Floats, label: int, targets: str | int, seed: int | S
     if not 0 <= targets < logits.size:
         raise SettingsError(f"targets: got class {targets}; the network has classes 0 to {logits.size - 1}")
     return [int(targets)] if targets != label else []
+
+
+def margins_around(around: Around) -> MarginProblem:
+    """The margins of a run's sample."""
+    settings = around.settings
+    label, index = around.sample.label, around.sample.index
+    problem = pose_margins(around.bounder, around.balls, label, settings.targets, (settings.seed, index))
+    if not problem.targets:
+        around.notes.append(f"no radius: target class {settings.targets} is the sample's own class")
+    return problem
+
+
+def margin_constants(
+    problem: MarginProblem, which: NDArray[np.int64] | None = None
+) -> Callable[[RegionBounds], Floats]:
+    """Lipschitz constants of the margins (or those of ``which``) over an enclosed region: float64 [K]."""
+    rows = problem.rows if which is None else np.ascontiguousarray(problem.rows[which])
+    wanted = Derivatives(("constants",), problem.balls.norm, problem.balls.weights)
+    return BySlopes(lambda known: np.asarray(problem.bounder.rows(known, rows, wanted)["constants"], np.float64))
+
+
+def constants_over(over: Over) -> Arrays:
+    """The quantity "margins" over one ball."""
+    problem = over.around.once(margins_around)
+    return {"lipschitz_margin": problem.per_output(over.around.once(_constants)(over.known))}
+
+
+def _constants(around: Around) -> Callable[[RegionBounds], Floats]:
+    return margin_constants(around.once(margins_around))

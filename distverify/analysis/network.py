@@ -7,17 +7,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.sample import jacobian_facts
+from distverify.analysis.around import outputs_derivatives
 from distverify.bounds.jacobian import output_rows
 from distverify.bounds.lipschitz import product_of_norms
 from distverify.network.graph import Network
+from distverify.quantities import catalogue
+from distverify.quantities.quantity import referred
 from distverify.questions.bounder import Bounder
+from distverify.questions.pieces import Arrays
 from distverify.questions.rows import Derivatives
 from distverify.region import Ball, Box
 from distverify.settings import Settings
 
 
-def analyse_network(network: Network, settings: Settings) -> dict[str, NDArray[np.generic]]:
+def analyse_network(network: Network, settings: Settings) -> Arrays:
     """Compute what ``settings`` ask for without a sample.
 
     Constants are meant in the norm of the settings, with their ``feature_eps``.
@@ -25,21 +28,34 @@ def analyse_network(network: Network, settings: Settings) -> dict[str, NDArray[n
     Returns
     -------
     dict
-        By variable name: for "global" the "global_lipschitz" [outputs], "global_lipschitz_vector" and "product_of_norms";
-        with a domain "domain_jacobian_lower", "domain_jacobian_upper", "domain_monotone" [outputs, inputs],
-        "domain_lipschitz" [outputs] and "domain_lipschitz_vector", as far as "jacobian", "monotone" and "lipschitz" are asked for.
+        By variable name: what the chosen quantities say of the network, and with a domain of all inputs in it.
     """
-    facts: dict[str, NDArray[np.generic]] = {}
-    bounder, norm = Bounder(network, settings.method, settings.layer_bounds), settings.norm
-    weights = None if settings.feature_eps is None else np.asarray(settings.feature_eps, dtype=np.float64)
-    if "global" in settings.compute:
-        known = bounder.enclose(Ball(np.zeros(network.input_size), math.inf, norm))
-        wanted = Derivatives(("constants", "vector"), norm, weights, settings.direction)
-        found = bounder.rows(known, output_rows(network, None, None), wanted)
-        facts["global_lipschitz"], facts["global_lipschitz_vector"] = found["constants"], found["vector"]
-        facts["product_of_norms"] = np.array(product_of_norms(known, norm, weights=weights))
-    if settings.domain is not None:
+    facts: Arrays = {}
+    bounder = Bounder(network, settings.method, settings.layer_bounds)
+    quantities = catalogue.chosen(settings.compute)
+    for q in quantities:
+        if q.compute_network:
+            facts |= referred(q.compute_network)(bounder, settings)
+    stored = [{fact: v.name for fact, v in q.of_domain.items()} for q in quantities if q.of_domain]
+    if settings.domain is not None and stored:
         corners = (np.full(network.input_size, side) for side in settings.domain)
-        found = jacobian_facts(bounder, bounder.enclose(Box(*corners)), settings, weights)
-        facts |= {f"domain_{name}": values for name, values in found.items()}
+        known = bounder.enclose(Box(*corners))
+        facts |= outputs_derivatives(bounder, known, stored, settings, _weights(settings))
     return facts
+
+
+def global_constants(bounder: Bounder, settings: Settings) -> Arrays:
+    """The quantity "global"."""
+    network, norm, weights = bounder.network, settings.norm, _weights(settings)
+    known = bounder.enclose(Ball(np.zeros(network.input_size), math.inf, norm))
+    wanted = Derivatives(("constants", "vector"), norm, weights, settings.direction)
+    answer = bounder.rows(known, output_rows(network, None, None), wanted)
+    return {
+        "global_lipschitz": answer["constants"],
+        "global_lipschitz_vector": answer["vector"],
+        "product_of_norms": np.array(product_of_norms(known, norm, weights=weights)),
+    }
+
+
+def _weights(settings: Settings) -> NDArray[np.float64] | None:
+    return None if settings.feature_eps is None else np.asarray(settings.feature_eps, dtype=np.float64)

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.analysis.around import Around, Over
 from distverify.analysis.march import march_radii
-from distverify.analysis.margins import MarginProblem, pose_margins
-from distverify.analysis.reuse import BySlopes
+from distverify.analysis.margins import MarginProblem, margin_constants, margins_around, pose_margins
 from distverify.analysis.search import TOLERANCE, search_smallest
 from distverify.bounds.jacobian import check_methods
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.questions.bounder import Bounder
-from distverify.questions.region import RegionBounds
-from distverify.questions.rows import Derivatives
 from distverify.region import Ball, Balls
 from distverify.settings import MARCH_EVALUATIONS, MARCH_TOLERANCE
 from distverify.status import BY_CROWN, BY_JACOBIAN, NO_VALUE, NOT_VERIFIED
+from distverify.work import SampleResult
 
 Floats = NDArray[np.float64]
 
@@ -134,7 +133,7 @@ def find_radius(problem: MarginProblem, evaluations: int, tolerance: float) -> C
 
 
 def verify_at(
-    problem: MarginProblem, eps: float, evaluations: int, known: RegionBounds | None = None,
+    problem: MarginProblem, eps: float, evaluations: int, over: Over | None = None,
     found: CertifiedRadius | None = None,
 ) -> int:  # fmt: skip
     """Whether no point of the ball of radius ``eps`` is classified as a target: BY_CROWN, BY_JACOBIAN or NOT_VERIFIED.
@@ -145,8 +144,8 @@ def verify_at(
     ----------
     problem : MarginProblem
     evaluations : see :func:`certified_radius`
-    known : optional
-        The bounds of every node over that ball, if they are there already.
+    over : Over, optional
+        That ball, whose node bounds others may share.
     found : CertifiedRadius, optional
         The radii of ``problem``: where they decide, nothing is computed.
     """
@@ -161,7 +160,7 @@ def verify_at(
             return BY_JACOBIAN
         if eps > found.crown * (1.0 + 2.0 * TOLERANCE):
             return NOT_VERIFIED
-    known = problem.enclose(eps) if known is None else known
+    known = problem.enclose(eps) if over is None else over.known
     open_ = np.flatnonzero(~(problem.bounder.margins(known, problem.rows) > 0))
     if open_.size == 0:
         return BY_CROWN
@@ -175,16 +174,42 @@ def verify_at(
     return BY_JACOBIAN if bool((by_jacobian >= eps).all()) else NOT_VERIFIED
 
 
-def margin_constants(
-    problem: MarginProblem, which: NDArray[np.int64] | None = None
-) -> Callable[[RegionBounds], Floats]:
-    """Lipschitz constants of the margins (or those of ``which``) over an enclosed region: float64 [K]."""
-    rows = problem.rows if which is None else np.ascontiguousarray(problem.rows[which])
-    wanted = Derivatives(("constants",), problem.balls.norm, problem.balls.weights)
-    return BySlopes(lambda known: np.asarray(problem.bounder.rows(known, rows, wanted)["constants"], np.float64))
-
-
 def _centre_slopes(problem: MarginProblem) -> Floats:
     """Dual norms of the margins' gradients at the sample, about: float64 [targets]. Choices of radii only rest on them."""
     balls = problem.balls
     return problem.bounder.gradient_norms(balls.x0, problem.rows, balls.norm, balls.weights)
+
+
+def certified(around: Around) -> CertifiedRadius:
+    """The certified radii of a run's sample."""
+    settings = around.settings
+    return find_radius(around.once(margins_around), settings.march_evaluations, settings.march_tolerance)
+
+
+def radii_of(around: Around) -> SampleResult:
+    """The quantity "radius"."""
+    radii = around.once(certified)
+    return {
+        "radius": radii.radius,
+        "radius_crown": radii.crown,
+        "radius_jacobian": radii.jacobian,
+        "radius_target": radii.targets,
+        "crown_evaluations": radii.crown_evaluations,
+        "jacobian_evaluations": radii.jacobian_evaluations,
+    }
+
+
+def verdict_over(over: Over) -> SampleResult:
+    """The quantity "verified" over one ball, from the sample's radii where they are known."""
+    around = over.around
+    verdicts = around.once(_verdicts)
+    if over.eps not in verdicts:
+        verdicts[over.eps] = verify_at(
+            around.once(margins_around), over.eps, around.settings.march_evaluations, over, around.made(certified)
+        )
+    return {"verified": np.array(verdicts[over.eps], dtype=np.int8)}
+
+
+def _verdicts(around: Around) -> dict[float, int]:
+    """By radius: the quantities "radius" and "verified" both tell them."""
+    return {}

@@ -47,22 +47,31 @@ class _Bracket:
             first, last = seen[0][1], min(f for r, f in seen if r == above)
             return above * max(0.05, 0.8 * math.sqrt(first / (first - last)))
         if above > 3.0 * below:
-            return math.sqrt(above * below)
+            product = above * below
+            return math.sqrt(product) if 0.0 < product < math.inf else math.sqrt(above) * math.sqrt(below)
         width, near = above - below, 0.45 * tolerance * above
         # Inverse quadratic interpolation through the three points closest to zero; bisection where that leads nowhere.
-        (x0, f0), (x1, f1), (x2, f2) = sorted(seen, key=lambda p: abs(p[1]))[:3]
-        guess = math.nan
-        if len({f0, f1, f2}) == 3 and math.isfinite(f2):
-            guess = (
-                x0 * f1 * f2 / ((f0 - f1) * (f0 - f2))
-                + x1 * f0 * f2 / ((f1 - f0) * (f1 - f2))
-                + x2 * f0 * f1 / ((f2 - f0) * (f2 - f1))
-            )
+        guess = _inverse_interpolation(*sorted(seen, key=lambda p: abs(p[1]))[:3])
         if not below <= guess <= above or (len(seen) % 5 == 0 and width > 20.0 * near):
             return below + 0.5 * width
         # Step past the estimate, to the side that was not seen last: two good estimates then close the bracket.
         guess += near if seen[-1][1] > 0 else -near
         return min(max(guess, below + min(near, 0.5 * width)), above - min(near, 0.5 * width))
+
+
+def _inverse_interpolation(*points: tuple[float, float]) -> float:
+    """Where the parabola x(f) through three points (x, f) has f = 0; NaN where there is none that floating point can tell."""
+    (x0, f0), (x1, f1), (x2, f2) = points
+    largest = max(abs(f) for _, f in points)
+    if largest == 0.0 or not math.isfinite(largest):
+        return math.nan
+    # The place does not depend on the scale of f, whose values near 0 are as small as derivatives get.
+    exponent = -math.frexp(largest)[1]
+    f0, f1, f2 = math.ldexp(f0, exponent), math.ldexp(f1, exponent), math.ldexp(f2, exponent)
+    d01, d02, d12 = f0 - f1, f0 - f2, f1 - f2
+    if d01 * d02 == 0.0 or d01 * d12 == 0.0 or d02 * d12 == 0.0:
+        return math.nan
+    return x0 * f1 * f2 / (d01 * d02) - x1 * f0 * f2 / (d01 * d12) + x2 * f0 * f1 / (d02 * d12)
 
 
 def search_smallest(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Unpack
 
@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.analysis.warm_up import warm_up
-from distverify.audit.attack import ATTAINED, Attack
-from distverify.audit.claims import CLAIMS, Claim, Verdict, judge
+from distverify.audit.attack import Attack
+from distverify.audit.attained import ATTAINED, DISTANCES, with_partners
+from distverify.audit.claims import Verdict, all_claims, judge
 from distverify.errors import ExecutorError, ResultError, SettingsError
 from distverify.executors import choose_executor
 from distverify.inputs import Data, Model, prepare_network, prepare_samples
 from distverify.options.keywords import WorkersKeywords
 from distverify.options.option import check_names, chosen, takes
 from distverify.options.run import Inputs, Workers
+from distverify.quantities.quantity import Claim
 from distverify.results.reader import Result
 from distverify.runtime.job import Executor, Job, UnitDone
 from distverify.runtime.plan import make_plan
@@ -27,7 +29,6 @@ from distverify.work import Payload, WorkUnit
 
 Floats = NDArray[np.float64]
 
-_RADII = ("radius", "radius_crown", "radius_jacobian")
 _LISTED = 20  # violations of one claim that are kept to show
 
 
@@ -154,7 +155,7 @@ def audit(
     runner = choose_executor(Workers(**chosen(Workers, options)))
     job, positions = _job(result, model, x, y, points, seed)
     dims = result.dims
-    claims = [c for c in CLAIMS if c.variable in dims]
+    claims = [c for c in all_claims() if c.variable in dims]
     findings = {c.variable: Finding(c.variable) for c in claims}
     failures: dict[int, str] = {}
     done = 0
@@ -208,19 +209,18 @@ def _job(
             f"{result.path}: no sample is computed yet, so there is nothing to attack; finish the run first"
         )
     held = set(result)
-    wanted = frozenset(c.attained for c in CLAIMS if c.variable in held)
-    partners = {"jacobian_min", "jacobian_max"} if wanted & {"jacobian_min", "jacobian_max"} else set()
-    partners |= {"domain_min", "domain_max"} if wanted & {"domain_min", "domain_max"} else set()
+    own = [c for c in all_claims() if c.variable in held]
+    asked = with_partners({c.attained for c in own})
     attack = Attack(
-        wanted | partners, {int(i): k for k, i in enumerate(indices[positions])}, _levels(result)[positions],
-        _array(result, "stationary_free_radius", 2)[positions], points, seed,
-    )  # fmt: skip
+        tuple(name for name in ATTAINED if name in asked),
+        {int(i): k for k, i in enumerate(indices[positions])},
+        _claimed(result, [c for c in own if c.attained in DISTANCES], use_bounds=True)[positions],
+        _claimed(result, [c for c in own if c.attained == "sign_kept"], use_bounds=False)[positions],
+        points,
+        seed,
+    )
     sizes = {"eps": len(settings.eps), "output": network.output_size, "input": network.input_size}
-    variables = {
-        n: (tuple(sizes[d] for d in ATTAINED[n]), "int64" if n == "predicted" else "float64")
-        for n in ATTAINED
-        if n in attack.wanted
-    }
+    variables = {n: (tuple(sizes[d] for d in ATTAINED[n].dims), ATTAINED[n].dtype) for n in attack.asked}
     return Job(network, data.select(positions), settings, attack, warm_up, variables), positions
 
 
@@ -232,19 +232,15 @@ def _refuse(what: str, given: dict[str, Any], digest: str) -> None:
         )
 
 
-def _array(result: Result, name: str, dimensions: int) -> Floats:
-    """The array, or NaN for every sample where the result has none."""
-    if name in result:
-        return np.asarray(result[name], dtype=np.float64)
-    return np.full((result.sizes["sample"], *[1] * (dimensions - 1)), np.nan)
-
-
-def _levels(result: Result) -> Floats:
-    """Claimed radii of each sample at which adversarial points are sought, float64 [samples, levels]."""
-    columns = [_array(result, name, 1)[:, None] for name in _RADII]
-    columns.append(_array(result, "radius_target", 2))
-    if "verified" in result and result.dims["verified"] == ("sample", "eps"):
-        columns.append(np.where(result["verified"] > 0, np.asarray(result.settings.eps), np.nan))
+def _claimed(result: Result, claims: Sequence[Claim], use_bounds: bool) -> Floats:
+    """The radii that ``claims`` are about, float64 [samples, all of their values]; NaN where there is none."""
+    eps = np.asarray(result.settings.eps)
+    columns = [np.full((result.sizes["sample"], 1), np.nan)] if use_bounds or not claims else []
+    for claim in claims:
+        values = np.asarray(result[claim.variable])
+        if use_bounds and claim.bound is not None:
+            values = claim.bound(values, eps)
+        columns.append(np.asarray(values, dtype=np.float64).reshape(len(values), -1))
     return np.concatenate(columns, axis=1)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from distverify.bounds.enclosure import Enclosure, plain_reduction
 from distverify.bounds.fastlip import derivative_ranges
 from distverify.bounds.reduced import Floats, Group, Product, Reduced
+from distverify.kernels.sums import row_norms
 from distverify.network.linear.dense import Dense
 
 
@@ -101,10 +102,12 @@ def _product_losses(enclosure: Enclosure, reduced: Reduced, rows: Floats) -> lis
     for index, lower, upper in derivative_ranges(enclosure, rows):
         for product in products.pop(index, []):
             psi = np.maximum(np.abs(lower), np.abs(upper))
-            underflow = product.underflow * psi.sum(axis=1)[:, None]
-            sizes = np.linalg.norm(product.operator.pull_abs(psi)[:, product.stable], axis=1)
+            total = psi.sum(axis=1)[:, None]
+            sizes = row_norms(product.operator.pull_abs(psi)[:, product.stable])
             for group, norms in product.column_norms.items():
-                losses[group] += product.gamma * sizes[:, None] * norms + underflow
+                losses[group] += product.gamma * sizes[:, None] * norms + product.underflow * total
+                if product.factor_underflow > 0.0:
+                    losses[group] += product.factor_underflow * total * norms
         if not products:
             break
     return losses

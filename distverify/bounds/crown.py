@@ -33,6 +33,8 @@ class AtInput(Protocol):
         ...
 
 
+# Overflow gives infinities and NaN, which close_bounds takes as "nothing known".
+@np.errstate(over="ignore", invalid="ignore")
 def affine_bounds(
     reduced: Reduced, affine: Affine, lines: Mapping[int, Lines] | None = None, at_input: AtInput | None = None
 ) -> Pair:
@@ -56,18 +58,24 @@ def affine_bounds(
     return pull.finish()
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def combine(reduced: Reduced, rows: Floats) -> Affine:
     """``rows @ f`` as an affine function of the groups; ``rows`` float64 [K, outputs]."""
     output = reduced.output
     assert output is not None
-    rows = np.ascontiguousarray(rows, dtype=reduced.rounding.dtype)
-    absolute = np.abs(rows).astype(np.float64)
-    gamma = reduced.rounding.gamma(output.constant.size)
+    rounding, terms = reduced.rounding, output.constant.size
+    used = np.ascontiguousarray(rows, dtype=rounding.dtype)
+    absolute = np.abs(used).astype(np.float64)
+    # Of the rows, brought to the precision of the products, and of products that underflow.
+    missed = np.abs(rows - used) @ (output.size + output.error) if used.dtype != rows.dtype else np.zeros(len(rows))
+    held = sum(float(reduced.groups[group].magnitude.sum()) for group in output.edges) + float(
+        output.size.max(initial=0.0)
+    )
     return Affine(
-        {group: Dense(edge.pull(rows)) for group, edge in output.edges.items()},
-        rows.astype(np.float64) @ output.constant,
-        absolute @ (output.error + gamma * output.size),
-        absolute @ output.size,
+        {group: Dense(edge.pull(used)) for group, edge in output.edges.items()},
+        used.astype(np.float64) @ output.constant,
+        absolute @ (output.error + rounding.gamma(terms) * output.size) + (missed + rounding.eta * (terms + 2) * held),
+        absolute @ output.size + missed,
     )
 
 

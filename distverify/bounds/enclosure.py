@@ -11,11 +11,12 @@ import numpy as np
 from distverify.bounds import crown, interval
 from distverify.bounds.layers.method import LayerMethod
 from distverify.bounds.layers.table import LAYER_METHODS, layer_method
-from distverify.bounds.reduced import Affine, Floats, Group, Lines, Pair, Reduced
+from distverify.bounds.reduced import Affine, Floats, Group, Indices, Lines, Pair, Reduced
 from distverify.bounds.reduction import Reduction
 from distverify.bounds.splits import Split, SplitBounds
 from distverify.errors import ModelError
 from distverify.kernels import relaxations
+from distverify.kernels.activations import ACTIVATIONS
 from distverify.kernels.rounding import BY_PRECISION, Rounding
 from distverify.network.graph import Network
 from distverify.network.nodes import ActivationNode, LinearNode
@@ -113,6 +114,7 @@ class Encloser:
         self._unbounded = region.unbounded
         self._last_use = [max(c, default=network.output) for c in network.consumers()]
         self._by_rows = self._layers.nodes(network)
+        self._readers = _readers(network)
         lower, upper = region.box
         # On an unbounded region only slopes count: values and their rounding are not asked for.
         magnitude = np.zeros(region.size) if self._unbounded else np.maximum(np.abs(lower), np.abs(upper))
@@ -139,8 +141,11 @@ class Encloser:
                 self._interval = interval.linear_range(self._enclosure, node)
             lower, upper = (side[first:last] for side in self._interval)
             if self.node in self._by_rows:
-                low, high = self._layers.rows(self._enclosure.reduced, self._folded().take(slice(first, last)))
-                lower, upper = np.fmax(lower, low), np.fmin(upper, high)
+                rows = self._rows_that_matter(first, lower, upper)
+                lower, upper = lower.copy(), upper.copy()
+                if rows.size:
+                    low, high = self._layers.rows(self._enclosure.reduced, self._folded().take(first + rows))
+                    lower[rows], upper[rows] = np.fmax(lower[rows], low), np.fmin(upper[rows], high)
         if self.node in self._within:
             low, high = (side[first:last] for side in self._within[self.node])
             lower, upper = np.fmax(lower, low), np.fmin(upper, high)
@@ -185,6 +190,20 @@ class Encloser:
         assert isinstance(node, LinearNode)
         return node
 
+    def _rows_that_matter(self, first: int, lower: Floats, upper: Floats) -> Indices:
+        """Of the open node's neurons from ``first`` on, with intervals ``lower``, ``upper``, those whose lines depend on more.
+
+        A piecewise linear activation that is one line over the interval stays that line over any smaller one.
+        """
+        matter = np.zeros(lower.size, dtype=bool)
+        for node in self._readers[self.node]:
+            if node is None or not ACTIVATIONS[node.kind].piecewise_linear:
+                return np.arange(lower.size)
+            parameters = np.ascontiguousarray(node.parameters[:, first : first + lower.size])
+            su, cu, sl, cl, glo, ghi, _, _ = relaxations.relax(node.code, lower, upper, parameters)
+            matter |= ~((glo == ghi) & (su == sl) & (cu == cl))
+        return np.flatnonzero(matter)
+
     def _folded(self) -> Affine:
         """The open node in terms of the groups so far."""
         if self._affine is None:
@@ -223,6 +242,16 @@ class Encloser:
             lines, magnitude, z_magnitude = None, np.zeros(node.size), np.zeros(node.size)
         self._reduction.activation(self.node, node, (glo, ghi), lines, z_magnitude, magnitude)
         self._append(lower, upper)
+
+
+def _readers(network: Network) -> list[list[ActivationNode | None]]:
+    """The activations that read each node; None stands for the user, who reads the output."""
+    readers: list[list[ActivationNode | None]] = [[] for _ in network.nodes]
+    for node in network.nodes:
+        if isinstance(node, ActivationNode):
+            readers[node.source].append(node)
+    readers[network.output].append(None)
+    return readers
 
 
 def crossed(lower: Floats, upper: Floats) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from distverify.region import Ball, Box
 from distverify.settings import NORMS
 
 Floats = NDArray[np.float64]
+
+# Rounding is relative above the one; no positive number is below the other.
+_SMALL, _LEAST = 1e-290, 2.0**-1074
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,8 +94,9 @@ def row_constants(
 ) -> Floats:
     """Dual norm of each row, float64 [K]: upper bounds.
 
-    For norm inf, columns of known sign are merged first: their signed sum is one function whose derivative a single pushed
-    column bounds, at least as tightly as the sum of their bounds in exact arithmetic and usually more so.
+    For norm inf, all columns are merged first: |J_j| <= s_j J_j + t_j by the chord of the magnitude over J_j's bounds, and the sum
+    of s_j J_j is the derivative of one function, which a single pushed column bounds: at least as tightly as the sum of the
+    columns' own bounds in exact arithmetic, and usually more so.
 
     Parameters
     ----------
@@ -105,14 +110,45 @@ def row_constants(
     if norm == 2.0:
         scale = magnitude.max(axis=1)
         safe = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
-        return np.asarray(safe * np.sqrt(((magnitude / safe[:, None]) ** 2).sum(axis=1)) * grow)
+        return _not_below(safe * np.sqrt(((magnitude / safe[:, None]) ** 2).sum(axis=1)) * grow)
     plain = magnitude.sum(axis=1) * grow
     if not bounds.pushes:
         return np.asarray(plain)
-    signs = np.where(bounds.lower >= 0, 1.0, np.where(bounds.upper <= 0, -1.0, 0.0))
-    unknown = np.where(signs == 0, magnitude, 0.0).sum(axis=1)
-    _, merged = bounds.merged_columns(np.ascontiguousarray((signs if weights is None else signs * weights).T))
-    return np.asarray(np.fmin(plain, (np.maximum(merged, 0.0) + unknown) * grow))
+    slopes, constants = magnitude_chords(bounds.lower, bounds.upper, weights, bounds.pushes[0].rounding.dtype)
+    _, merged = bounds.merged_columns(np.ascontiguousarray(slopes.T))
+    chords = merged + constants.sum(axis=1) * grow
+    return np.asarray(np.fmin(plain, np.maximum(chords * (1.0 + 2 * rounding.unit), 0.0)))
+
+
+def magnitude_chords(
+    lower: Floats, upper: Floats, weights: Floats | None = None, dtype: type[np.floating[Any]] = np.float64
+) -> tuple[Floats, Floats]:
+    """Slopes s and constants t >= 0 with w |y| <= s y + t for every y in [lower, upper], in exact arithmetic.
+
+    Parameters
+    ----------
+    lower, upper : float64 [K, n]
+    weights : float64 [n], optional
+        w >= 0, else 1.
+    dtype : float64 or float32
+        The slopes are numbers of this type.
+
+    Returns
+    -------
+    s, t : float64 [K, n]
+        The chord of the magnitude where the sign of y is open, else w or -w with t = 0 (up to rounding w to ``dtype``).
+    """
+    w = np.ones(lower.shape[1]) if weights is None else weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        chord = np.where(lower >= 0, 1.0, np.where(upper <= 0, -1.0, (upper + lower) / (upper - lower)))
+        chord = np.where(np.isfinite(chord), chord, 0.0)
+        slopes = (chord * w).astype(dtype).astype(np.float64)
+        # w |y| - s y is convex and 0 at 0: largest at an end. Two roundings each, and underflow.
+        left = np.where(lower < 0, w + slopes, slopes - w) * -lower
+        right = np.where(upper > 0, w - slopes, -w - slopes) * upper
+        largest = np.fmax(np.fmax(left, right), 0.0) * (1.0 + 4 * SOUND.unit) + SOUND.eta
+    exact = ((lower >= 0) & (slopes == w)) | ((upper <= 0) & (slopes == -w))
+    return slopes, np.where(exact, 0.0, largest)
 
 
 def vector_constant(
@@ -176,7 +212,7 @@ def induced_norm(rows: Floats, norm: float, parts: Floats, inputs: int, rounding
         y = gram @ x
         x = np.maximum(y / y.max(), 1e-250)
     quotient = float((gram @ x / x).max()) * grow * grow * (1.0 + 8 * rounding.unit)
-    return min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit)
+    return float(_not_below(min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit)))
 
 
 def product_of_norms(enclosure: Steepness, norm: float, *, weights: Floats | None = None) -> float:
@@ -192,9 +228,12 @@ def product_of_norms(enclosure: Steepness, norm: float, *, weights: Floats | Non
         for index, node in enumerate(network.nodes):
             if isinstance(node, ActivationNode):
                 glo, ghi = enclosure.slopes[index]
-                constants[index] = constants[node.source] * max(float(np.abs(glo).max()), float(np.abs(ghi).max()))
+                steepest = max(float(np.abs(glo).max()), float(np.abs(ghi).max()))
+                constants[index] = _times(constants[node.source], steepest)
             elif isinstance(node, LinearNode):
-                constants[index] = sum(constants[t.source] * _operator_norm(t.operator, norm) for t in node.terms)
+                constants[index] = sum(
+                    float(_times(constants[t.source], _operator_norm(t.operator, norm))) for t in node.terms
+                )
     terms = sum(len(node.sources) + 2 for node in network.nodes)
     product = float(constants[network.output]) * (1.0 + SOUND.gamma(terms))
     return product if not math.isnan(product) else math.inf
@@ -211,4 +250,16 @@ def _operator_norm(operator: LinearOperator, norm: float) -> float:
 
 
 def _weighted(magnitude: Floats, weights: Floats | None) -> Floats:
-    return magnitude if weights is None else magnitude * weights
+    return magnitude if weights is None else _times(magnitude, weights)
+
+
+def _times(a: Floats | float, b: Floats | float) -> Floats:
+    """a b for numbers >= 0, below which underflow does not lead: 0 only where a factor is."""
+    product = np.asarray(a) * b
+    return np.where((np.asarray(a) > 0) & (np.asarray(b) > 0), _not_below(np.maximum(product, _LEAST)), product)
+
+
+def _not_below(values: Floats | float) -> Floats:
+    """Numbers >= 0, larger where they are so small that their last rounding was not relative."""
+    values = np.asarray(values)
+    return np.where((values > 0) & (values < _SMALL), np.nextafter(values * (1.0 + 1e-9), np.inf), values)

@@ -22,6 +22,7 @@ from distverify.network.linear.operator import LinearOperator
 from distverify.region import Ball
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.int64]
 # Lower and upper.
 Pair = tuple[Floats, Floats]
 Lines = tuple[Floats, Floats, Floats, Floats]
@@ -42,9 +43,9 @@ class Affine:
     error: Floats
     size: Floats
 
-    def take(self, rows: slice) -> Affine:
-        """Some of its n entries."""
-        if rows == slice(0, self.constant.size):
+    def take(self, rows: Indices) -> Affine:
+        """Some of its n entries, in ascending order."""
+        if rows.size == self.constant.size:
             return self
         edges = {group: Dense(edge.weight[rows]) for group, edge in self.edges.items()}
         return Affine(edges, self.constant[rows], self.error[rows], self.size[rows])
@@ -90,7 +91,7 @@ class Group:
 class Product:
     """A product that folded stable neurons into a linear node: what its rounding depends on.
 
-    Entry (j, c) of the product W F is off by at most ``gamma`` (|W| |F|)_jc + ``underflow``.
+    Entry (j, c) of the product W F is off by at most ``gamma`` (|W| |F|)_jc + ``underflow`` + ``factor_underflow`` ||F_c||_2.
 
     Attributes
     ----------
@@ -102,7 +103,8 @@ class Product:
         The rows of F, as neurons of ``source``.
     column_norms : dict group -> float64 [group size]
         2-norm of each column of F.
-    gamma, underflow : float
+    gamma, underflow, factor_underflow : float
+        The last where entries of W themselves may underflow to the precision of the products.
     """
 
     node: int
@@ -112,6 +114,7 @@ class Product:
     column_norms: dict[int, Floats]
     gamma: float
     underflow: float
+    factor_underflow: float = 0.0
 
 
 @dataclass(eq=False)

@@ -14,18 +14,16 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from distverify.bounds.reduced import Affine, Floats, Group, Lines, Product, Reduced
+from distverify.bounds.reduced import Affine, Floats, Group, Indices, Lines, Product, Reduced
 from distverify.kernels.interval import push_dense_vectors
-from distverify.kernels.sums import abs_sums, column_norms
+from distverify.kernels.sums import abs_sums, column_norms, vector_norm
 from distverify.network.linear.dense import Dense
 from distverify.network.linear.identity import Identity
 from distverify.network.linear.mostly_zero import dense_or_mostly_zero
 from distverify.network.linear.operator import LinearOperator
 from distverify.network.nodes import ActivationNode, LinearNode
 
-Indices = NDArray[np.int64]
 _NONE = np.zeros(0, dtype=np.int64)
 # Shared products are given up when their rounding could matter: relative to the sizes of what they sum, in unit roundoffs.
 _LARGEST_ERROR = 2.0**26
@@ -101,9 +99,9 @@ class Reduction:
             for p in parts:
                 summed = summed + abs_sums(np.ascontiguousarray(p.matrix), self._alpha[p.start : p.stop])
         # (and the rounding of weights to the precision of the products).
-        local = self.reduced.rounding.gamma(len(parts) + 3) * (size + summed)
+        local = self.reduced.rounding.gamma(len(parts) + 3) * (size + summed) + self._weight_underflow(parts)
         error = local + sum(p.error for p in parts)
-        error_norm = math.sqrt(float(local @ local)) + sum(p.error_norm for p in parts)
+        error_norm = vector_norm(local) + sum(p.error_norm for p in parts)
         folded = _Map(matrix, start, constant, error, error_norm, size)
         self._maps[index] = folded
         return self._affine(folded)
@@ -135,9 +133,13 @@ class Reduction:
         scaled = 0.0 if straight else self.reduced.rounding.eta * held
         pushed_constant, sizes, carried = _push_vectors(operator, value, scaled)
         local = gamma * sizes + underflow * held
+        # Weights that underflow to the precision of the products lose that much of everything that they multiply.
+        lost = self._lost
+        if lost > 0.0:
+            local += lost * float((np.abs(value.slope) * below.size[value.stable]).sum())
         below_norm = steepest * below.error_norm + scaled * math.sqrt(value.stable.size)
         passed = np.fmin(carried, operator.row_norms * below_norm)
-        error_norm = math.sqrt(float(local @ local)) + operator.norm * below_norm
+        error_norm = vector_norm(local) + operator.norm * below_norm
         start, stop = below.start, below.stop
         if value.stable.size:
             folded = below.matrix[value.stable]
@@ -145,7 +147,8 @@ class Reduction:
                 folded *= value.slope[:, None]
             matrix = operator.push(folded, value.stable)
             norms = self._by_group(column_norms(folded), start)
-            self.reduced.products.append(Product(index, source, operator, value.stable, norms, gamma, underflow))
+            lost *= math.sqrt(value.stable.size)
+            self.reduced.products.append(Product(index, source, operator, value.stable, norms, gamma, underflow, lost))
         else:
             start = stop = value.column
             matrix = np.zeros((operator.out_size, 0), self.reduced.rounding.dtype)
@@ -260,6 +263,18 @@ class Reduction:
         rounded = weights.astype(self.reduced.rounding.dtype)
         self._note_rounding(index, rounded, start, 1)
         return rounded
+
+    @property
+    def _lost(self) -> float:
+        """What a weight may lose to underflow when it is brought to the precision of the products."""
+        rounding = self.reduced.rounding
+        return rounding.eta if rounding.dtype != np.float64 else 0.0
+
+    def _weight_underflow(self, parts: list[_Map]) -> float:
+        """What that may do to a value."""
+        if self._lost == 0.0:
+            return 0.0
+        return self._lost * sum(float(self._alpha[p.start : p.stop].sum()) for p in parts)
 
     def _note_rounding(self, index: int, matrix: Floats, start: int, times: int) -> None:
         """Entries that go into node ``index`` are rounded, as in a product of the identity with them."""

@@ -14,11 +14,9 @@ import numpy as np
 
 from distverify.bounds.reduced import Floats
 from distverify.errors import SettingsError
+from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import Network
 from distverify.network.nodes import ActivationNode
-
-# Their kinks are float64 numbers, so that nothing but one side's line lies between a kink and the next number.
-_KINKS_AT_NUMBERS = frozenset({"relu", "leaky_relu", "clip"})
 
 
 @dataclass(frozen=True, order=True)
@@ -92,8 +90,10 @@ class SplitBounds:
 
     def one_sided(self, node: ActivationNode, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
         """The interval that holds almost all of what a split neuron's derivative is asked of: without the kink that it ends at."""
-        if node.source not in self._of_linear or node.kind not in _KINKS_AT_NUMBERS:
+        row = ACTIVATIONS[node.kind]
+        if node.source not in self._of_linear or not (row.piecewise_linear and row.exact_turns):
             return lower, upper
+        # Nothing but one side's line lies between a kink and the next number.
         low, up = lower.copy(), upper.copy()
         for split in self._of_linear[node.source]:
             i = split.neuron

@@ -7,17 +7,19 @@ help and usage errors are instant.
 from __future__ import annotations
 
 import shlex
+import sys
 from importlib import import_module
 from typing import Any
 
 import click
 
 from distverify._version import __version__
+from distverify.cli.guard import INTERRUPTED, MISUSE, guarded
 from distverify.errors import DistverifyError, Interrupted
 
 COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
-MISUSE = 2
-INTERRUPTED = 130
+# Those that compute for long, and may use Ray.
+_RUNS = ("certify", "demo", "audit")
 
 
 # Every command is a function of its own name in a module of its own name, loaded when it is needed.
@@ -87,3 +89,10 @@ def _complain(text: str) -> None:
     from distverify.words import printable
 
     click.echo(printable(text), err=True)
+
+
+def entry() -> None:
+    """What the shell runs: the command, by a child process of its own where it is a run."""
+    if sys.argv[1:2] and sys.argv[1] in _RUNS:
+        guarded(lambda: main(prog_name="distverify"))
+    main(prog_name="distverify")

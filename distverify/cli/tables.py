@@ -16,16 +16,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from distverify.words import count, describe_settings, norm_name, printable, provenance_facts, significant, time_of_run
+from distverify.words import count, describe_settings, printable, provenance_facts, time_of_run
 
 if TYPE_CHECKING:
     from distverify.network.graph import Network
     from distverify.results.reader import Result
     from distverify.results.summary import Summary
+    from distverify.results.telling import Rows
     from distverify.settings import Settings
 
 FAILURES_SHOWN = 5
-_CONSTANTS_SHOWN = 2
 _PIPE_WIDTH = 110
 
 
@@ -36,20 +36,10 @@ def print_result(result: Result) -> None:
 
 def print_classes(result: Result) -> None:
     """A row per true class on stdout, where the data have labels."""
-    classes = result.per_class()
-    if not classes:
-        return
-    radii = [c for c in classes if c.radius_median is not None]
-    eps = list(classes[0].lipschitz_median)[:_CONSTANTS_SHOWN]
-    headers = ["Class", "Samples", "Correct"] + (["Radius median", "min"] if radii else [])
-    headers += [f"Lipschitz median, max at {significant(e)}" for e in eps]
-    table = columns_table(*headers, right=headers)
-    for c in classes:
-        row = [str(c.label), str(c.samples), str(c.correct)]
-        row += [significant(c.radius_median), significant(c.radius_min)] if radii else []
-        row += [f"{significant(c.lipschitz_median.get(e))}, {significant(c.lipschitz_max.get(e))}" for e in eps]
-        add_row(table, *row)
-    print_tables([table])
+    from distverify.results.telling import rows_of_classes
+
+    if classes := result.per_class():
+        print_tables([_table_of(rows_of_classes(classes))])
 
 
 def print_contents(result: Result) -> None:
@@ -83,6 +73,8 @@ def print_network(network: Network, path: Path) -> None:
 
 def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str, Any], path: Path) -> list[Table]:
     """The tables of a summary: facts; a row per eps where there is something to tell; failures."""
+    from distverify.results.telling import facts_of_network, facts_of_run, rows_of_radii
+
     facts = facts_table()
     model, data = provenance["model"], provenance["data"]
     add_row(facts, "Model", f"{model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)")
@@ -91,24 +83,13 @@ def summary_tables(summary: Summary, settings: Settings, provenance: Mapping[str
     add_row(facts, "Samples", _status(summary, finished=provenance["end"] is not None))
     if summary.accuracy is not None:
         add_row(facts, "Clean accuracy", f"{summary.accuracy:.1%} ({summary.correct} of {summary.labelled})")
-    if summary.radius_median is not None:
-        add_row(
-            facts,
-            "Certified radius",
-            f"median {significant(summary.radius_median)}, mean {significant(summary.radius_mean)}, "
-            f"min {significant(summary.radius_min)} ({norm_name(settings.norm)} norm, units of the data; "
-            "0 where misclassified)",
-        )
-    if summary.properties_verified is not None:
-        add_row(facts, "Properties", f"{summary.properties_verified} of {summary.samples} verified")
-    if summary.global_lipschitz is not None:
-        told = f"{significant(summary.global_lipschitz)} (product of the layers' norms: {significant(summary.product_of_norms)})"
-        add_row(facts, "Global Lipschitz", told)
+    for name, line in {**facts_of_run(summary, settings), **facts_of_network(summary, settings)}.items():
+        add_row(facts, name, line)
     add_row(facts, "Time", time_of_run(summary.kernel_seconds, summary.wall_seconds))
     add_row(facts, "Result", str(path))
     tables = [facts]
-    if summary.certified or summary.lipschitz:
-        tables.append(_eps_table(summary, settings))
+    if (rows := rows_of_radii(summary, settings)) is not None:
+        tables.append(_table_of(rows))
     if summary.failures:
         tables.append(_failure_table(summary, path))
     return tables
@@ -144,27 +125,11 @@ def _status(summary: Summary, finished: bool) -> str:
     return f"{text} - unfinished, {done} of {summary.samples} are done"
 
 
-def _eps_table(summary: Summary, settings: Settings) -> Table:
-    norm = norm_name(settings.norm)
-    headers = [f"eps ({norm} norm)"]
-    if summary.certified:
-        headers.append("Certified")
-    if summary.lipschitz:
-        headers += ["Lipschitz 5 %", "median", "95 %", "mean", "max"]
-    table = columns_table(*headers, right=headers)
-    if summary.lipschitz:
-        table.caption = (
-            f"Lipschitz: of the vector output in the ball, {norm} norm on both sides; quantiles over samples"
-        )
-        table.caption_justify = "left"
-    for eps in settings.eps:
-        row = [significant(eps)]
-        if summary.certified:
-            certified = summary.certified[eps]
-            row.append(f"{certified} of {summary.computed} ({certified / summary.computed:.1%})")
-        if summary.lipschitz:
-            row += [significant(value) for value in summary.lipschitz.get(eps, (None, None, None))]
-            row += [significant(summary.lipschitz_mean.get(eps)), significant(summary.lipschitz_max.get(eps))]
+def _table_of(rows: Rows) -> Table:
+    table = columns_table(*rows.headers, right=rows.headers)
+    if rows.note:
+        table.caption, table.caption_justify = rows.note, "left"
+    for row in rows.rows:
         add_row(table, *row)
     return table
 

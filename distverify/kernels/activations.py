@@ -17,7 +17,19 @@ from numpy.typing import NDArray
 from distverify.kernels import formulas
 from distverify.kernels.activation import Curved, Parameter, PiecewiseLinear, complete, register
 from distverify.kernels.jit import helper, i8, kernel, readonly, writable
-from distverify.kernels.table import PERIOD, TURN, TURNS, column, integer, number, slope_at, value
+from distverify.kernels.table import (
+    PERIOD,
+    PIECES,
+    ROWS,
+    TURN,
+    TURN_ERROR,
+    TURNS,
+    column,
+    integer,
+    number,
+    slope_at,
+    value,
+)
 
 __all__ = [
     "ACTIVATIONS", "MAX_BREAKS", "PARAMETER_ROWS", "Activation", "activate", "breakpoints", "slope_at", "slopes", "value",
@@ -115,6 +127,16 @@ class Activation:
     def code(self) -> int:
         """By which compiled kernels know the function."""
         return complete(self.function)
+
+    @property
+    def piecewise_linear(self) -> bool:
+        """Whether it is straight between its turns."""
+        return bool(ROWS[self.function][PIECES] > 0)
+
+    @property
+    def exact_turns(self) -> bool:
+        """Whether its turns are float64 numbers, known without error."""
+        return bool(ROWS[self.function].view(np.float64)[TURN_ERROR] == 0.0)
 
 
 ACTIVATIONS: Mapping[str, Activation] = {

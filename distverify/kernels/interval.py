@@ -22,6 +22,12 @@ def _up(x, tiny):
     return x + (abs(x) * 2.0**-52 + tiny)
 
 
+@helper
+def _known(low, up):
+    """Bounds without NaN and without what overflowed inwards: a sum may pass the range on its way to a finite value."""
+    return low if low < np.inf else -np.inf, up if up > -np.inf else np.inf
+
+
 @kernel(types.void(readonly(1), readonly(1), i8, f8, writable(1), writable(1)))
 def close_bounds(constant, error, half, tiny, lower, upper):
     """``upper`` = constant + error from the first ``half`` entries, ``lower`` = constant - error from the others, outwards.
@@ -32,8 +38,7 @@ def close_bounds(constant, error, half, tiny, lower, upper):
         up, low = constant[i] + 1.001 * error[i], constant[half + i] - 1.001 * error[half + i]
         if tiny > 0.0:
             up, low = _up(up, tiny), _down(low, tiny)
-        upper[i] = up if up == up else np.inf
-        lower[i] = low if low == low else -np.inf
+        lower[i], upper[i] = _known(low, up)
 
 
 @kernel(types.void(readonly(2), readonly(1), readonly(1), readonly(1), f8, f8, writable(1), writable(1)))
@@ -68,8 +73,7 @@ def dense_range(weight, bias, lower, upper, gamma, tiny, out_lower, out_upper):
         low, up = centre - spread, centre + spread
         if tiny > 0.0:
             low, up = _down(low, tiny), _up(up, tiny)
-        out_lower[i] = low if low == low else -np.inf
-        out_upper[i] = up if up == up else np.inf
+        out_lower[i], out_upper[i] = _known(low, up)
 
 
 @kernel(types.void(readonly(2), readonly(2), readonly(2), f8, f8, writable(2), writable(2), writable(2)))
@@ -97,8 +101,7 @@ def pull_dense_range(weight, lower, upper, gamma, tiny, out_lower, out_upper, ps
             low, up = c - s, c + s
             if tiny > 0.0:
                 low, up = _down(low, tiny), _up(up, tiny)
-            out_lower[k, j] = low if low == low else -np.inf
-            out_upper[k, j] = up if up == up else np.inf
+            out_lower[k, j], out_upper[k, j] = _known(low, up)
 
 
 @kernel(types.void(readonly(2), readonly(2), readonly(1), readonly(1), f8, writable(2), writable(2)))
@@ -111,8 +114,7 @@ def scale_range(lower, upper, glo, ghi, tiny, out_lower, out_upper):
             up = max(max(p * a, p * b), max(q * a, q * b))
             if tiny > 0.0 and not (p == q and (p == 0.0 or p == 1.0)):
                 low, up = _down(low, tiny), _up(up, tiny)
-            out_lower[k, i] = low if low == low else -np.inf
-            out_upper[k, i] = up if up == up else np.inf
+            out_lower[k, i], out_upper[k, i] = _known(low, up)
 
 
 @kernel(

@@ -7,6 +7,7 @@ most ``eta``, the smallest subnormal number.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,15 +46,18 @@ class Rounding:
     dtype: type[np.floating[Any]] = np.float64
 
     def gamma(self, terms: int) -> float:
-        """gamma_n for ``terms`` terms, with two more for the error terms' own rounding."""
+        """gamma_n for ``terms`` terms, with two more for the error terms' own rounding; infinite where they are too many."""
         n = (terms + 2) * self.unit
-        return n / (1.0 - n)
+        return n / (1.0 - n) if n < 1.0 else math.inf
 
     def outward(
         self, lower: NDArray[np.float64], upper: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The bounds, moved outwards by one unit in the last place and the allowance for underflow; NaN is no bound."""
-        lower, upper = np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+        """The bounds, moved outwards by one unit in the last place and the allowance for underflow.
+
+        NaN is no bound, nor is what overflowed inwards: sums that are finite in exact arithmetic may pass the range on their way.
+        """
+        lower, upper = np.where(lower < np.inf, lower, -np.inf), np.where(upper > -np.inf, upper, np.inf)
         if self.unit == 0.0:
             return lower, upper
         return np.nextafter(lower - self.tiny, -np.inf), np.nextafter(upper + self.tiny, np.inf)

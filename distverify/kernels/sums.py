@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from distverify.kernels.jit import for_both, kernel, readonly, writable
+from distverify.kernels.jit import f8, for_both, kernel, readonly, writable
 
 Floats = NDArray[np.float64]
+
+_SMALLEST = 2.0**-1022
+_SQUARE_RANGE = 1e-280, 1e300
+_NORM_RANGE = 1e-140, 1e150
 
 
 @kernel(*for_both(lambda f: types.void(readonly(2, f), readonly(1), writable(1))))
@@ -40,19 +46,56 @@ def abs_sums(rows: Floats, weight: Floats) -> Floats:
     return out
 
 
-@kernel(*for_both(lambda f: types.void(readonly(2, f), writable(1))))
-def _add_column_squares(rows, out):
+@kernel(*for_both(lambda f: types.void(readonly(2, f), f8, writable(1))))
+def _add_column_squares(rows, factor, out):
     for r in range(rows.shape[0]):
         a = rows[r]
         for i in range(rows.shape[1]):
-            out[i] += float(a[i]) * a[i]
+            # In double precision; a square that underflows counts as the smallest number that has all its digits.
+            v = factor * a[i]
+            out[i] += max(v * v, _SMALLEST) if v != 0.0 else 0.0
 
 
 def column_norms(rows: Floats) -> Floats:
-    """2-norm of each column of ``rows`` float64 [R, n] in C order."""
+    """2-norm of each column of ``rows`` float64 or float32 [R, n] in C order; not below it, up to a few roundings."""
     out = np.zeros(rows.shape[1])
-    _add_column_squares(rows, out)
-    return np.sqrt(out)
+    _add_column_squares(rows, 1.0, out)
+    if _in_range(float(out.max(initial=0.0))):
+        return np.sqrt(out)
+    factor = _power_of_two(rows)
+    out[:] = 0.0
+    _add_column_squares(rows, 1.0 / factor, out)
+    return np.sqrt(out) * factor
+
+
+def row_norms(rows: Floats) -> Floats:
+    """2-norm of each row of ``rows`` float64 [R, n], whatever its scale; up to a few roundings."""
+    norms: Floats = np.linalg.norm(rows, axis=1)
+    for r in np.flatnonzero(~((norms > _NORM_RANGE[0]) & (norms < _NORM_RANGE[1]))):
+        factor = _power_of_two(rows[r])
+        norms[r] = np.linalg.norm(rows[r] / factor) * factor
+    return norms
+
+
+def vector_norm(vector: Floats) -> float:
+    """2-norm of ``vector`` float64 [n], whatever its scale; up to a few roundings."""
+    square = float(vector @ vector)
+    if _in_range(square):
+        return math.sqrt(square)
+    factor = _power_of_two(vector)
+    scaled = vector / factor
+    return math.sqrt(float(scaled @ scaled)) * factor
+
+
+def _in_range(square: float) -> bool:
+    """Whether a sum of squares lost nothing that counts to underflow, and did not overflow."""
+    return _SQUARE_RANGE[0] < square < _SQUARE_RANGE[1]
+
+
+def _power_of_two(values: Floats) -> float:
+    """A number near the largest of ``values`` that divides without rounding; 1 where there is none."""
+    largest = float(np.abs(values).max(initial=0.0))
+    return math.ldexp(1.0, min(max(math.frexp(largest)[1], -1000), 1000)) if 0.0 < largest < math.inf else 1.0
 
 
 @kernel(*for_both(lambda f: types.void(readonly(2, f), readonly(1), readonly(1), writable(1), writable(1))))

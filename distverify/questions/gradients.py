@@ -41,7 +41,8 @@ class Gradients(Question[Floats]):
         gradients = jacobian_at(memory.network, self.x0[None], self.rows[slice(*block)])[0]
         if self.weights is not None:
             gradients = gradients * self.weights
-        return {"norms": np.asarray(np.linalg.norm(gradients, ord=dual, axis=1))}
+        with np.errstate(over="ignore"):  # only choices of radii rest on them
+            return {"norms": np.asarray(np.linalg.norm(gradients, ord=dual, axis=1))}
 
     def join(self, answers: Sequence[Arrays]) -> Floats:
         """Of all rows."""

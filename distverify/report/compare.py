@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from distverify.report.content import Content
+from distverify.quantities import catalogue
+from distverify.report.content import Content, Floats
 from distverify.report.html import Html, join, table, tag
 from distverify.words import duration, significant
 
@@ -44,14 +44,16 @@ def _headlines(contents: Sequence[Content]) -> Html:
     rows["samples computed"] = [f"{s.computed:,} of {s.samples:,}" for s in summaries]
     rows["failed or timed out"] = [f"{len(s.failures):,}" for s in summaries]
     rows["clean accuracy"] = ["-" if s.accuracy is None else f"{s.accuracy:.1%}" for s in summaries]
-    rows["median radius"] = [significant(s.radius_median) for s in summaries]
-    for eps in sorted({e for s in summaries for e in (*s.certified, *s.lipschitz)}):
-        rows[f"certified at {eps:g}"] = [
-            f"{s.certified[eps] / s.computed:.1%}" if eps in s.certified else "-" for s in summaries
-        ]
-        rows[f"median Lipschitz at {eps:g}"] = [
-            significant(s.lipschitz[eps][1]) if eps in s.lipschitz else "-" for s in summaries
-        ]
+    for spread in dict.fromkeys(s for c in contents for s in c.spreads):
+        for eps in dict.fromkeys(e for s in summaries for e in s.spreads.get(spread.name, {})):
+            found = [s.spreads.get(spread.name, {}).get(eps) for s in summaries]
+            rows[f"median {spread.short}{_at(eps)}"] = ["-" if q is None else significant(q.median) for q in found]
+    for share in catalogue.all_shares():
+        for eps in dict.fromkeys(e for s in summaries for e in s.shares.get(share.name, {})):
+            rows[f"{share.head}{_at(eps)}"] = [
+                f"{s.shares[share.name][eps] / s.computed:.1%}" if eps in s.shares.get(share.name, {}) else "-"
+                for s in summaries
+            ]
     rows["kernel time"] = [duration(s.kernel_seconds) for s in summaries]
     names = [c.name for c in contents]
     return table(
@@ -88,16 +90,18 @@ def _differences(one: Content, other: Content) -> list[object]:
     return parts
 
 
-def _comparable(one: Content, other: Content) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.float64]]]:
-    """Radii by each way, and Lipschitz constants at the smallest radius that both have: (name, values, values)."""
-    for way, what in (
-        ("radius", "Certified radius"),
-        ("radius_crown", "Radius by CROWN"),
-        ("radius_jacobian", "Radius by Jacobian"),
-    ):
-        if way in one.arrays and way in other.arrays:
-            yield what, one.arrays[way], other.arrays[way]
+def _at(eps: float | None) -> str:
+    return "" if eps is None else f" at {significant(eps)}"
+
+
+def _comparable(one: Content, other: Content) -> Iterator[tuple[str, Floats, Floats]]:
+    """Numbers of samples that both have, by each way; at the smallest radius that both have: (name, values, values)."""
     common = sorted(set(one.settings.eps) & set(other.settings.eps))
-    if common and "lipschitz_vector" in one.arrays and "lipschitz_vector" in other.arrays:
-        columns = [c.arrays["lipschitz_vector"][:, c.settings.eps.index(common[0])] for c in (one, other)]
-        yield f"Lipschitz constant at eps {common[0]:g}", columns[0], columns[1]
+    for spread in (s for s in one.spreads if s in other.spreads and "output" not in s.dims):
+        if "eps" not in spread.dims:
+            yield spread.head, one.values(spread), other.values(spread)
+            for part, short, _ in spread.parts:
+                yield f"{spread.head} {short}", one.values(spread, part), other.values(spread, part)
+        elif common:
+            first, second = (c.values(spread)[:, c.settings.eps.index(common[0])] for c in (one, other))
+            yield f"{spread.head} at eps {common[0]:g}", first, second

@@ -3,40 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError, SettingsError
+from distverify.quantities.catalogue import all_spreads
+from distverify.quantities.quantity import Spread
+from distverify.results.facts import values_of
 from distverify.results.reader import Result
-from distverify.results.summary import Summary
+from distverify.results.summary import Summary, arrays_told
+from distverify.results.telling import sentence, spreads_told
 from distverify.settings import Settings
 from distverify.status import MISCLASSIFIED, OK
+from distverify.words import significant
 
 Floats = NDArray[np.float64]
 
-WAYS = {"radius": "best of both", "radius_crown": "CROWN margins", "radius_jacobian": "Jacobian integral"}
 LISTED = 8  # samples of a table of extremes
 MAPPED = 6
 MAPPED_RADII = 2
-_OF_THE_NETWORK = (
-    "global_lipschitz_vector", "global_lipschitz", "product_of_norms", "domain_lipschitz_vector", "domain_lipschitz",
-)  # fmt: skip
-_PER_SAMPLE = (
-    "sample",
-    "status",
-    "label",
-    "predicted",
-    "seconds",
-    "radius",
-    "radius_crown",
-    "radius_jacobian",
-    "lipschitz_vector",
-    "verified",
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,8 +66,6 @@ class Content:
     computed : bool [sample]
         Ok or misclassified.
     maps : list of JacobianMap
-    constants : dict name -> float
-        Lipschitz constants of the network alone: of the vector output, and the largest of its rows.
     shape : tuple of int or None
         [H, W] or [C, H, W] or [H, W, C] if the inputs are taken for images.
     """
@@ -90,15 +77,40 @@ class Content:
     arrays: dict[str, NDArray[Any]]
     computed: NDArray[np.bool_]
     maps: list[JacobianMap]
-    constants: dict[str, float]
     shape: tuple[int, ...] | None
 
-    def radii(self, way: str = "radius") -> Floats | None:
-        """Certified radius of every computed sample by ``way``, 0 where there is none; None if not computed."""
-        if way not in self.arrays or not self.computed.any():
-            return None
-        values = np.where(self.arrays["status"] == MISCLASSIFIED, 0.0, self.arrays[way])[self.computed]
-        return np.nan_to_num(values, nan=0.0)
+    @property
+    def spreads(self) -> tuple[Spread, ...]:
+        """The numbers of samples that there is something to tell of."""
+        every = (*spreads_told(self.settings), *spreads_told(self.settings, "eps"))
+        return tuple(s for s in every if s.name in self.summary.spreads)
+
+    def values(self, spread: Spread, part: str | None = None) -> Floats:
+        """The number of every sample (or the same by one of its parts) by the dimensions of ``spread``, NaN where there is none."""
+        own = spread if part is None else replace(spread, name=part, reads=(), value=None)
+        values = values_of(own, self.arrays)
+        assert values is not None
+        return values
+
+    def numbers(self, spread: Spread, part: str | None = None) -> Floats:
+        """Of a number that is not about given radii, all values of the computed samples that have one: float64 [n]."""
+        values = self.values(spread, part)[self.computed].reshape(-1)
+        return np.asarray(values[~np.isnan(values)])
+
+    def of_samples(self) -> list[tuple[str, Floats]]:
+        """What is told of single samples: name and values [sample], at the smallest radius of the run where it is about radii."""
+        columns: list[tuple[str, Floats]] = []
+        for spread in self.spreads:
+            if "output" in spread.dims:
+                continue
+            if "eps" in spread.dims:
+                first = min(range(len(self.settings.eps)), key=self.settings.eps.__getitem__)
+                name = f"{sentence(spread.short)} at {significant(self.settings.eps[first])}"
+                columns.append((name, self.values(spread)[:, first]))
+            else:
+                columns.append((spread.short, self.values(spread)))
+                columns += [(short, self.values(spread, part)) for part, short, _ in spread.parts]
+        return columns
 
     def classes(self) -> NDArray[np.int64]:
         """True class of every computed sample, the predicted one where the data have none."""
@@ -106,14 +118,16 @@ class Content:
         return np.where(label >= 0, label, predicted)
 
     def extremes(self) -> tuple[list[int], list[int]]:
-        """Positions of the hardest and easiest samples: by radius (misclassified ones left out), else by Lipschitz constant."""
+        """Positions of the samples with the weakest and the strongest guarantees, by the first number that is told of them.
+
+        Misclassified ones are left out.
+        """
         ok = np.flatnonzero(self.arrays["status"] == OK)
-        if "radius" in self.arrays:
-            keys = self.arrays["radius"][ok]
-        elif "lipschitz_vector" in self.arrays:
-            keys = -self.arrays["lipschitz_vector"][ok, 0]
-        else:
+        spread = next((s for s in self.spreads if "output" not in s.dims), None)
+        if spread is None:
             return [], []
+        values = self.of_samples()[0][1][ok]
+        keys = values if spread.weakest == "least" else -values
         known = ~np.isnan(keys)
         order = ok[known][np.argsort(keys[known], kind="stable")].tolist()
         return order[:LISTED], order[::-1][: min(LISTED, len(order) // 2)]
@@ -138,24 +152,19 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
         A shape that does not fit.
     """
     summary, dims = result.summary(), result.dims
-    arrays = {name: result[name] for name in _PER_SAMPLE if name in dims}
+    names = dict.fromkeys((*arrays_told(), *(part for s in all_spreads() for part, _, _ in s.parts)))
+    arrays = {name: result[name] for name in names if name in dims}
     provenance = result.provenance
     computed = np.isin(arrays["status"], (OK, MISCLASSIFIED))
     told = provenance.get("environment", {}).get("inputs", {}).get("shape") or [provenance["model"]["inputs"]]
     image = image_shape(provenance["model"]["inputs"], told, shape)
-    content = Content(
-        result.path.name, summary, result.settings, provenance, arrays, computed, [], _constants(result, dims), image
-    )
+    content = Content(result.path.name, summary, result.settings, provenance, arrays, computed, [], image)
     if "jacobian_lower" in dims and image is not None:
         positions = _chosen(content, samples)
         content.maps.extend(m for p in positions if (m := _map(result, content, p, image)) is not None)
     elif samples is not None:
         raise ResultError(f"{result.path}: has no Jacobians of images to draw for --samples; leave it out")
     return content
-
-
-def _constants(result: Result, dims: Mapping[str, tuple[str, ...]]) -> dict[str, float]:
-    return {name: float(result[name].max()) for name in _OF_THE_NETWORK if name in dims}
 
 
 def image_shape(size: int, told: Sequence[int], shape: Sequence[int] | None = None) -> tuple[int, ...] | None:

@@ -13,8 +13,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
-from distverify.report.content import WAYS, Content, JacobianMap
+from distverify.quantities.quantity import Spread
+from distverify.report.content import Content, JacobianMap
 from distverify.report.curves import distribution, share_at_least, wide
+from distverify.results.telling import sentence
+from distverify.words import norm_name
 
 # Okabe and Ito's colours: told apart with every kind of colour vision, and in grey by their lightness.
 INK, MUTED, GRID = "#1b1f24", "#5c6673", "#d9dee4"
@@ -50,32 +53,68 @@ def drawing(name: str) -> Iterator[None]:
         yield
 
 
-def draw_all(contents: Sequence[Content]) -> dict[str, tuple[Figure, str]]:
-    """Every figure that the results allow: name -> (figure, what it shows, for those who cannot see it)."""
-    found: dict[str, tuple[Figure, str]] = {}
-    first = contents[0]
-    if any(c.radii() is not None for c in contents):
-        found["certified-accuracy"] = certified_accuracy(contents), "Certified accuracy falls as the radius grows"
-        found["radii"] = radius_distribution(contents), "Empirical distribution of the certified radii"
-    if any(c.summary.lipschitz for c in contents):
-        found["lipschitz"] = lipschitz(contents), "Quantiles of the local Lipschitz constants over the radius"
-    found["seconds"] = kernel_time(contents), "Distribution of the kernel time per sample"
-    if len(contents) == 1 and first.radii() is not None and len(np.unique(first.classes())) > 1:
-        found["radii-by-class"] = radii_by_class(first), "Distribution of certified radii of each class against all"
-    for m in first.maps if len(contents) == 1 else []:
-        found[f"jacobian-{m.sample}"] = jacobian_map(m), _map_label(m)
-    return found
-
-
-def certified_accuracy(contents: Sequence[Content]) -> Figure:
-    """Share of samples with a certified radius of at least eps: one result by each way, or several by their best."""
-    figure, axes = _axes(3.1)
-    series = (
-        [(c, "radius", c.name) for c in contents] if len(contents) > 1 else [(contents[0], w, WAYS[w]) for w in WAYS]
+def draw_all(contents: Sequence[Content]) -> dict[str, tuple[Figure, str, str]]:
+    """Every figure that the results allow: name -> (figure, what it shows in short, what it shows)."""
+    drawn: dict[str, tuple[Figure, str, str]] = {}
+    first, several = contents[0], len(contents) > 1
+    for spread in dict.fromkeys(s for c in contents for s in c.spreads):
+        own = [c for c in contents if spread in c.spreads]
+        drawn |= _over_radii(own, spread) if "eps" in spread.dims else _over_samples(own, spread, several)
+    drawn["seconds"] = (
+        kernel_time(contents),
+        "Distribution of the kernel time per sample",
+        "Kernel time: computation alone, without starting, sending and writing.",
     )
-    shown = [(c.radii(way), label) for c, way, label in series]
+    for m in first.maps if not several else []:
+        drawn[f"jacobian-{m.sample}"] = jacobian_map(m), _map_label(m), _map_label(m)
+    return drawn
+
+
+def _over_samples(contents: Sequence[Content], spread: Spread, several: bool) -> dict[str, tuple[Figure, str, str]]:
+    drawn: dict[str, tuple[Figure, str, str]] = {}
+    noun = f"{spread.head[:1].lower()}{spread.head[1:]}"
+    if spread.certifies:
+        drawn["certified-accuracy"] = (
+            certified_accuracy(contents, spread),
+            "Certified accuracy falls as the radius grows",
+            "Share of the computed samples that are certainly classified right in the whole ball of radius eps"
+            + (
+                ": best of all methods of each result."
+                if several
+                else ", by each way of proving it. A misclassified sample counts as not certified."
+            ),
+        )
+    zero = " (0: misclassified or nothing proven)" if spread.nothing is not None else ""
+    drawn[spread.figure] = (
+        distribution_of(contents, spread),
+        f"Empirical distribution: {noun}",
+        f"Distribution of the {noun}: share with at most this value{zero}.",
+    )
+    if not several and spread.dims == ("sample",) and len(np.unique(contents[0].classes())) > 1:
+        drawn[f"{spread.figure}-by-class"] = (
+            distribution_by_class(contents[0], spread),
+            f"Distribution of the {noun} of each class against all",
+            "The same for each class (blue; number of samples in brackets) against all samples (grey).",
+        )
+    return drawn
+
+
+def _over_radii(contents: Sequence[Content], spread: Spread) -> dict[str, tuple[Figure, str, str]]:
+    note = spread.note.format(norm=_norm(contents[0]))
+    said = f"{spread.head}: {note}; over samples." if note else f"{spread.head} over samples."
+    return {spread.figure: (quantiles_over_eps(contents, spread), f"Quantiles over the radius: {spread.head}", said)}
+
+
+def certified_accuracy(contents: Sequence[Content], spread: Spread) -> Figure:
+    """Share of samples that are certified at a radius of at least eps: one result by each way, or several by their best."""
+    figure, axes = _axes(3.1)
+    if len(contents) > 1:
+        shown = [(c.numbers(spread), c.name) for c in contents]
+    else:
+        shown = [(contents[0].numbers(spread), "best of all")]
+        shown += [(contents[0].numbers(spread, part), label) for part, _, label in spread.parts]
     for k, (radii, label) in enumerate(shown):
-        if radii is not None and radii.size:
+        if radii.size:
             x, share = share_at_least(radii)
             axes.step(
                 np.append(x, x[-1]),
@@ -100,12 +139,11 @@ def certified_accuracy(contents: Sequence[Content]) -> Figure:
     return figure
 
 
-def radius_distribution(contents: Sequence[Content]) -> Figure:
-    """Empirical distribution of the radii of all computed samples."""
+def distribution_of(contents: Sequence[Content], spread: Spread) -> Figure:
+    """Empirical distribution of a number over all computed samples."""
     figure, axes = _axes(2.9)
-    radii = [r for c in contents if (r := c.radii()) is not None]
-    names = [c.name for c in contents if c.radii() is not None]
-    for k, values in enumerate(radii):
+    for k, content in enumerate(contents):
+        values = content.numbers(spread)
         x, share = distribution(values)
         axes.step(
             np.concatenate([x[:1], x]),
@@ -114,26 +152,28 @@ def radius_distribution(contents: Sequence[Content]) -> Figure:
             color=_colour(k),
             linestyle=_dash(k),
         )
-        label = f"median {np.median(values):.3g}" if len(radii) == 1 else f"{names[k]}: median {np.median(values):.3g}"
+        label = f"{content.name}: " * (len(contents) > 1) + f"median {np.median(values):.3g}"
         axes.axvline(float(np.median(values)), color=_colour(k), linewidth=1.0, linestyle=(0, (1, 2)), label=label)
     _share_axis(axes)
     axes.locator_params(axis="x", nbins=6)
-    axes.set_xlabel(_radius_label(contents, "certified radius"))
+    axes.set_xlabel(_value_label(contents, spread))
     _legend(figure, axes)
     return figure
 
 
-def radii_by_class(content: Content) -> Figure:
-    """The distribution of each class (at most twelve, those with the smallest radii) against that of all."""
-    radii, classes = content.radii(), content.classes()
-    assert radii is not None
-    by_class = {int(c): radii[classes == c] for c in np.unique(classes)}
-    chosen = sorted(sorted(by_class, key=lambda c: float(np.median(by_class[c])))[:_MOST_CLASSES])
+def distribution_by_class(content: Content, spread: Spread) -> Figure:
+    """The distribution of each class (at most twelve, those with the weakest medians) against that of all."""
+    values, classes = content.values(spread)[content.computed], content.classes()
+    known = ~np.isnan(values)
+    values, classes = values[known], classes[known]
+    by_class = {int(c): values[classes == c] for c in np.unique(classes)}
+    weakest = 1.0 if spread.weakest == "least" else -1.0
+    chosen = sorted(sorted(by_class, key=lambda c: weakest * float(np.median(by_class[c])))[:_MOST_CLASSES])
     columns = min(3, len(chosen))
     rows = math.ceil(len(chosen) / columns)
     figure = Figure(figsize=(_WIDTH, 0.75 + 1.0 * rows), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    every = distribution(radii, 150)
+    every = distribution(values, 150)
     for axes in grid.flat[len(chosen) :]:
         axes.set_visible(False)
     for axes, number in zip(grid.flat, chosen, strict=False):
@@ -144,21 +184,19 @@ def radii_by_class(content: Content) -> Figure:
         axes.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
         axes.locator_params(axis="x", nbins=2)
         axes.tick_params(labelsize=8.5)
-    figure.supxlabel(_radius_label([content], "certified radius"), fontsize=10)
+    figure.supxlabel(_value_label([content], spread), fontsize=10)
     figure.supylabel("samples at or below", fontsize=10)
     return figure
 
 
-def lipschitz(contents: Sequence[Content]) -> Figure:
-    """Median and 5 to 95 % range of the vector output's local Lipschitz constant at every radius."""
+def quantiles_over_eps(contents: Sequence[Content], spread: Spread) -> Figure:
+    """Median and 5 to 95 % range of a number at every radius."""
     figure, axes = _axes(2.9)
     top: list[float] = []
     for k, content in enumerate(contents):
-        found = sorted(content.summary.lipschitz.items())
-        if not found:
-            continue
-        eps = [e for e, _ in found]
-        low, middle, high = np.array([q for _, q in found]).T
+        found = {e: q for e, q in content.summary.spreads[spread.name].items() if e is not None}
+        eps = sorted(found)
+        low, middle, high = np.array([[found[e].low, found[e].median, found[e].high] for e in eps]).T
         prefix = f"{content.name}: " if len(contents) > 1 else ""
         axes.plot(eps, middle, color=_colour(k), linestyle=_dash(k), marker="o", markersize=4, label=f"{prefix}median")
         if len(eps) > 1:
@@ -178,7 +216,7 @@ def lipschitz(contents: Sequence[Content]) -> Figure:
     values = np.array(top)
     if values.size and values.min() > 0 and values.max() > 10 * values.min():
         axes.set_yscale("log")
-    radii = np.array(sorted({e for c in contents for e in c.summary.lipschitz}))
+    radii = np.array(sorted({e for c in contents for e in c.summary.spreads[spread.name] if e is not None}))
     if radii.size > 1 and radii[-1] > 8 * radii[0]:
         axes.set_xscale("log")
         axes.xaxis.set_minor_formatter(NullFormatter())
@@ -188,7 +226,7 @@ def lipschitz(contents: Sequence[Content]) -> Figure:
         axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         axes.margins(x=0.15)
     axes.set_xlabel(_radius_label(contents, "radius eps"))
-    axes.set_ylabel(f"Lipschitz constant ({_norm(contents[0])} norm)")
+    axes.set_ylabel(f"{sentence(spread.head)} ({_norm(contents[0])} norm)")
     _legend(figure, axes)
     return figure
 
@@ -268,7 +306,11 @@ def _share_axis(axes: Axes) -> None:
 
 
 def _norm(content: Content) -> str:
-    return "inf" if math.isinf(content.settings.norm) else f"{content.settings.norm:g}"
+    return norm_name(content.settings.norm)
+
+
+def _value_label(contents: Sequence[Content], spread: Spread) -> str:
+    return _radius_label(contents, f"{spread.head[:1].lower()}{spread.head[1:]}")
 
 
 def _radius_label(contents: Sequence[Content], what: str) -> str:

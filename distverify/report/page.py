@@ -12,15 +12,16 @@ from distverify.report.compare import compare
 from distverify.report.content import Content
 from distverify.report.html import Html, facts, join, picture, table, tag, tiles
 from distverify.report.references import references
-from distverify.report.wording import captions, in_words, of
+from distverify.report.wording import in_words, of
+from distverify.results.telling import facts_of_network, rows_of_radii, sentence, weakest
 from distverify.words import describe_settings, duration, provenance_facts, session_facts, session_title, significant
 
+Figures = Mapping[str, tuple[Figure, str, str]]
 _FAILURES_LISTED = 50
 _TILE_RADII = 2
-_RADII = {"radius": "radius", "radius_crown": "by CROWN", "radius_jacobian": "by Jacobian"}
 
 
-def render(contents: Sequence[Content], figures: Mapping[str, tuple[Figure, str]]) -> str:
+def render(contents: Sequence[Content], figures: Figures) -> str:
     """The whole page as text; ``figures`` are those of :func:`distverify.report.figures.draw_all`."""
     names = [c.name for c in contents]
     title = (
@@ -32,7 +33,7 @@ def render(contents: Sequence[Content], figures: Mapping[str, tuple[Figure, str]
     if len(contents) == 1:
         body += _one(contents[0], figures)
     else:
-        body += [compare(contents), tag("h2", "Figures"), _figures(figures, contents)]
+        body += [compare(contents), tag("h2", "Figures"), _figures(figures)]
         for content in contents:
             body += [tag("h2", content.name), tag("p", in_words(content)), *_failures(content), *_provenance(content)]
     body += _citations(contents)
@@ -49,14 +50,14 @@ def render(contents: Sequence[Content], figures: Mapping[str, tuple[Figure, str]
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main>{join(body)}</main></body></html>\n'
 
 
-def _one(content: Content, figures: Mapping[str, tuple[Figure, str]]) -> list[object]:
+def _one(content: Content, figures: Figures) -> list[object]:
     plots = {name: f for name, f in figures.items() if not name.startswith("jacobian-")}
     maps = {name: f for name, f in figures.items() if name.startswith("jacobian-")}
     body: list[object] = [
         tag("p", in_words(content)),
         _headline(content),
         tag("h2", "Figures"),
-        _figures(plots, [content]),
+        _figures(plots),
         *_numbers(content),
         *_network(content),
     ]
@@ -73,7 +74,7 @@ def _one(content: Content, figures: Mapping[str, tuple[Figure, str]]) -> list[ob
             tag("b", "lowers", style="color:var(--c2)"),
             " the output; grey: not known.",
         ]
-        body += [tag("h2", "Jacobian maps"), tag("p", said, *legend, class_="note"), _figures(maps, [content])]
+        body += [tag("h2", "Jacobian maps"), tag("p", said, *legend, class_="note"), _figures(maps)]
     return body + _extremes(content) + _failures(content) + _time(content) + _provenance(content)
 
 
@@ -89,50 +90,35 @@ def _headline(content: Content) -> Html:
             f"{certified / summary.computed:.1%}",
             f"{certified:,} of {summary.computed:,} certified",
         )
-    if summary.radius_median is not None:
-        shown["Median radius"] = (
-            significant(summary.radius_median),
-            f"mean {significant(summary.radius_mean)}, least {significant(summary.radius_min)}",
-        )
-    for eps, (_, middle, high) in list(summary.lipschitz.items())[:1]:
-        shown[f"Lipschitz at {significant(eps)}"] = (significant(middle), f"median; 95 % below {significant(high)}")
+    for spread in content.spreads:
+        first, q = next(iter(summary.spreads[spread.name].items()))
+        at = "" if first is None else f" at {significant(first)}"
+        rest = f"mean {significant(q.mean)}, {spread.weakest} {significant(weakest(spread, q))}"
+        shown[f"{sentence(spread.short)}{at}"] = (significant(q.median), f"median; {rest}")
     failed = len(summary.failures)
     shown["Failed or timed out"] = (f"{failed:,}", "listed below" if failed else "none")
     return tiles(shown)
 
 
-def _figures(figures: Mapping[str, tuple[Figure, str]], contents: Sequence[Content]) -> Html:
-    said = captions(contents)
+def _figures(figures: Figures) -> Html:
     return tag(
         "div",
-        *(picture(f, name, label, said.get(name, label)) for name, (f, label) in figures.items()),
+        *(picture(f, name, label, caption) for name, (f, label, caption) in figures.items()),
         class_="figures",
     )
 
 
 def _numbers(content: Content) -> list[object]:
     """The figures' numbers at every radius that was asked for."""
-    summary, arrays, radii = content.summary, content.arrays, content.settings.eps
-    columns: dict[str, dict[float, str]] = {}
-    if summary.certified:
-        columns["certified"] = {e: f"{n:,} ({n / summary.computed:.1%})" for e, n in summary.certified.items()}
-    if "verified" in arrays and arrays["verified"].ndim == 2:
-        proven = (arrays["verified"] > 0)[content.computed].sum(axis=0)
-        columns["verified at eps"] = {e: f"{n:,}" for e, n in zip(radii, proven.tolist(), strict=True)}
-    for k, name in enumerate(("Lipschitz 5 %", "Lipschitz median", "Lipschitz 95 %")):
-        if summary.lipschitz:
-            columns[name] = {e: significant(quantiles[k]) for e, quantiles in summary.lipschitz.items()}
-    if not columns:
-        return []
-    rows = [[significant(e), *(column.get(e, "-") for column in columns.values())] for e in radii]
-    return [tag("h3", "In numbers"), table(["eps", *columns], rows)]
+    rows = rows_of_radii(content.summary, content.settings)
+    return [] if rows is None else [tag("h3", "In numbers"), table(rows.headers, rows.rows, caption=rows.note)]
 
 
 def _network(content: Content) -> list[object]:
     """Constants of the network alone, where they were computed."""
-    if not content.constants:
+    rows = facts_of_network(content.summary, content.settings)
+    if not rows:
         return []
-    rows = {name.replace("_", " "): significant(value) for name, value in content.constants.items()}
     note = "Upper bounds that hold for all inputs (global) or for all inputs in the domain."
     return [tag("h3", "The network as a whole"), facts(rows), tag("p", note, class_="note")]
 
@@ -141,21 +127,15 @@ def _extremes(content: Content) -> list[object]:
     hardest, easiest = content.extremes()
     if not hardest:
         return []
-    arrays = content.arrays
-    columns = {n: head for n, head in _RADII.items() if n in arrays}
-    headers = ["sample", "class", *columns.values()]
-    if "lipschitz_vector" in arrays:
-        headers.append(f"Lipschitz at {significant(content.settings.eps[0])}")
+    arrays, columns = content.arrays, content.of_samples()
+    headers = ["sample", "class", *(name for name, _ in columns)]
 
     def row(i: int) -> list[object]:
-        cells: list[object] = [int(arrays["sample"][i]), int(arrays["predicted"][i])]
-        cells += [significant(arrays[n][i]) for n in columns]
-        if "lipschitz_vector" in arrays:
-            cells.append(significant(arrays["lipschitz_vector"][i, 0]))
-        return cells
+        own = [significant(float(values[i])) for _, values in columns]
+        return [int(arrays["sample"][i]), int(arrays["predicted"][i]), *own]
 
-    parts = [tag("h2", "Hardest and easiest samples"), tag("p", "Of the samples that are classified right, by certified radius "
-             "(by Lipschitz constant where no radius was computed). Samples are numbered as in the data set.", class_="note")]  # fmt: skip
+    said = "Of the samples that are classified right, by the first number beside them. Samples are numbered as in the data set."
+    parts = [tag("h2", "Hardest and easiest samples"), tag("p", said, class_="note")]
     tables = [
         tag("div", tag("h3", name), table(headers, map(row, rows)))
         for name, rows in (("Hardest", hardest), ("Easiest", easiest))

@@ -67,7 +67,7 @@ def write_report(
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     if figures is not None:
-        _write_figures({name: figure for name, (figure, _) in drawn.items()}, Path(figures))
+        _write_figures({name: figure for name, (figure, _, _) in drawn.items()}, Path(figures))
     return path
 
 

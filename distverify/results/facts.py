@@ -1,17 +1,54 @@
-"""Facts about a whole data set that follow from the arrays of a result: per class, and by radius."""
+"""Facts about a whole data set that follow from the arrays of a result: how numbers are spread, per class, and by radius."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.quantities import catalogue
+from distverify.quantities.quantity import Share, Spread
+from distverify.quantities.radius import RADIUS
 from distverify.status import MISCLASSIFIED, OK
 
 Floats = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[Any]]
+# A radius of the run, or None for what is not about a given radius.
+Eps = float | None
+_LEVELS = (0.0, 0.05, 0.5, 0.95, 1.0)
+
+
+@dataclass(frozen=True)
+class Quantiles:
+    """How a number is spread over the samples that have it.
+
+    Attributes
+    ----------
+    count : int
+        Values.
+    least, low, median, high, most : float
+        0, 5, 50, 95 and 100 % quantiles.
+    mean : float
+    """
+
+    count: int
+    least: float
+    low: float
+    median: float
+    high: float
+    most: float
+    mean: float
+
+    @classmethod
+    def of(cls, values: Floats) -> Quantiles:
+        """Those of at least one value."""
+        # Nothing can be interpolated between a number and infinity: then a quantile is one of the values.
+        method = "linear" if np.isfinite(values).all() else "inverted_cdf"
+        least, low, median, high, most = np.quantile(values, _LEVELS, method=method).tolist()  # type: ignore[call-overload]
+        return cls(values.size, least, low, median, high, most, float(values.mean()))
 
 
 @dataclass(frozen=True)
@@ -22,42 +59,81 @@ class ClassFacts:
     ----------
     label : int
     samples, correct : int
-    radius_median, radius_min : float or None
-        A misclassified sample counts with radius 0; None where no radii were asked for.
-    lipschitz_median, lipschitz_max : dict eps -> float
-        Of the vector output's local constant, over the samples that have one.
+    spreads : dict name -> (dict eps -> Quantiles)
+        As in :class:`distverify.results.summary.Summary`.
     """
 
     label: int
     samples: int
     correct: int
-    radius_median: float | None
-    radius_min: float | None
-    lipschitz_median: dict[float, float]
-    lipschitz_max: dict[float, float]
+    spreads: dict[str, dict[Eps, Quantiles]] = field(default_factory=dict)
 
 
-def computed(arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+def computed(arrays: Arrays) -> NDArray[np.bool_]:
     """Samples that are ok or misclassified, bool [samples]."""
     return np.asarray((arrays["status"] == OK) | (arrays["status"] == MISCLASSIFIED))
 
 
-def radii_of(arrays: Mapping[str, NDArray[Any]]) -> Floats:
-    """The radius of each computed sample, float64 [n]: 0 where it is misclassified or has no certificate."""
-    radius = np.where(arrays["status"] == MISCLASSIFIED, 0.0, arrays["radius"])[computed(arrays)]
-    return np.nan_to_num(radius, nan=0.0)
+def values_of(spread: Spread, arrays: Arrays) -> Floats | None:
+    """The number of every sample by the dimensions of ``spread``, NaN where there is none; None if it was not asked for.
+
+    What counts as nothing is filled in for computed samples.
+    """
+    if any(name not in arrays for name in spread.sources):
+        return None
+    read = [arrays[name] for name in spread.sources]
+    values = np.asarray(read[0] if spread.value is None else spread.value(*read), dtype=np.float64)
+    if spread.nothing is None:
+        return values
+    along = (slice(None), *[None] * (values.ndim - 1))
+    nothing = (arrays["status"] == MISCLASSIFIED)[along] | (computed(arrays)[along] & np.isnan(values))
+    return np.where(nothing, spread.nothing, values)
 
 
-def constants_of(arrays: Mapping[str, NDArray[Any]], which: NDArray[np.bool_] | None = None) -> dict[float, Floats]:
-    """For each eps, the vector output's constants of the samples that have one; without such, no entry."""
-    if "lipschitz_vector" not in arrays:
+def samples_of(spread: Spread, arrays: Arrays, which: NDArray[np.bool_] | None = None) -> dict[Eps, Floats]:
+    """The values of the computed samples (of those of ``which``) that have one, at each radius; without such, no entry."""
+    values = values_of(spread, arrays)
+    if values is None:
         return {}
-    rows = arrays["lipschitz_vector"] if which is None else arrays["lipschitz_vector"][which]
-    found = {float(eps): values[~np.isnan(values)] for eps, values in zip(arrays["eps"], rows.T, strict=True)}
-    return {eps: values for eps, values in found.items() if values.size}
+    values = values[computed(arrays) if which is None else which]
+    radii: list[Eps] = [float(e) for e in arrays["eps"]] if "eps" in spread.dims else [None]
+    by_eps = np.moveaxis(values, spread.dims.index("eps"), 0) if "eps" in spread.dims else values[None]
+    known = {eps: v[~np.isnan(v)] for eps, v in zip(radii, by_eps, strict=True)}
+    return {eps: v for eps, v in known.items() if v.size}
 
 
-def certified_accuracy(arrays: Mapping[str, NDArray[Any]], eps: ArrayLike) -> Floats:
+def spreads_of(arrays: Arrays, which: NDArray[np.bool_] | None = None) -> dict[str, dict[Eps, Quantiles]]:
+    """The quantiles of every number that has values, by its name and the radius."""
+    by_name = {
+        spread.name: {eps: Quantiles.of(values) for eps, values in samples_of(spread, arrays, which).items()}
+        for spread in catalogue.all_spreads()
+    }
+    return {name: by_eps for name, by_eps in by_name.items() if by_eps}
+
+
+def shares_of(arrays: Arrays) -> dict[str, dict[Eps, int]]:
+    """How many samples are among each share, by its name and the radius."""
+    counts: dict[str, dict[Eps, int]] = {}
+    for share in catalogue.all_shares():
+        if applies(share, arrays):
+            number = share.holds(arrays[share.variable]).sum(axis=0).reshape(-1).tolist()
+            radii: list[Eps] = [float(e) for e in arrays["eps"]] if "eps" in share.dims else [None]
+            counts[share.name] = dict(zip(radii, number, strict=True))
+    return counts
+
+
+def applies(share: Share, arrays: Arrays) -> bool:
+    """Whether the arrays hold what the share is counted from."""
+    return share.variable in arrays and arrays[share.variable].ndim == len(share.dims)
+
+
+def radii_of(arrays: Arrays) -> Floats:
+    """The radius of each computed sample, float64 [n]: 0 where it is misclassified or has no certificate."""
+    (spread,) = RADIUS.spreads
+    return samples_of(spread, arrays).get(None, np.empty(0))
+
+
+def certified_accuracy(arrays: Arrays, eps: ArrayLike) -> Floats:
     """Share of the computed samples that are certified at each radius ``eps`` [n], from their radii: float64 [n].
 
     NaN where nothing is computed yet.
@@ -71,23 +147,12 @@ def certified_accuracy(arrays: Mapping[str, NDArray[Any]], eps: ArrayLike) -> Fl
     return np.asarray(at_least / radii.size)
 
 
-def per_class(arrays: Mapping[str, NDArray[Any]]) -> tuple[ClassFacts, ...]:
+def per_class(arrays: Arrays) -> tuple[ClassFacts, ...]:
     """A row for each true class that has computed samples, by label."""
     there = computed(arrays)
-    found = []
+    rows = []
     for label in np.unique(arrays["label"][there & (arrays["label"] >= 0)]).tolist():
         own = there & (arrays["label"] == label)
-        radii = radii_of({name: arrays[name][own] for name in ("status", "radius")}) if "radius" in arrays else None
-        constants = constants_of(arrays, own)
-        found.append(
-            ClassFacts(
-                label=int(label),
-                samples=int(own.sum()),
-                correct=int((arrays["predicted"][own] == label).sum()),
-                radius_median=None if radii is None else float(np.median(radii)),
-                radius_min=None if radii is None else float(radii.min()),
-                lipschitz_median={eps: float(np.median(values)) for eps, values in constants.items()},
-                lipschitz_max={eps: float(values.max()) for eps, values in constants.items()},
-            )
-        )
-    return tuple(found)
+        correct = int((arrays["predicted"][own] == label).sum())
+        rows.append(ClassFacts(int(label), int(own.sum()), correct, spreads_of(arrays, own)))
+    return tuple(rows)

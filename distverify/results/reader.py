@@ -22,23 +22,8 @@ from distverify.results.hulls import hull_blocks
 from distverify.results.identify import open_checked, reading, shards_missing
 from distverify.results.layout import read_feature_eps
 from distverify.results.schema import COORDINATES
-from distverify.results.summary import Summary, summarise
+from distverify.results.summary import Summary, arrays_told, summarise
 from distverify.settings import Settings
-
-_SUMMARY = (
-    "status",
-    "sample",
-    "eps",
-    "label",
-    "predicted",
-    "message",
-    "seconds",
-    "radius",
-    "verified",
-    "lipschitz_vector",
-    "global_lipschitz_vector",
-    "product_of_norms",
-)
 
 
 class Result(Mapping[str, NDArray[Any]]):
@@ -199,7 +184,7 @@ class Result(Mapping[str, NDArray[Any]]):
         """What summaries are made of, read at one moment; and the provenance."""
         with self._open() as file:
             # Status first: what is committed by then has its values in all that is read later.
-            arrays = {name: self._array(file, name) for name in _SUMMARY if name in file}
+            arrays = {name: self._array(file, name) for name in arrays_told() if name in file}
             return arrays, json.loads(file.attrs["provenance"])
 
     def summary(self) -> Summary:

@@ -23,6 +23,17 @@ def log_failures(job: Job, unit: WorkUnit, payload: Payload) -> None:
 
 def log_lost(job: Job, unit: WorkUnit, reason: str) -> None:
     """A worker or a payload was lost; ``unit`` or its parts will be computed again."""
+    log.warning("%s lost, will be computed again: %s", _samples(job, unit), reason)
+
+
+def log_long(job: Job, unit: WorkUnit, seconds: float) -> None:
+    """A worker has not answered for so long, and nothing will end it."""
+    log.warning(
+        "%s: no answer for %.0f s; the worker is slow, or stopped (a time limit would end what takes too long)",
+        _samples(job, unit), seconds,
+    )  # fmt: skip
+
+
+def _samples(job: Job, unit: WorkUnit) -> str:
     first, last = int(job.data.indices[unit.start]), int(job.data.indices[unit.stop - 1])
-    samples = f"sample {first}" if unit.size == 1 else f"{unit.size} samples from {first} to {last}"
-    log.warning("%s lost, will be computed again: %s", samples, reason)
+    return f"sample {first}" if unit.size == 1 else f"{unit.size} samples from {first} to {last}"

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from distverify.runtime.conversation import SampleInPieces
-from distverify.runtime.failures import log_failures, log_lost
+from distverify.runtime.failures import log_failures, log_long, log_lost
 from distverify.runtime.job import Event, Job, PieceDone, PieceTask, Recall, Task, UnitDone, UnitLost, WorkersChanged
 from distverify.runtime.pool import FetchError, Pool, Report, TaskDone, WorkerLost, WorkerReady
 from distverify.runtime.scheduler import Scheduler
@@ -31,6 +31,7 @@ from distverify.runtime.stimuli import (
     StartWorker,
     Stimulus,
     Stop,
+    Tell,
     Tick,
 )
 from distverify.runtime.threads import ThreadLimit, limit_threads
@@ -244,6 +245,9 @@ class Loop:
                 self._retried(instruction)
             case GiveUp():
                 self._give_up(instruction)
+            case Tell():
+                task = instruction.task
+                log_long(self._job, task.unit if isinstance(task, PieceTask) else task, instruction.seconds)
 
     def _shared_of(self, task: Task) -> Any:
         """What the pieces of a request share, brought into the pool by the first of them."""

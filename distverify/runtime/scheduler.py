@@ -41,6 +41,7 @@ from distverify.runtime.stimuli import (
     StartWorker,
     Stimulus,
     Stop,
+    Tell,
     Tick,
 )
 from distverify.status import FAILED, TIMED_OUT
@@ -50,6 +51,7 @@ MAX_DEATHS = 3
 MAX_FAILED_STARTS = 3
 LONGEST_PAUSE = 60.0  # seconds between attempts to start a worker where starts fail
 GRACE = 1.0  # seconds for sending a unit and for a busy machine, on top of the time limit
+LONG_SECONDS = 60.0  # that a task may take before it is told; units are cut for 20 s at most
 MOST_RETRIES = 1000  # units that may wait for another try while fresh ones are left: memory stays bounded
 
 
@@ -57,6 +59,7 @@ MOST_RETRIES = 1000  # units that may wait for another try while fresh ones are 
 class _Assignment:
     task: Task
     since: float  # of a piece: since its sample's first piece was begun
+    sent: float
 
 
 class Scheduler:
@@ -97,6 +100,7 @@ class Scheduler:
         self._running: dict[int, _Assignment] = {}
         self._running_pieces = 0
         self._deaths: Counter[Task] = Counter()
+        self._told: dict[int, float] = {}  # workers that take long, and when that is told again
         self._next_worker = 0
         self._failed_starts = 0
         self._hold_until = float("-inf")
@@ -202,7 +206,7 @@ class Scheduler:
             since = now if begun is None else begun
             self._samples[task.unit] = since
         self._idle.remove(worker)
-        self._running[worker] = _Assignment(task, since)
+        self._running[worker] = _Assignment(task, since, now)
         return Send(worker, task)
 
     def _turn_of_a_sample(self) -> bool:
@@ -264,7 +268,7 @@ class Scheduler:
         """What exceeds the time limit, ended."""
         limit = self.time_limit
         if limit is None:
-            return []
+            return self._tell_long(now)
         instructions: list[Instruction] = []
         for unit, since in list(self._samples.items()):
             if since is not None and now - since > limit + GRACE:
@@ -286,6 +290,16 @@ class Scheduler:
                 instructions.append(Retry(task, "a sample exceeds the time limit"))
         return instructions
 
+    def _tell_long(self, now: float) -> list[Instruction]:
+        """Workers that may be stuck: after a minute, and whenever it is twice as long."""
+        instructions: list[Instruction] = []
+        for worker, assigned in self._running.items():
+            seconds = now - assigned.sent
+            if seconds >= self._told.get(worker, LONG_SECONDS):
+                self._told[worker] = 2 * seconds
+                instructions.append(Tell(assigned.task, seconds))
+        return instructions
+
     def _too_late(self, unit: WorkUnit) -> GiveUp:
         self._deaths.pop(unit, None)
         return GiveUp(unit, TIMED_OUT, f"stopped after the time limit of {self.time_limit:g} s")
@@ -299,6 +313,7 @@ class Scheduler:
 
     def _release(self, worker: int) -> Task:
         task = self._running.pop(worker).task
+        self._told.pop(worker, None)
         self._running_pieces -= isinstance(task, PieceTask)
         return task
 

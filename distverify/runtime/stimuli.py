@@ -117,4 +117,12 @@ class GiveUp:
     message: str
 
 
-Instruction = StartWorker | Send | BeginSample | Fetch | Kill | Retry | GiveUp
+@dataclass(frozen=True)
+class Tell:
+    """``task`` has been with its worker for ``seconds``, and no time limit will end it."""
+
+    task: Task
+    seconds: float
+
+
+Instruction = StartWorker | Send | BeginSample | Fetch | Kill | Retry | GiveUp | Tell

@@ -223,7 +223,7 @@ def test_questions_and_work_are_counted(monkeypatch: pytest.MonkeyPatch) -> None
     assert crew.kinds["neurons"] == regions * linear_nodes * 4
     assert len({p.key for p in crew.pieces if p.kind == "neurons"}) == crew.kinds["neurons"]
     assert set(crowned) == {"neurons", "margins"}
-    assert crowned.count("neurons") == crew.kinds["neurons"]
+    assert 0 < crowned.count("neurons") <= crew.kinds["neurons"]  # a block whose signs are all settled needs no rows
     assert crowned.count("margins") == crew.kinds["margins"]
 
 

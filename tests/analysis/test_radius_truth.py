@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -126,6 +127,28 @@ def test_march_over_a_growing_slope_stays_below_the_truth(guess: float, evaluati
     assert radii[0] <= math.log(2.0)
     if evaluations >= 16:
         assert radii[0] >= math.log(2.0) * (1.0 - 1.0 / evaluations)
+
+
+def test_march_never_spends_more_than_the_margin_in_exact_arithmetic() -> None:
+    """The staircase's sums are rounded: without allowance for that about half of these radii would be too large."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        margin, start, growth = rng.uniform(0.5, 2.0), rng.uniform(0.5, 2.0), rng.uniform(0.0, 3.0)
+        seen: dict[float, float] = {}
+
+        def constants(radius: float, start: float = start, growth: float = growth, seen: dict = seen) -> Floats:  # type: ignore[type-arg]
+            seen[radius] = start + growth * radius
+            return np.array([seen[radius]])
+
+        radii, _ = march_radii(constants, np.array([margin]), rng.uniform(0.05, 0.5), 100.0, evaluations=5)
+        end, inner, spent = Fraction(float(radii[0])), Fraction(0), Fraction(0)
+        for radius in sorted(seen):
+            outer = min(Fraction(radius), end)
+            spent += Fraction(seen[radius]) * max(outer - inner, Fraction(0))
+            inner = max(inner, outer)
+        assert end <= Fraction(max(seen))
+        assert spent < Fraction(margin)
+        assert spent > Fraction(margin) * (1 - Fraction(1, 10**13)) or end == Fraction(max(seen))
 
 
 def test_march_stops_at_its_tolerance() -> None:

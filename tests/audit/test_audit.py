@@ -16,12 +16,12 @@ from click.testing import CliRunner
 from distverify.api import certify
 from distverify.audit import audit as audit_module
 from distverify.audit.audit import Audit, audit
-from distverify.audit.claims import CLAIMS
+from distverify.audit.claims import all_claims
 from distverify.cli.main import main
 from distverify.errors import ResultError, SettingsError
 from distverify.network.graph import Network
+from distverify.quantities import catalogue
 from distverify.results.reader import open_result
-from distverify.settings import COMPUTE
 
 NORMS = (np.inf, 2.0, 1.0)
 OF_SAMPLES = ("jacobian", "landscape", "lipschitz", "margins", "monotone", "radius", "verified")
@@ -120,7 +120,7 @@ FALSIFIED: dict[str, Falsify] = {
 
 
 def test_every_claim_about_samples_is_falsified_below(honest: Path) -> None:
-    assert {c.variable for c in CLAIMS} & set(open_result(honest)) == set(FALSIFIED)
+    assert {c.variable for c in all_claims()} & set(open_result(honest)) == set(FALSIFIED)
 
 
 @pytest.mark.parametrize("variable", FALSIFIED)
@@ -139,12 +139,12 @@ def test_a_falsified_value_is_caught(
     assert first.bound != first.attained
 
 
-@pytest.mark.skipif("global" not in COMPUTE, reason="needs constants of the whole network")
+@pytest.mark.skipif("global" not in catalogue.names(), reason="needs constants of the whole network")
 def test_claims_about_the_network_and_a_domain(tmp_path: Path, data: tuple[np.ndarray, np.ndarray]) -> None:
     path = run(tmp_path / "out.h5", data, compute=("global", "jacobian", "lipschitz", "monotone"), domain=(0.0, 1.0))
     assert attack(path, data).violations == 0
     names = [n for n in open_result(path) if n.startswith(("global_", "domain_", "product_"))]
-    assert set(names) <= {c.variable for c in CLAIMS}
+    assert set(names) <= {c.variable for c in all_claims()}
     changes = {"lower": shifted(5.0), "upper": shifted(-5.0), "monotone": everywhere(1)}
     for name in names:
         false = Path(shutil.copy(path, tmp_path / "false.h5"))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distverify.bounds.enclosure import enclose
-from distverify.bounds.lipschitz import lipschitz_constant, row_constants
+from distverify.bounds.lipschitz import lipschitz_constant, magnitude_chords, row_constants
 from distverify.bounds.methods import bound_rows
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
@@ -126,6 +126,37 @@ def test_merged_columns_are_never_worse(data: st.DataObject) -> None:
     for method in ("linear", "recurjac"):
         bounds = bound_rows(enclose(network, region), np.eye(network.output_size), method)
         assert (row_constants(bounds, math.inf) <= bounds.magnitude.sum(axis=1) * (1 + RELATIVE)).all()
+
+
+@FEW
+@given(data=st.data())
+def test_chords_lie_above_magnitudes(data: st.DataObject) -> None:
+    """In exact arithmetic, at both ends and at 0; in both precisions, with weights that no float32 number equals."""
+    number = st.floats(-1e3, 1e3) | st.sampled_from([0.0, -0.0, 1e-310, -1e-310, 1e300, -1e300, 5e-324])
+    ends = data.draw(st.lists(st.tuples(number, number), min_size=1, max_size=6))
+    lower, upper = np.array([[min(e) for e in ends]]), np.array([[max(e) for e in ends]])
+    weights = np.array(data.draw(st.lists(st.floats(0.0, 2.0), min_size=len(ends), max_size=len(ends))))
+    dtype = data.draw(st.sampled_from([np.float64, np.float32]))
+    slopes, constants = magnitude_chords(lower, upper, weights, dtype)
+    np.testing.assert_array_equal(slopes.astype(dtype), slopes)
+    for j, (low, up) in enumerate(zip(lower[0], upper[0], strict=True)):
+        w, s, t = (Fraction(float(v)) for v in (weights[j], slopes[0, j], constants[0, j]))
+        for y in {Fraction(float(low)), Fraction(float(up)), Fraction(0) if low <= 0 <= up else Fraction(float(low))}:
+            assert w * abs(y) <= s * y + t
+        if w < Fraction(1, 10**30):  # float32 may not hold it
+            continue
+        if low >= 0 or up <= 0:
+            assert t <= w * max(abs(Fraction(float(low))), abs(Fraction(float(up)))) / 2**20 + Fraction(1, 2**1000)
+        elif 1e-3 < -low < 1e3 and 1e-3 < up < 1e3:
+            chord = Fraction(float(-low)) * Fraction(float(up)) * 2 * w / (Fraction(float(up)) - Fraction(float(low)))
+            assert t <= chord * (1 + Fraction(1, 2**20)) + Fraction(1, 2**1000)
+
+
+def test_chords_of_what_is_not_bounded_bound_nothing() -> None:
+    lower, upper = np.array([[-np.inf, 0.0, -1.0, -np.inf]]), np.array([[np.inf, np.inf, np.inf, -2.0]])
+    slopes, constants = magnitude_chords(lower, upper)
+    assert np.isfinite(slopes).all()
+    np.testing.assert_array_equal(constants, [[np.inf, 0.0, np.inf, 0.0]])
 
 
 def test_merged_columns_gain_on_a_network_of_known_signs() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from distverify.results.facts import Quantiles
 from distverify.results.summary import Failure, Summary
 from distverify.settings import Settings
 
@@ -27,11 +28,14 @@ SUMMARY = Summary(
     counts={"pending": 0, "ok": 189, "misclassified": 4, "failed": 6, "timed_out": 1},
     labelled=193,
     correct=189,
-    certified={0.02: 180, 0.05: 150},
-    radius_min=0.0,
-    radius_median=0.071234,
-    radius_mean=0.07,
-    lipschitz={0.02: (10.0, 20.5, 31.25), 0.05: (11.0, 22.0, 1234567.0)},
+    spreads={
+        "radius": {None: Quantiles(193, 0.0, 0.01, 0.071234, 0.12, 0.13, 0.07)},
+        "lipschitz_vector": {
+            0.02: Quantiles(193, 9.0, 10.0, 20.5, 31.25, 40.0, 21.5),
+            0.05: Quantiles(193, 9.5, 11.0, 22.0, 1234567.0, 2e6, 23.5),
+        },
+    },
+    shares={"certified": {0.02: 180, 0.05: 150}},
     failures=(
         *(Failure(i, "failed", f"ValueError: no bounds for sample {i}") for i in (3, 5, 7, 11, 13, 17)),
         Failure(19, "timed_out", "over 60 s"),

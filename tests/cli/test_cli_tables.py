@@ -38,8 +38,8 @@ def test_summary_tells_every_figure(capsys: pytest.CaptureFixture[str]) -> None:
         "median 0.07123, mean 0.07, min 0 (inf norm, units of the data; 0 where misclassified)",
         "Time 38 s in kernels, 20 s from start to end",
         "Result out.h5",
-        "0.02 180 of 193 (93.3%) 10 20.5 31.25",
-        "0.05 150 of 193 (77.7%) 11 22 1.235e+06",
+        "0.02 180 of 193 (93.3%) 10 20.5 31.25 21.5 40",
+        "0.05 150 of 193 (77.7%) 11 22 1.235e+06 23.5 2e+06",
         "Lipschitz: of the vector output in the ball, inf norm on both sides; quantiles over samples",
         "3 failed ValueError: no bounds for sample 3",
         "and 2 more: arrays status and message of out.h5",
@@ -54,11 +54,8 @@ def test_what_is_missing_has_no_row(capsys: pytest.CaptureFixture[str]) -> None:
         counts={"pending": 0, "ok": 200, "misclassified": 0, "failed": 0, "timed_out": 0},
         labelled=0,
         correct=0,
-        certified={},
-        radius_min=None,
-        radius_median=None,
-        radius_mean=None,
-        lipschitz={},
+        spreads={},
+        shares={},
         failures=(),
     )
     text = render(capsys, bare, Settings(eps=(0.02,), compute=("jacobian",)))
@@ -69,7 +66,9 @@ def test_what_is_missing_has_no_row(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_radii_without_eps_need_no_eps_table(capsys: pytest.CaptureFixture[str]) -> None:
     text = render(
-        capsys, replace(SUMMARY, certified={}, lipschitz={}), Settings(compute=("radius",), targets=3, norm=2)
+        capsys,
+        replace(SUMMARY, shares={}, spreads={"radius": SUMMARY.spreads["radius"]}),
+        Settings(compute=("radius",), targets=3, norm=2),
     )
     assert "target class 3" in text
     assert "(2 norm, units of the data" in words(text)
@@ -78,7 +77,8 @@ def test_radii_without_eps_need_no_eps_table(capsys: pytest.CaptureFixture[str])
 
 def test_an_unfinished_run_says_how_much_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     counts = {"pending": 150, "ok": 49, "misclassified": 1, "failed": 0, "timed_out": 0}
-    summary = replace(SUMMARY, counts=counts, wall_seconds=None, certified={0.02: 40, 0.05: 30}, lipschitz={})
+    shares: dict[str, dict[float | None, int]] = {"certified": {0.02: 40, 0.05: 30}}
+    summary = replace(SUMMARY, counts=counts, wall_seconds=None, shares=shares, spreads={})
     text = words(render(capsys, summary, end=None))
     assert "150 pending, 49 ok, 1 misclassified - unfinished, 50 of 200 are done" in text
     assert "0.02 40 of 50 (80.0%)" in text

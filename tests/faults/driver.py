@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import distverify.api
-from distverify.cli.main import main
+from distverify.cli.main import entry
 from tests.faults import scripted
 
 
@@ -47,4 +47,5 @@ if __name__ == "__main__":
         distverify.api.analyse_sample = scripted.from_json(script)  # type: ignore[assignment]
     if script.get("pause"):
         pause_at_the_end(script["pause"], Path(script["marker"]))
-    main(sys.argv[2:], prog_name="distverify")
+    del sys.argv[1]
+    entry()

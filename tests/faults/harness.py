@@ -155,9 +155,17 @@ class Run:
         """Processes of its session that have not ended; what Ray starts stays in the driver's session."""
         return [pid for pid, session in _sessions() if session == self.pid]
 
+    def command_lines(self) -> dict[int, str]:
+        """What these processes are, by their numbers."""
+        return {pid: _command(pid) for pid in self.processes()}
+
     def commands(self) -> str:
-        """What these processes are, for tests that wait for one."""
-        return "\n".join(_command(pid) for pid in self.processes())
+        """The same as one text, for tests that wait for a process."""
+        return "\n".join(self.command_lines().values())
+
+    def said(self) -> str:
+        """What it wrote to stderr so far."""
+        return self._said.read_text()
 
     def assert_workers_gone(self, seconds: float = 30.0) -> None:
         """No process but Ray's agents is left, a little later: Ray notices that their driver is gone."""

@@ -58,7 +58,8 @@ def test_a_reader_who_knows_nothing_finds_the_answers(tmp_path: Path) -> None:
     text = page_of(tmp_path).text
     for expected in (
         "net.onnx on data.csv", "36 inputs, 3 outputs", "24 samples", "every input value may change by at most eps",
-        "computed of 24", "95.7%", "Certified at 0.01", "Median radius", "samples certified", "clean accuracy", "CROWN margins",
+        "computed of 24", "95.7%", "Certified at 0.01", "Radius",
+        "Free of stationary points", "samples certified", "clean accuracy", "CROWN margins",
         "Jacobian integral", "class 2 (7)", "Lipschitz constant (inf norm)", "bound of |df/dx|", "sign known", "Hardest", "Easiest",
         "ValueError: no bounds", "1 of 24 samples without a result", "Kernel time", "a" * 64, "b" * 64,
         "distverify certify net.onnx data.csv -o out.h5", "How to cite", "arXiv:1811.00866", "arXiv:2210.07394",
@@ -108,7 +109,15 @@ def test_figures_as_files(tmp_path: Path) -> None:
         [write_result(tmp_path / "out.h5")], tmp_path / "out.html", figures=tmp_path / "figures", samples=[105]
     )
     names = {p.name for p in (tmp_path / "figures").iterdir()}
-    stems = {"certified-accuracy", "radii", "radii-by-class", "lipschitz", "seconds", "jacobian-105"}
+    stems = {
+        "certified-accuracy",
+        "radii",
+        "radii-by-class",
+        "stationary-free-radii",
+        "lipschitz",
+        "seconds",
+        "jacobian-105",
+    }
     assert names == {f"{s}.{e}" for s in stems for e in ("png", "svg")}
     assert (tmp_path / "figures" / "radii.png").read_bytes().startswith(b"\x89PNG")
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from distverify.results.facts import certified_accuracy, constants_of, per_class, radii_of
+from distverify.quantities.lipschitz import LIPSCHITZ
+from distverify.results.facts import Quantiles, certified_accuracy, per_class, radii_of, samples_of, shares_of
 from distverify.status import FAILED, MISCLASSIFIED, OK, PENDING
 
 ARRAYS: dict[str, NDArray[Any]] = {
@@ -38,20 +39,39 @@ def test_certified_accuracy_of_nothing_is_nan() -> None:
 
 def test_per_class() -> None:
     zero, one = per_class(ARRAYS)
-    assert (zero.label, zero.samples, zero.correct, zero.radius_median, zero.radius_min) == (0, 1, 1, 0.3, 0.3)
-    assert (one.label, one.samples, one.correct, one.radius_median, one.radius_min) == (1, 3, 2, 0.1, 0.0)
-    assert one.lipschitz_median == {0.1: 5.0, 0.2: 5.0}
-    assert one.lipschitz_max == {0.1: 7.0, 0.2: 6.0}
+    assert (zero.label, zero.samples, zero.correct) == (0, 1, 1)
+    assert (one.label, one.samples, one.correct) == (1, 3, 2)
+    assert [(c.spreads["radius"][None].median, c.spreads["radius"][None].least) for c in (zero, one)] == [
+        (0.3, 0.3),
+        (0.1, 0.0),
+    ]
+    constants = one.spreads["lipschitz_vector"]
+    assert {eps: (q.median, q.most, q.count) for eps, q in constants.items()} == {
+        0.1: (5.0, 7.0, 3),
+        0.2: (5.0, 6.0, 2),
+    }
 
 
 def test_per_class_without_radii_constants_or_labels() -> None:
     bare = {name: ARRAYS[name] for name in ("status", "label", "predicted")}
-    assert [c.radius_median for c in per_class(bare)] == [None, None]
-    assert per_class(bare)[0].lipschitz_max == {}
+    assert [c.spreads for c in per_class(bare)] == [{}, {}]
     assert per_class({**bare, "label": np.full(7, -1)}) == ()
 
 
-def test_constants_without_values_are_left_out() -> None:
-    found = constants_of(ARRAYS, ARRAYS["label"] == -1)
+def test_numbers_without_values_are_left_out() -> None:
+    (constants,) = LIPSCHITZ.spreads
+    found = samples_of(constants, ARRAYS, ARRAYS["label"] == -1)
     assert list(found) == [0.1]
     assert found[0.1] == pytest.approx([9.0])
+
+
+def test_shares_need_the_dimensions_that_they_are_about() -> None:
+    verified = np.array([1, 0, 2, -1, 0, 0, 1], dtype=np.int8)
+    assert shares_of({**ARRAYS, "verified": verified}) == {"properties": {None: 3}}
+    both = np.stack([verified, np.zeros(7, dtype=np.int8)], axis=1)
+    assert shares_of({**ARRAYS, "verified": both}) == {"certified": {0.1: 3, 0.2: 0}}
+
+
+def test_quantiles_of_infinite_numbers() -> None:
+    q = Quantiles.of(np.array([1.0, np.inf, np.inf]))
+    assert (q.count, q.least, q.most, q.mean) == (3, 1.0, math.inf, math.inf)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from distverify.errors import ResultError
+from distverify.results.facts import Quantiles
 from distverify.results.journal.journal import Journal
 from distverify.results.reader import Result, open_result
 from distverify.results.schema import MESSAGE_BYTES, encode_message, variables_for
@@ -305,8 +306,7 @@ def test_summary(output: Path) -> None:
     payload["seconds"][:] = 0.5
     with Journal.open(output, manifest) as journal:
         assert open_result(output).summary().accuracy is None
-        assert open_result(output).summary().radius_median is None
-        assert open_result(output).summary().lipschitz == {}
+        assert open_result(output).summary().spreads == {}
         assert open_result(output).summary().wall_seconds is None
         journal.commit(unit, payload)
         journal.consolidate(END)
@@ -318,10 +318,14 @@ def test_summary(output: Path) -> None:
     assert summary.accuracy == 5 / 7
     assert summary.certified == {0.1: 4, 0.2: 2}
     radii = [0.1, 0.05, 0.2, 0.3, 0.0, 0.15, 0.0, 0.0]  # misclassified, or ok without a certificate: 0
-    assert summary.radius_min == 0
-    assert summary.radius_median == np.median(radii)
-    assert summary.radius_mean == pytest.approx(np.mean(radii))
-    assert summary.lipschitz[0.1] == tuple(np.quantile(np.arange(0.0, 16.0, 2.0), [0.05, 0.5, 0.95]))
+    assert summary.spreads["radius"] == {None: Quantiles.of(np.array(radii))}
+    radius = summary.spreads["radius"][None]
+    assert (radius.count, radius.least, radius.most) == (8, 0.0, 0.3)
+    assert (radius.median, radius.mean) == (pytest.approx(np.median(radii)), pytest.approx(np.mean(radii)))
+    constants = summary.spreads["lipschitz_vector"][0.1]
+    assert [constants.low, constants.median, constants.high] == np.quantile(
+        np.arange(0.0, 16.0, 2.0), [0.05, 0.5, 0.95]
+    ).tolist()
     assert summary.failures == (
         Failure(108, "failed", "ValueError: bad"),
         Failure(109, "timed_out", "longer than 5 s"),

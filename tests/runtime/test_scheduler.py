@@ -35,6 +35,7 @@ from distverify.runtime.stimuli import (
     Send,
     StartWorker,
     Stop,
+    Tell,
     Tick,
 )
 from distverify.status import FAILED, TIMED_OUT
@@ -220,7 +221,21 @@ def test_without_a_time_limit_or_a_look_at_the_machines_nothing_is_overdue() -> 
         scheduler = Scheduler([unit(0)], time_limit=limit)
         look(scheduler, 1)
         ready(scheduler, 0)
-        assert scheduler.handle(Tick(slots), 1e12) == []
+        assert scheduler.handle(Tick(slots), 1e12) == ([Tell(unit(0), 1e12)] if limit is None else [])
+
+
+def test_a_worker_that_does_not_answer_is_told_after_a_minute_and_again() -> None:
+    scheduler = Scheduler(one_by_one(2), max_workers=1)
+    look(scheduler, 1)
+    ready(scheduler, 0, now=100.0)
+    assert scheduler.handle(Tick(1), 159.9) == []
+    assert scheduler.handle(Tick(1), 161.0) == [Tell(unit(0), 61.0)]
+    assert scheduler.handle(Tick(1), 221.0) == []
+    assert scheduler.handle(Tick(1), 222.0) == [Tell(unit(0), 122.0)]
+    scheduler.handle(TaskDone(0), 223.0)
+    assert refill(scheduler, 223.0) == [Send(0, unit(1))]
+    assert scheduler.handle(Tick(1), 282.0) == []
+    assert scheduler.handle(Tick(1), 283.0) == [Tell(unit(1), 60.0)]
 
 
 def test_a_sample_that_hangs_times_out_and_its_neighbours_are_kept() -> None:

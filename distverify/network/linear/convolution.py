@@ -17,7 +17,7 @@ from distverify.kernels.convolution import (
     unit_columns,
     unit_columns_transposed,
 )
-from distverify.network.linear.operator import NORM_MARGIN, Array, Indices, LinearOperator, scatter_rows
+from distverify.network.linear.operator import NORM_FLOOR, NORM_MARGIN, Array, Indices, LinearOperator, scatter_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,8 @@ class Convolution(LinearOperator):
         if largest == 0.0:
             return np.zeros(self.out_size)
         squares = replace(self, weight=(self.weight / largest) ** 2)
-        return np.asarray(np.sqrt(squares.push(np.ones((self.in_size, 1)))[:, 0]) * largest * NORM_MARGIN)
+        norms = np.sqrt(squares.push(np.ones((self.in_size, 1)))[:, 0])
+        return np.asarray(np.maximum(norms, NORM_FLOOR) * largest * NORM_MARGIN)
 
     @property
     def arrays(self) -> tuple[Array, ...]:

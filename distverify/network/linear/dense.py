@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 from scipy.linalg.blas import dgemm, sgemm
 
-from distverify.network.linear.operator import NORM_MARGIN, Array, Indices, LinearOperator
+from distverify.network.linear.operator import NORM_FLOOR, NORM_MARGIN, Array, Indices, LinearOperator
 from distverify.network.linear.spectral_norm import spectral_norm_bound
 
 
@@ -46,7 +46,7 @@ class Dense(LinearOperator):
     def row_norms(self) -> Array:
         scale = float(np.abs(self.weight).max(initial=0.0)) or 1.0
         norms: Array = np.linalg.norm(self.weight / scale, axis=1)
-        return norms * scale * NORM_MARGIN
+        return np.maximum(norms, NORM_FLOOR) * scale * NORM_MARGIN
 
     @property
     def in_size(self) -> int:

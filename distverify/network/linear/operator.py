@@ -20,6 +20,8 @@ Indices = NDArray[np.int64]
 
 # Norms only scale rounding terms; far more than their own rounding is added to them.
 NORM_MARGIN = 1.001
+# Norms of rows relative to the largest entry: below it their squares may have underflowed.
+NORM_FLOOR = 1e-130
 
 
 class LinearOperator(ABC):

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from distverify.kernels.sparse import add_sparse_product
-from distverify.network.linear.operator import NORM_MARGIN, Array, Indices, LinearOperator
+from distverify.network.linear.operator import NORM_FLOOR, NORM_MARGIN, Array, Indices, LinearOperator
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,8 @@ class Sparse(LinearOperator):
         if largest == 0.0:
             return np.zeros(self.out_size)
         scaled = self.matrix / largest
-        return np.asarray(np.sqrt(scaled.multiply(scaled).sum(axis=1))).reshape(-1) * largest * NORM_MARGIN
+        norms: Array = np.asarray(np.sqrt(scaled.multiply(scaled).sum(axis=1))).reshape(-1)
+        return np.maximum(norms, NORM_FLOOR) * largest * NORM_MARGIN
 
     @property
     def arrays(self) -> tuple[Array, ...]:

@@ -27,9 +27,10 @@ def spectral_norm_bound(weight: Array) -> float:
     estimate = float(np.sqrt(((w.T @ x) ** 2).sum()))
     frobenius = float(np.linalg.norm(w)) * NORM_MARGIN
     gram = w @ w.T
-    margin = 4.0 * (sum(w.shape) + 4) * 2.0**-53 * frobenius**2
     for factor in (1.05, 1.15, 1.4, 2.0):
         bound = estimate * factor
+        # The product is off by gamma_n ||W||_F^2 at most, the factorisation by gamma_(n + 1) times the trace of what it factorises.
+        margin = 4.0 * (sum(w.shape) + 4) * 2.0**-53 * (frobenius**2 + n * bound**2)
         shifted = -gram
         shifted[np.diag_indices(n)] += bound * bound - margin
         try:

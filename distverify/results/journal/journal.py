@@ -294,6 +294,27 @@ class Journal:
         self._unmapped = 0
         self.finished = True
 
+    @property
+    def removed(self) -> bool:
+        """Whether somebody removed the folder, with all that was committed."""
+        return not (self.parts / _MANIFEST_NAME).exists()
+
+    @property
+    def kept(self) -> bool:
+        """Whether a run that continues this one finds anything: samples, or pieces of one."""
+        committed = self.status_counts()["pending"] < self.manifest.samples
+        return (committed or self.pieces_kept > 0) and not self.removed
+
+    def abandon(self) -> None:
+        """Close a journal that keeps nothing, and remove it from the disk, the result file too."""
+        if self.kept or self.finished or not self._lock.held:
+            return
+        self._unmapped = 0
+        self.output.unlink(missing_ok=True)
+        with suppress(ResultError):
+            _clear(self.parts)
+        self._lock.release()
+
     def close(self) -> None:
         """Bring the master up to date, clean up if finished, and let other drivers in; again is harmless."""
         try:

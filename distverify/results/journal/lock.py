@@ -6,11 +6,14 @@ import fcntl
 import json
 import os
 import socket
+import time
 from pathlib import Path
 
 from distverify.errors import ResultError
 
 LOCK_NAME = "lock"
+_MOST_TRIES = 100  # to make a folder that is gone again: some file systems (/proc) never take one
+_PAUSE = 0.005  # seconds
 
 
 class DriverLock:
@@ -35,13 +38,16 @@ class DriverLock:
         os.pwrite(self._fd, holder.encode(), 0)
 
     def _acquire(self, folder: Path) -> int:
+        tries = 0
         while True:
             try:
                 folder.mkdir(exist_ok=True)
                 fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
             except FileNotFoundError:
-                if not folder.parent.is_dir():
+                tries += 1
+                if not folder.parent.is_dir() or tries == _MOST_TRIES:
                     raise
+                time.sleep(_PAUSE)
                 continue  # the previous holder has just finished and removed the folder
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

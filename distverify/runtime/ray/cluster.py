@@ -43,6 +43,11 @@ class Cluster:
         if own and not self.slots:
             self._refuse()
 
+    @property
+    def reachable(self) -> bool:
+        """Whether the head answered when it was last asked."""
+        return self._head.reachable
+
     def look(self) -> int | None:
         """Count the nodes, and the actors that fit on them; None where the head does not tell.
 

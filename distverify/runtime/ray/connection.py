@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from distverify.errors import ExecutorError
+from distverify.runtime.ray.head_watch import HeadLostError
 from distverify.runtime.worker import describe
 
 # Deaths are events of the run; Ray's own lines about them are noise. Ray reads these variables while it is
@@ -64,8 +66,14 @@ def connected(address: str | None) -> Iterator[bool]:
         if callable(handler) and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)
         yield address == "local"
-    finally:
+    except HeadLostError:
+        # To end in order takes the head, too: Ray would wait for it, and then end this process.
+        atexit.unregister(ray.shutdown)
+        raise
+    except BaseException:
         ray.shutdown()
+        raise
+    ray.shutdown()
 
 
 def answers(unix_socket: str) -> bool:

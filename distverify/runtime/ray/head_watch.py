@@ -19,6 +19,10 @@ _PROBE_SECONDS = 0.5
 _CONNECT_SECONDS = 2.0
 
 
+class HeadLostError(ExecutorError):
+    """Nothing more can be asked of this Ray, not even to end."""
+
+
 class HeadWatch:
     """Asks now and then whether the head accepts a connection. Times are seconds of a monotonic clock, passed in.
 
@@ -44,7 +48,7 @@ class HeadWatch:
 
         Raises
         ------
-        ExecutorError
+        HeadLostError
             The head has been silent for ``LONGEST_SILENCE``.
         """
         if now - self._asked >= _PROBE_SECONDS:
@@ -77,8 +81,8 @@ class HeadWatch:
             raise failure[0]
         return answer[0] if answer else None
 
-    def _silent(self, seconds: float) -> ExecutorError:
-        return ExecutorError(
+    def _silent(self, seconds: float) -> HeadLostError:
+        return HeadLostError(
             f"Ray's head node at {self.address} has not answered for {seconds:.0f} s; "
             "what was computed is kept: run the same again, on a cluster that runs"
         )

@@ -115,5 +115,7 @@ class RayPool:
             self._cluster.withdraw()
 
     def _end(self, worker: int) -> None:
-        with suppress(RayError):  # already dead, or Ray is gone
-            ray.kill(self._handles.pop(worker).actor, no_restart=True)
+        handle = self._handles.pop(worker)
+        if self._cluster.reachable:  # else the call would hang
+            with suppress(RayError):  # already dead, or Ray is gone
+                ray.kill(handle.actor, no_restart=True)

@@ -1,0 +1,42 @@
+"""Certified radii: no adversarial example lies closer. With given radii, also whether each of them is verified."""
+
+from __future__ import annotations
+
+from distverify.quantities.quantity import AT_LEAST, Claim, Effort, Quantity, Spread
+from distverify.quantities.variable import number, whole
+from distverify.quantities.verified import CERTIFIED, VERIFIED_AT, VERIFIED_CLAIM
+
+RADIUS = Quantity(
+    name="radius",
+    variables=(
+        number("radius", "sample", "certified radius, the larger of all methods"),
+        number("radius_crown", "sample", "certified radius by CROWN margin bounds"),
+        number("radius_jacobian", "sample", "certified radius by the integral of Jacobian bounds"),
+        number("radius_target", "sample output", "certified radius against each target class"),
+        whole("crown_evaluations", "sample", "radii at which CROWN bounded the margins"),
+        whole("jacobian_evaluations", "sample", "radii at which the margins' Jacobian was bounded"),
+        VERIFIED_AT,
+    ),
+    compute="distverify.analysis.radius:radii_of",
+    compute_at="distverify.analysis.radius:verdict_over",
+    compares=True,
+    uses=frozenset({"eps", "clip", "feature_eps", "targets", "march_evaluations", "march_tolerance"}),
+    effort=Effort(searches=True, marches=True),
+    claims=(
+        Claim("radius", "adversarial_nearest", AT_LEAST),
+        Claim("radius_crown", "adversarial_nearest", AT_LEAST),
+        Claim("radius_jacobian", "adversarial_nearest", AT_LEAST),
+        Claim("radius_target", "adversarial", AT_LEAST),
+        VERIFIED_CLAIM,
+    ),
+    spreads=(
+        Spread(
+            "radius", "Certified radius", "radius", ("sample",), note="{norm} norm, units of the data; 0 where misclassified",
+            nothing=0.0, weakest="least", certifies=True,
+            figure="radii",
+            parts=(("radius_crown", "by CROWN", "CROWN margins"), ("radius_jacobian", "by Jacobian", "Jacobian integral")),
+        ),
+    ),
+    shares=(CERTIFIED,),
+    meaning="Within its certified radius, no change whatever makes a sample {change}: this is proven, not tested.",
+)  # fmt: skip

@@ -1,0 +1,122 @@
+"""The process that a shell sees, around children that end in every way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SCRIPT = """
+import os, signal, sys, time
+from distverify.cli.guard import guarded
+
+def body():
+    {body}
+
+guarded(body)
+"""
+
+
+def start(body: str, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT.format(body=body)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True, cwd=Path(__file__).resolve().parents[2], **options,  # type: ignore[call-overload]
+    )  # fmt: skip
+
+
+def run(body: str) -> tuple[int, str, str]:
+    with start(body) as process:
+        out, errors = process.communicate(timeout=60)
+    return process.returncode, out, errors
+
+
+@pytest.mark.parametrize("status", [0, 1, 2, 130])
+def test_a_status_that_is_said_counts(status: int) -> None:
+    assert run(f"print('out'); print('err', file=sys.stderr); sys.exit({status})") == (status, "out\n", "err\n")
+
+
+def test_a_body_that_returns_is_done() -> None:
+    assert run("print('out')") == (0, "out\n", "")
+
+
+@pytest.mark.parametrize(
+    ("end", "how"),
+    [
+        ("os._exit(1)", "as Ray does when its own processes are lost"),
+        ("os._exit(0)", "as Ray does when its own processes are lost"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "it was killed, as the system does where memory runs out"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "by signal 11, SIGSEGV"),
+    ],
+)
+def test_a_child_that_ends_without_a_word_was_interrupted(end: str, how: str) -> None:
+    status, _, errors = run(end)
+    assert status == 130
+    assert errors == (
+        f"error: the run ended unexpectedly, {how}\n"
+        "interrupted: what was finished is kept: run the same command to continue\n"
+    )
+
+
+def test_raw_lines_of_libraries_are_kept_from_the_terminal() -> None:
+    line = "[2026-11-27 12:24:13,056 E 4268 4622] rpc_client.h:204: Failed to connect"
+    assert run(f"os.write(2, b'{line}\\n'); print('mine', file=sys.stderr)") == (0, "", "mine\n")
+    assert "(last words: Failed to connect)\n" in run(f"os.write(2, b'{line}\\n'); os._exit(1)")[2]
+
+
+def test_an_error_of_ours_is_misuse_and_shown() -> None:
+    status, _, errors = run("raise ZeroDivisionError('mine')")
+    assert status == 2
+    assert errors.endswith("ZeroDivisionError: mine\n")
+
+
+def test_a_child_that_hangs_after_its_last_word_is_ended() -> None:
+    begin = time.monotonic()
+    assert run("import atexit; atexit.register(time.sleep, 60); sys.exit(1)")[0] == 1
+    assert time.monotonic() - begin < 30
+
+
+def test_the_child_goes_with_the_process_that_the_shell_knows() -> None:
+    if sys.platform != "linux":
+        pytest.skip("Linux only")
+    with start("print(os.getpid(), flush=True); time.sleep(60)") as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.kill()
+        for _ in range(500):
+            try:
+                state = Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[0]
+            except (FileNotFoundError, ProcessLookupError):
+                break
+            if state == "Z":
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("the child lives on")
+
+
+COUNTING = """seen = []
+    signal.signal(signal.SIGINT, lambda *_: (seen.append(time.monotonic()), print(len(seen), flush=True)))
+    print('ready', flush=True)
+    while True: time.sleep(0.01)"""
+
+
+def test_the_third_press_ends_a_child_that_two_do_not() -> None:
+    with start(COUNTING) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        for _ in range(2):
+            os.kill(process.pid, signal.SIGINT)  # to the one that the shell knows: it comes through
+            process.stdout.readline()
+            time.sleep(0.4)
+        assert process.poll() is None
+        os.kill(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (
+        130,
+        "interrupted; what was finished is kept: run the same command to continue\n",
+    )
