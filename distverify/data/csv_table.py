@@ -27,8 +27,6 @@ _SPARE_FIELDS = 64
 _BATCH_CHARACTERS = 4 * 2**20
 _SEPARATORS = "\t;,"
 _NAMES = {"\t": "tabs", ";": "semicolons", ",": "commas"}
-# What pandas calls the index, and others the number of a row.
-_INDEX_NAMES = {"", "unnamed: 0", "index", "id", "idx"}
 _LABEL_NAMES = {"label", "labels", "target", "class", "y"}
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+")
 # Fewer whole numbers that count from 0 may as well be a sample.
@@ -159,7 +157,8 @@ class _Table:
         counted = numeric == [str(k) for k in range(len(numeric))]
         if len(numeric) < len(fields):
             # Names beside numbers that count, as in label,0,1,2,...: a header. Others are left to be told as a damaged row.
-            return fields if counted else None
+            last = fields[len(fields) - len(numeric) :] == numeric == [str(k + 1) for k in range(len(numeric))]
+            return fields if counted or last else None
         if not counted or not len(numeric) >= 2 or len(first) < 2:
             return None
         if len(numeric) < _COUNTED_HEADER:
@@ -176,7 +175,7 @@ class _Table:
             raise self._error(
                 f"the header has {len(names)} columns, the line after it {len(columns)}; give as many names as values"
             )
-        if names and names[0] in _INDEX_NAMES and len(columns) > input_size:
+        while names and len(columns) > input_size and _is_index(names[columns[0]]):
             del columns[0]
         named = [k for k in columns if names and names[k] in _LABEL_NAMES]
         label: int | None = columns[0] if columns else None
@@ -259,6 +258,11 @@ class _Table:
             text = repr(field[:40]) if field else "nothing"
             return f"has {text} in column {column} where a number is expected; mend or remove it"
         return None
+
+
+def _is_index(name: str) -> bool:
+    """What pandas calls an index, also one that was saved twice, and others the number of a row."""
+    return name in ("", "index", "id", "idx") or name.startswith("unnamed: 0")
 
 
 def _is_number(field: str) -> bool:

@@ -12,6 +12,8 @@ from distverify.data.array_source import ArraySource
 from distverify.errors import DataError
 
 NO_LABEL = -1
+# A smaller share of labels that are no whole numbers is a mistake, a larger one a regression.
+_FEW = 0.25
 
 
 def check_labels(y: ArraySource, samples: int) -> None:
@@ -66,7 +68,7 @@ def read_labels(
         return _none(values), True
     labels = flat[:, 0]
     whole = labels == np.floor(labels)
-    if 2 * int(whole.sum()) <= len(whole) and y.certain:
+    if int((~whole).sum()) > _FEW * len(whole) and y.certain:
         return _none(values), True
     wrong = ~(whole & (labels >= 0) & (labels < output_size))
     if output_size == 1 and y.certain and whole.all():

@@ -21,7 +21,7 @@ def available_memory() -> int:
 
 
 # Values that a file of some size can hold: no real data shrink to less than this, but runs of one value do.
-_MOST_EXPANDED = 500
+_MOST_EXPANDED = 200
 _HARMLESS = 2**30
 
 

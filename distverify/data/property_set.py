@@ -175,11 +175,15 @@ def _listed(path: Path, model: str) -> list[Path]:
         networks.add(name)
         if name.removesuffix(".gz") != model.removesuffix(".gz"):
             continue
-        target = (folder / instance.property).resolve()
+        try:
+            target = (folder / instance.property).resolve()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: line {number} names no file ({error}); mend or remove it") from None
         if not target.is_relative_to(folder):
             raise DataError(f"{path}: line {number} names {instance.property}, which lies outside of the list's folder")
         compressed = target.with_name(target.name + ".gz")
-        files.append(compressed if not target.exists() and compressed.exists() else target)
+        there = os.path.exists  # of a name that cannot be one, too
+        files.append(compressed if not there(target) and there(compressed) else target)
     if not files:
         known = ", ".join(sorted(networks)[:5])
         raise DataError(f"{path}: names no property for {model} (networks there: {known}); give the model's own list")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from distverify.data.selection import select_samples
 from distverify.errors import ResultError, SettingsError
+from distverify.options.files import check_output
 from distverify.results.columns import sample_columns
 from distverify.results.files import replacing
 from distverify.results.reader import Result
@@ -61,9 +62,15 @@ def export(
     writers: dict[str, Callable[[Path, Result, Sequence[str] | None, NDArray[np.int64]], list[str]]] = {
         ".csv": _csv, ".npz": _npz, ".parquet": _parquet,
     }  # fmt: skip
-    writer = writers.get(target.suffix.lower())
-    if writer is None:
-        raise SettingsError(f"output: got {target.name!r}; its name must end in {', '.join(writers)}")
+    check_output(target, tuple(writers), (result.path,))
+    provenance = result.provenance
+    for what in ("model", "data"):
+        # The provenance has no folder; a file of that name is hardly meant to be replaced.
+        if target.name == provenance[what]["name"] and target.exists():
+            raise SettingsError(
+                f"output: {target} has the name of the {what} that the result was computed from; name another file"
+            )
+    writer = writers[target.suffix.lower()]
     unknown = sorted(set(arrays or ()) - set(result))
     if unknown:
         raise ResultError(f"{result.path}: no array {unknown[0]!r}; there are {', '.join(result)}")

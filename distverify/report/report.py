@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from distverify.errors import ResultError, SettingsError
+from distverify.options.files import check_output
 from distverify.report.content import gather
 from distverify.report.figures import draw_all, drawing
 from distverify.report.page import render
@@ -58,8 +59,7 @@ def write_report(
             f"results: have norms {' and '.join(f'{n:g}' for n in norms)}, whose radii have nothing in common; report them one by one"
         )
     path = Path(output)
-    if any(path.resolve() == r.path.resolve() for r in results):
-        raise SettingsError(f"output: {path} is the result itself; name another file (-o)")
+    check_output(path, (".html", ".htm"), (r.path for r in results))
     contents = [gather(r, samples, shape) for r in results]
     with drawing("report"):
         drawn = draw_all(contents)

@@ -95,7 +95,7 @@ def read_text(path: Path) -> str:
         with path.open("rb") as raw:
             stream = gzip.GzipFile(fileobj=raw) if path.suffix.lower() == ".gz" else raw
             content = stream.read(LARGEST_FILE + 1)
-    except (OSError, EOFError, zlib.error) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise Unreadable(f"cannot be read ({getattr(error, 'strerror', None) or error}); check the path") from None
     if len(content) > LARGEST_FILE:
         raise Unreadable(f"is larger than {LARGEST_FILE >> 20} MiB; give a smaller property")
