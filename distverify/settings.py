@@ -19,7 +19,7 @@ from distverify.quantities.property import PROPERTY as OF_PROPERTIES
 COMPUTE = catalogue.names()
 # What is computed for a property file, and only for those.
 PROPERTY = OF_PROPERTIES.name
-METHODS = ("linear", "recurjac", "interval")
+METHODS = ("linear", "coupled", "recurjac", "interval")
 # Other names of methods. Fast-Lip's rule for ReLU networks is what interval arithmetic makes of any activation.
 METHOD_ALIASES = {"fastlip": "interval"}
 LAYER_BOUNDS = ("crown", "interval")
@@ -60,8 +60,8 @@ class Settings:
         parse=parse.some_of(COMPUTE), metavar="LIST",
     )  # fmt: skip
     method: str = option(
-        "linear", "How Jacobians are bounded: linear (the tightest), recurjac or interval. fastlip is another name of "
-        "interval, which it equals.", "Bounds",
+        "linear", "How Jacobians are bounded: linear, coupled (tighter for curved activations), recurjac or "
+        "interval. fastlip is another name of interval, which it equals.", "Bounds",
         parse=parse.one_of((*METHODS, *METHOD_ALIASES), "a result file holds one method: run once for each, with its own -o"),
         metavar="METHOD",
     )  # fmt: skip

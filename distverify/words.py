@@ -138,6 +138,8 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         "Data SHA-256": data["digest"],
         "Values": ", ".join(normalisation),
         "Warnings": "; ".join(environment.get("warnings", ())),
+        "Outputs": inputs.get("outputs"),
+        "Reference": inputs.get("reference"),
         "Start": provenance["start"],
         "End": provenance["end"] or "not finished",
         "Host": environment.get("host"),

@@ -38,6 +38,8 @@ class Chain:
         The wanted rows, and what a unit of each source member may lose in contracting with them.
     groups : list of Group
         Of the reduced network; of groups 1, 2, ... the chain's members are theirs.
+    reduced : Reduced
+        That network.
     """
 
     rows: int
@@ -47,6 +49,7 @@ class Chain:
     inexact: list[Floats]
     output: dict[int, tuple[Floats, Floats]]
     groups: list[Group]
+    reduced: Reduced
 
     @property
     def work(self) -> list[int]:
@@ -75,7 +78,9 @@ class Chain:
         """The chain for some of its rows."""
         output = {g: (wanted[rows], loss[rows]) for g, (wanted, loss) in self.output.items()}
         inexact = [loss[rows] for loss in self.inexact]
-        return Chain(len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, inexact, output, self.groups)
+        return Chain(
+            len(range(self.rows)[rows]), self.sizes, self.slopes, self.links, inexact, output, self.groups, self.reduced
+        )
 
 
 def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
@@ -84,7 +89,9 @@ def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     links = [{} if g.affine is None else g.affine.edges for g in groups]
     sizes, slopes = [g.size for g in groups], [g.slopes for g in groups]
     inexact = _product_losses(enclosure, enclosure.reduced, rows)
-    return Chain(rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows), groups)
+    return Chain(
+        rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows), groups, enclosure.reduced
+    )
 
 
 def _product_losses(enclosure: Enclosure, reduced: Reduced, rows: Floats) -> list[Floats]:
@@ -149,7 +156,14 @@ def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     order = [0, *range(len(groups) - 1, 0, -1)]
     sizes = [rows.shape[0], *(groups[g].size for g in order[1:])]
     return Chain(
-        groups[0].size, sizes, [groups[g].slopes for g in order], links, inexact, result, [groups[g] for g in order]
+        groups[0].size,
+        sizes,
+        [groups[g].slopes for g in order],
+        links,
+        inexact,
+        result,
+        [groups[g] for g in order],
+        reduced,
     )
 
 

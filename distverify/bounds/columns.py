@@ -11,11 +11,13 @@ group the product leads to; the row vectors psi' |W| are made once per link.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from distverify.bounds.chain import Chain
-from distverify.bounds.reduced import Floats
+from distverify.bounds.reduced import Floats, Pair
 from distverify.kernels.products import add_loss, contract_columns, fill_product_lines, scale_columns
 from distverify.kernels.rounding import Rounding
 
@@ -25,6 +27,32 @@ _LEAST_COLUMNS = 16
 # Rows go side by side only as far as this many columns do with them: inner loops over fewer are up to 1.5 times slower.
 _GOOD_COLUMNS = 64
 _NONE = (0, 1, 1, 0)  # shape of no columns
+
+
+class ColumnRecursion(Protocol):
+    """Bounds of the rows' derivatives with respect to every group of a chain, from the last one back."""
+
+    @property
+    def chain(self) -> Chain: ...
+
+    @property
+    def rounding(self) -> Rounding: ...
+
+    def bound(self) -> Pair:
+        """Bounds with respect to group 0: lower, upper, float64 [K, n]."""
+        ...
+
+    def fix_lines(self, index: int, lower: Floats, upper: Floats) -> None:
+        """Take ``lower`` and ``upper``, float64 [K, n], as the bounds of group ``index``: those of all later groups are there."""
+        ...
+
+    def unit_columns(self, index: int, which: slice | None = None) -> Pair:
+        """Bounds with respect to group ``index``, or its members ``which``: lower, upper float64 [K, n]."""
+        ...
+
+    def merged_columns(self, columns: Floats) -> Pair:
+        """Bounds of J[k] @ columns[:, k] for each row k: ``columns`` float64 [n, K], result float64 [K] each."""
+        ...
 
 
 class ColumnPush:
@@ -49,9 +77,11 @@ class ColumnPush:
         # Per group: members with any slope or constant, the product lines, and what a unit of scaled column loses.
         self._lines: dict[int, tuple[NDArray[np.int64], Floats, Floats, Floats, Floats, Floats]] = {}
         # What a unit of a group's member loses in links: as they are inexact, and in products with them besides.
-        self._loss = [loss.copy() for loss in chain.inexact]
+        self.losses = [loss.copy() for loss in chain.inexact]
         # What a column loses to underflow in passing each group, whatever its entries: [K].
-        self._underflow = [np.zeros(chain.rows) for _ in chain.sizes]
+        self.underflow = [np.zeros(chain.rows) for _ in chain.sizes]
+        # Bounds of |g Y|, [K, n], by group.
+        self.products: dict[int, Floats] = {}
 
     def bound(self) -> tuple[Floats, Floats]:
         """Sound bounds of the rows' derivatives with respect to group 0: lower, upper, float64 [K, n]."""
@@ -62,19 +92,20 @@ class ColumnPush:
     def fix_lines(self, index: int, lower: Floats, upper: Floats) -> None:
         """Take ``lower`` and ``upper``, float64 [K, n], as the bounds of group ``index``: those of all later groups are there."""
         su, cu, sl, cl, psi_z = np.empty((5, *lower.shape))
-        weight, active = self._loss[index].copy(), np.empty(lower.shape[1], dtype=np.int64)
+        weight, active = self.losses[index].copy(), np.empty(lower.shape[1], dtype=np.int64)
         sizes = np.ones(lower.shape[0])
         slopes = self.chain.slopes[index]
         count = fill_product_lines(
             self.chord, *slopes, lower, upper, self.rounding.unit, su, cu, sl, cl, weight, psi_z, sizes, active
         )
         self._lines[index] = active[:count], su, cu, sl, cl, weight
+        self.products[index] = psi_z
         links = self.chain.links[index]
         terms = sum(matrix.push_terms for matrix in links.values()) + len(links)
         gamma, eta = self.rounding.gamma(terms), self.rounding.eta
-        self._underflow[index] = eta * (terms + 4) * sizes
+        self.underflow[index] = eta * (terms + 4) * sizes
         for source, matrix in links.items():
-            self._loss[source] += gamma * matrix.pull_abs(psi_z)
+            self.losses[source] += gamma * matrix.pull_abs(psi_z)
 
     def unit_columns(self, index: int, which: slice | None = None) -> tuple[Floats, Floats]:
         """Bounds of Y(group ``index``), all of its entries or those of the members ``which``: lower, upper float64 [K, n].
@@ -103,12 +134,12 @@ class ColumnPush:
         moving: dict[int, tuple[NDArray[np.float64], NDArray[np.int64]]] = {}
         if unit is None:
             moving[start] = columns, np.arange(self.chain.sizes[start])
-            add_loss(self._loss[start], columns, error)
+            add_loss(self.losses[start], columns, error)
         else:
             # No product is taken with a unit column.
             error += self.chain.inexact[start][:, None, unit]
         for index in range(start + 1, len(self.chain.sizes)):
-            error += self._underflow[index][:, None, None]
+            error += self.underflow[index][:, None, None]
             self._through_group(index, start, unit, moving, constant, error)
         for source, (rows, loss) in self.chain.output.items():
             if source == start and unit is not None:
@@ -136,6 +167,9 @@ class ColumnPush:
             elif source in moving:
                 value, rows = moving[source]
                 total = matrix.push(value.reshape(value.shape[0], -1), rows, total)
+        if total is not None and shared.size:
+            # Their sum rounds the unit columns' own entries too; losses know of the others only.
+            error += (2.0 * self.rounding.unit * (self.products[index] @ np.abs(shared)))[:, None, :]
         if total is None and shared.size == 0:
             return
         r = constant.shape[2]

@@ -33,6 +33,8 @@ class Enclosure:
         Node values. A linear node that an activation reads holds its pre-activation bounds.
     slopes : dict node -> (glo, ghi)
         Range of each activation's derivative there.
+    lines : dict node -> (su, cu, sl, cl) or None
+        Lines above and below each activation there; None on an unbounded region.
     reduced : Reduced
         The network with everything that is affine over the region multiplied out.
     layers : LayerMethod
@@ -49,6 +51,7 @@ class Enclosure:
     lower: list[Floats] = field(default_factory=list)
     upper: list[Floats] = field(default_factory=list)
     slopes: dict[int, Pair] = field(default_factory=dict)
+    lines: dict[int, Lines | None] = field(default_factory=dict)
     empty: bool = False
 
     def row_bounds(self, rows: Floats) -> Pair:
@@ -237,10 +240,11 @@ class Encloser:
             )
         self._enclosure.slopes[self.node] = glo, ghi
         lines: Lines | None = (su, cu, sl, cl)
-        magnitude, z_magnitude = np.maximum(np.abs(lower), np.abs(upper)), self._enclosure.magnitude(node.source)
+        magnitude = np.maximum(np.abs(lower), np.abs(upper))
         if self._unbounded:
-            lines, magnitude, z_magnitude = None, np.zeros(node.size), np.zeros(node.size)
-        self._reduction.activation(self.node, node, (glo, ghi), lines, z_magnitude, magnitude)
+            lines, magnitude = None, np.zeros(node.size)
+        self._enclosure.lines[self.node] = lines
+        self._reduction.activation(self.node, node, (glo, ghi), lines, (z_lower, z_upper), magnitude)
         self._append(lower, upper)
 
 
@@ -308,8 +312,8 @@ def plain_reduction(enclosure: Enclosure) -> Reduced:
         if isinstance(node, LinearNode):
             reduction.linear(index, node)
         elif isinstance(node, ActivationNode):
-            # Only slopes matter to derivatives.
-            nothing = np.zeros(node.size)
-            reduction.activation(index, node, enclosure.slopes[index], None, nothing, nothing)
+            z = enclosure.lower[node.source], enclosure.upper[node.source]
+            magnitude = np.zeros(node.size) if region.unbounded else enclosure.magnitude(index)
+            reduction.activation(index, node, enclosure.slopes[index], enclosure.lines[index], z, magnitude)
     reduction.finish(network.output)
     return reduced

@@ -1,19 +1,24 @@
-"""Jacobian bound methods by name: one interface over `linear`, `recurjac` and `fastlip`, in either order."""
+"""Jacobian bound methods by name: one interface over all of them, in either order."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from distverify.bounds import fastlip, linear, recurjac
+from distverify.bounds import coupled, fastlip, linear, recurjac
 from distverify.bounds.chain import Chain, backward_chain, forward_chain
-from distverify.bounds.columns import BLOCK_BYTES, ColumnPush, rows_at_once
+from distverify.bounds.columns import BLOCK_BYTES, ColumnRecursion, rows_at_once
 from distverify.bounds.enclosure import Enclosure
 from distverify.bounds.reduced import Floats
 from distverify.kernels.rounding import Rounding
 
-_RECURSIVE = {"linear": linear.push, "recurjac": recurjac.push}
+_RECURSIVE: dict[str, Callable[[Chain, Rounding, int], ColumnRecursion]] = {
+    "linear": linear.push,
+    "recurjac": recurjac.push,
+    "coupled": coupled.push,
+}
 # One rule: its name for the ReLU family, and for any activation.
 WITHOUT_RECURSION = ("fastlip", "interval")
 
@@ -25,13 +30,13 @@ class RowBounds:
     Attributes
     ----------
     lower, upper : float64 [K, inputs]
-    pushes : tuple of ColumnPush
+    pushes : tuple of ColumnRecursion
         The backward recursions of consecutive blocks of rows, ready to push further columns; empty where none was run.
     """
 
     lower: Floats
     upper: Floats
-    pushes: tuple[ColumnPush, ...] = ()
+    pushes: tuple[ColumnRecursion, ...] = ()
 
     @property
     def magnitude(self) -> Floats:
@@ -113,7 +118,7 @@ def _total(sizes: list[int], work: list[int]) -> int:
     return sum(n * each for n, each in zip(sizes, work, strict=True))
 
 
-def begin(chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOCK_BYTES) -> ColumnPush:
+def begin(chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOCK_BYTES) -> ColumnRecursion:
     """The recursion of the named method over ``chain``."""
     return _RECURSIVE[method](chain, rounding, block_bytes)
 
@@ -121,7 +126,7 @@ def begin(chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOC
 @np.errstate(over="ignore", invalid="ignore")
 def bound_chain(
     chain: Chain, rounding: Rounding, method: str, block_bytes: int = BLOCK_BYTES
-) -> tuple[Floats, Floats, tuple[ColumnPush, ...]]:
+) -> tuple[Floats, Floats, tuple[ColumnRecursion, ...]]:
     """Bounds of all the chain's rows, float64 [K, n], and the recursions: as many rows at once as memory allows."""
     block = rows_at_once(chain, block_bytes)
     chains = [chain] if chain.rows <= block else [chain.take(slice(k, k + block)) for k in range(0, chain.rows, block)]

@@ -71,6 +71,12 @@ class Group:
         What a row may lose in that step to underflow, whatever its coefficients.
     members : int64 [n], optional
         Which of the node's neurons they are; all of them if not given.
+    code : int
+        The kernels' code of the activation.
+    parameters : float64 [PARAMETER_ROWS, n], optional
+        Of the activation; None for the input.
+    interval : (lower, upper), float64 [n], optional
+        Of the pre-activations; None for the input.
     """
 
     node: int
@@ -81,6 +87,9 @@ class Group:
     pull_loss: Floats
     pull_underflow: float = 0.0
     members: NDArray[np.int64] | None = None
+    code: int = 0
+    parameters: Floats | None = None
+    interval: Pair | None = None
 
     @property
     def size(self) -> int:

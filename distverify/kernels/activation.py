@@ -95,6 +95,7 @@ class PiecewiseLinear(Function):
     def columns(self) -> Slots:
         """See :class:`Function`."""
         yield from super().columns()
+        yield table.BEND, 0.0
         for k, (slope, intercept) in enumerate(self.pieces):
             yield table.PIECE_SLOPE + 2 * k, slope
             yield table.PIECE_INTERCEPT + 2 * k, intercept
@@ -120,11 +121,14 @@ class Curved(Function):
         Of the slope on the whole line.
     band : (drift, lo, hi)
         lo <= s(x) - drift x <= hi on the whole line.
+    bend : Column
+        An upper bound of |s'''| between two turns; infinite: none is known, and slopes are intervals to every method.
     """
 
     period: float = 0.0
     steepness: tuple[float, float] = (-math.inf, math.inf)
     band: tuple[float, float, float] = (0.0, -math.inf, math.inf)
+    bend: Column = math.inf
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,6 +137,11 @@ class Curved(Function):
                 f"period: got {self.period} with steepness {self.steepness} and band {self.band}; give finite ones, "
                 "which are all that is used of a wide interval"
             )
+
+    def columns(self) -> Slots:
+        """See :class:`Function`."""
+        yield from super().columns()
+        yield table.BEND, self.bend
 
     def numbers(self) -> dict[int, float]:
         """See :class:`Function`."""

@@ -63,16 +63,21 @@ HARD_SIGMOID = register(
         noise=(formulas.hard_sigmoid_noise, 0.0),
     )
 )
-SIGMOID = register(Curved(value=formulas.sigmoid, slope=formulas.sigmoid_slope, turns=(0.0,), steepness=(0.0, 0.25)))
-TANH = register(Curved(value=formulas.tanh, slope=formulas.tanh_slope, turns=(0.0,), steepness=(0.0, 1.0)))
-ARCTAN = register(Curved(value=formulas.arctan, slope=formulas.arctan_slope, turns=(0.0,), steepness=(0.0, 1.0)))
-SOFTPLUS = register(Curved(value=formulas.softplus, slope=formulas.softplus_slope, steepness=(0.0, 1.0)))
-ELU = register(Curved(value=formulas.elu, slope=formulas.elu_slope, turns=(0.0,)))
+SIGMOID = register(
+    Curved(value=formulas.sigmoid, slope=formulas.sigmoid_slope, turns=(0.0,), steepness=(0.0, 0.25), bend=0.125)
+)
+TANH = register(Curved(value=formulas.tanh, slope=formulas.tanh_slope, turns=(0.0,), steepness=(0.0, 1.0), bend=2.0))
+ARCTAN = register(
+    Curved(value=formulas.arctan, slope=formulas.arctan_slope, turns=(0.0,), steepness=(0.0, 1.0), bend=2.0)
+)
+SOFTPLUS = register(Curved(value=formulas.softplus, slope=formulas.softplus_slope, steepness=(0.0, 1.0), bend=0.0963))
+ELU = register(Curved(value=formulas.elu, slope=formulas.elu_slope, turns=(0.0,), bend=formulas.elu_bend))
 # Slopes that are a difference of larger terms.
 SILU = register(
     Curved(
         value=formulas.silu,
         slope=formulas.silu_slope,
+        bend=0.3082,
         turns=(-formulas.SILU_TURN, formulas.SILU_TURN),
         slope_noise=(1.0, 0.0),
     )
@@ -81,6 +86,7 @@ GELU = register(
     Curved(
         value=formulas.gelu,
         slope=formulas.gelu_slope,
+        bend=0.7787,
         turns=(-formulas.SQRT2, formulas.SQRT2),
         slope_noise=(1.0, 0.0),
     )
@@ -89,15 +95,19 @@ GELU_TANH = register(
     Curved(
         value=formulas.gelu_tanh,
         slope=formulas.gelu_tanh_slope,
+        bend=0.7767,
         turns=(-formulas.GELU_TANH_TURN, formulas.GELU_TANH_TURN),
         slope_noise=(1.0, 0.0),
     )
 )
-SOFTSIGN = register(Curved(value=formulas.softsign, slope=formulas.softsign_slope, turns=(0.0,), steepness=(0.0, 1.0)))
+SOFTSIGN = register(
+    Curved(value=formulas.softsign, slope=formulas.softsign_slope, turns=(0.0,), steepness=(0.0, 1.0), bend=6.0)
+)
 SIN = register(
     Curved(
         value=formulas.sin,
         slope=formulas.sin_slope,
+        bend=1.0,
         period=math.pi,
         steepness=(-1.0, 1.0),
         band=(0.0, -1.0, 1.0),
@@ -109,6 +119,7 @@ ERF = register(
     Curved(
         value=formulas.erf,
         slope=formulas.erf_slope,
+        bend=2.2568,
         turns=(0.0,),
         steepness=(0.0, formulas.ERF_STEEPEST),
         slope_noise=(1.0, 0.0),

@@ -126,6 +126,10 @@ def elu_slope(x, side, p0, p1):
     return p1 if x > 0.0 or (x == 0.0 and side > 0) else p1 * (p0 * math.exp(x))
 
 
+def elu_bend(p0, p1):
+    return abs(p0 * p1) * 1.000001
+
+
 def silu(x, p0, p1):
     return x * logistic(x)
 

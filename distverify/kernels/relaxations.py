@@ -76,7 +76,7 @@ def _tangent_gap(code, p0, p1, sign, slope, a, b, fa, fb):
 
 
 @helper
-def _highest(code, l, u, p0, p1, sign, slope, breaks, n):
+def highest(code, l, u, p0, p1, sign, slope, breaks, n):
     """Where h(x) = sign (s(x) - slope x) is largest on [l, u], and an upper bound of it there (before nudging)."""
     best_x = l
     best = sign * (value(code, l, p0, p1) - slope * l)
@@ -106,14 +106,14 @@ def _support_slope(code, l, u, p0, p1, sign, breaks, n):
     m = l + 0.5 * (u - l)
     slope = slope_at(code, m, 1, p0, p1)
     scale = abs(value(code, l, p0, p1)) + abs(value(code, u, p0, p1)) + abs(slope) * (abs(l) + abs(u))
-    x, h = _highest(code, l, u, p0, p1, sign, slope, breaks, n)
+    x, h = highest(code, l, u, p0, p1, sign, slope, breaks, n)
     if h - sign * (value(code, m, p0, p1) - slope * m) <= 1e-14 * scale:
         return slope
     xl, xr = l, u
     for _ in range(60):
         yl = value(code, xl, p0, p1)
         slope = (value(code, xr, p0, p1) - yl) / (xr - xl)
-        x, h = _highest(code, l, u, p0, p1, sign, slope, breaks, n)
+        x, h = highest(code, l, u, p0, p1, sign, slope, breaks, n)
         gain = h - sign * (yl - slope * xl)
         if gain <= 1e-13 * scale or x == xl or x == xr:
             break
@@ -136,12 +136,12 @@ def _line(code, l, u, p0, p1, sign, breaks, n):
     noise = column(code, NOISE, p0, p1) + column(code, NOISE_FAR, p0, p1) * far
     if lo > l or hi < u:
         # Unbounded: a constant, an infinite one where the function is itself unbounded.
-        _, h = _highest(code, lo, hi, p0, p1, sign, 0.0, breaks, n)
+        _, h = highest(code, lo, hi, p0, p1, sign, 0.0, breaks, n)
         if h > 1e200:
             return 0.0, sign * math.inf
         return 0.0, sign * (h + NUDGE * (abs(h) + 1.0 + noise))
     slope = _support_slope(code, l, u, p0, p1, sign, breaks, n)
-    x, h = _highest(code, l, u, p0, p1, sign, slope, breaks, n)
+    x, h = highest(code, l, u, p0, p1, sign, slope, breaks, n)
     magnitude = max(abs(value(code, x, p0, p1)) + abs(slope * x), max(abs(slope * l) + abs(slope * u), abs(h))) + max(
         abs(value(code, l, p0, p1)), abs(value(code, u, p0, p1))
     )
@@ -199,7 +199,7 @@ def _neuron_ranges(code, l, u, p0, p1, scratch):
     noise = min(1.0, far) + column(code, NOISE, p0, p1) + column(code, NOISE_FAR, p0, p1) * far
     alo = ahi = 0.0
     for sign in range(-1, 2, 2):
-        _, h = _highest(code, lo, hi, p0, p1, float(sign), 0.0, scratch, n)
+        _, h = highest(code, lo, hi, p0, p1, float(sign), 0.0, scratch, n)
         h += NUDGE * (abs(h) + noise) + TINY
         if h > 1e200 and (lo > l or hi < u):
             h = math.inf

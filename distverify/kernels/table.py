@@ -27,7 +27,7 @@ PERIOD, FLATTEST, STEEPEST, DRIFT, BELOW, ABOVE, TURN_ERROR = range(4, 11)
 # and columns, of two slots each: what kind, and a constant.
 NOISE, NOISE_FAR, SLOPE_NOISE, SLOPE_NOISE_FAR = 12, 14, 16, 18
 MAX_TURNS = 4
-TURN, PIECE_SLOPE, PIECE_INTERCEPT = 20, 28, 38
+TURN, PIECE_SLOPE, PIECE_INTERCEPT, BEND = 20, 28, 38, 48
 # Kinds of columns besides the first parameter (0), the second (1), and the address of a function of both.
 CONSTANT = -1
 

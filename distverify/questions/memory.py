@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from distverify.bounds.chain import Chain, backward_chain, forward_chain
-from distverify.bounds.columns import ColumnPush
+from distverify.bounds.columns import ColumnRecursion
 from distverify.bounds.enclosure import Encloser, Enclosure
 from distverify.bounds.methods import begin
 from distverify.bounds.reduced import Pair
@@ -47,7 +47,7 @@ class Recursion:
 class _Started:
     """A recursion, and the bounds of the last groups that it was given."""
 
-    push: ColumnPush
+    push: ColumnRecursion
     bounds: dict[int, Pair] = field(default_factory=dict)
 
     def give(self, group: int, lower: Floats, upper: Floats) -> None:

@@ -172,7 +172,7 @@ def test_norm_is_asked_for_once() -> None:
         lipschitz_constant(network, Ball(np.zeros(2), 0.1), norm=2.0)
     with pytest.raises(SettingsError, match="norm: got 3; choose inf, 2 or 1"):
         lipschitz_constant(network, norm=3)
-    with pytest.raises(SettingsError, match="method: got 'x'; choose linear, recurjac, interval, fastlip"):
+    with pytest.raises(SettingsError, match="method: got 'x'; choose linear, coupled, recurjac, interval, fastlip"):
         lipschitz_constant(network, method="x")
     with pytest.raises(SettingsError, match="layer_bounds: got 'x'; choose crown, interval"):
         lipschitz_constant(network, layer_bounds="x")

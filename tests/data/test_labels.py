@@ -52,7 +52,7 @@ def test_a_few_odd_labels_are_a_mistake() -> None:
 
 
 def test_a_regression_is_bounded_but_not_compared(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    network = Network.from_layers([(np.ones((2, 2)), np.zeros(2))])
+    network = Network.from_layers([(np.array([[1.0, 1.0], [0.0, 0.5]]), np.zeros(2))])
     targets = np.linspace(0.1, 0.9, 5)
     options: dict[str, Any] = {"output": tmp_path / "out.h5", "executor": "serial", "eps": 0.1}
     with pytest.raises(
