@@ -42,10 +42,10 @@ class _Values:
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def output_at(network: Network, x: Floats) -> tuple[Floats, Floats]:
-    """Numbers between which f(x) lies in exact arithmetic, lower and upper float64 [outputs], by double precision."""
+def output_at(network: Network, x: Floats, rounding: Rounding = SOUND) -> tuple[Floats, Floats]:
+    """Numbers between which f(x) lies in exact arithmetic, lower and upper float64 [outputs], rounding as in ``rounding``."""
     network = network.in_precision("float64")
-    values = _Values(SOUND, [x], [x])
+    values = _Values(rounding, [x], [x])
     for node in network.nodes[1:]:
         if isinstance(node, LinearNode):
             lower, upper = linear_range(values, node)

@@ -13,7 +13,7 @@ from distverify.options.run import Workers
 from distverify.words import count, printable
 
 if TYPE_CHECKING:
-    from distverify.audit.audit import Audit
+    from distverify.attacks.audit import Audit
 
 BROKEN = 1
 _SHOWN = 3
@@ -44,7 +44,7 @@ def audit(
       distverify audit out.h5 net.onnx data.npz
     """
     given = typed(ctx, Workers)
-    from distverify.audit.audit import audit as attack
+    from distverify.attacks.audit import audit as attack
     from distverify.results.reader import open_result
 
     def tell(done: int, total: int) -> None:
@@ -85,6 +85,8 @@ def _print(outcome: Audit, quiet: bool) -> None:
             click.echo(f"BROKEN: {f.variable}: and {f.broken - _SHOWN:,} more")
     for index, message in list(outcome.failures.items())[:_SHOWN]:
         click.echo(printable(f"FAILED: the attack on sample {index}: {message}"))
+    for note in outcome.notes:
+        click.echo(printable(f"NOTE: {note}"))
     verdict = "every claim held" if not outcome.violations else f"{outcome.violations:,} values are broken"
     click.echo(f"{count(outcome.samples, 'sample')} attacked: {verdict}")
 

@@ -8,11 +8,11 @@ from importlib import resources
 import numpy as np
 from matplotlib.figure import Figure
 
-from distverify.report.compare import compare
-from distverify.report.content import Content
-from distverify.report.html import Html, facts, join, picture, table, tag, tiles
-from distverify.report.references import references
-from distverify.report.wording import in_words, of
+from distverify.pages.compare import compare
+from distverify.pages.content import Content
+from distverify.pages.html import Html, facts, join, picture, table, tag, tiles
+from distverify.pages.references import references
+from distverify.pages.wording import in_words, of
 from distverify.results.telling import facts_of_network, rows_of_radii, sentence, weakest
 from distverify.words import describe_settings, duration, provenance_facts, session_facts, session_title, significant
 
@@ -22,7 +22,7 @@ _TILE_RADII = 2
 
 
 def render(contents: Sequence[Content], figures: Figures) -> str:
-    """The whole page as text; ``figures`` are those of :func:`distverify.report.figures.draw_all`."""
+    """The whole page as text; ``figures`` are those of :func:`distverify.pages.figures.draw_all`."""
     names = [c.name for c in contents]
     title = (
         f"{contents[0].provenance['model']['name']} on {contents[0].provenance['data']['name']}"
@@ -37,7 +37,7 @@ def render(contents: Sequence[Content], figures: Figures) -> str:
         for content in contents:
             body += [tag("h2", content.name), tag("p", in_words(content)), *_failures(content), *_provenance(content)]
     body += _citations(contents)
-    style = resources.files("distverify.report").joinpath("style.css").read_text(encoding="utf-8")
+    style = resources.files("distverify.pages").joinpath("style.css").read_text(encoding="utf-8")
     # Nothing may be loaded or run, whatever text the files hold.
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     head = join([

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from distverify.report.figures import GRID, INK, MUTED, SERIES, UNKNOWN, drawing
+from distverify.pages.figures import GRID, INK, MUTED, SERIES, UNKNOWN, drawing
 
 # The page's own colours, which follow the reader's light or dark setting, in place of those of the files.
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line", UNKNOWN: "--unknown"} | {

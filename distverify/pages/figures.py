@@ -13,9 +13,9 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
+from distverify.pages.content import Content, JacobianMap
+from distverify.pages.curves import distribution, share_at_least, wide
 from distverify.quantities.quantity import Spread
-from distverify.report.content import Content, JacobianMap
-from distverify.report.curves import distribution, share_at_least, wide
 from distverify.results.telling import sentence
 from distverify.words import norm_name
 

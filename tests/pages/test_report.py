@@ -11,13 +11,13 @@ from click.testing import CliRunner
 
 from distverify.cli.main import main
 from distverify.errors import ResultError, SettingsError
-from distverify.report.content import gather
-from distverify.report.page import render
-from distverify.report.report import write_report
+from distverify.pages.content import gather
+from distverify.pages.page import render
+from distverify.pages.report import report
 from distverify.results.statistics import describe_statistics
 from distverify.words import session_facts
 from distverify.work import RunStatistics, WorkerRecord
-from tests.report.results import HOSTILE, write_result
+from tests.pages.results import HOSTILE, write_result
 
 LARGEST = 3_000_000
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -49,7 +49,7 @@ class Page(HTMLParser):
 
 
 def page_of(tmp_path: Path, **options: Any) -> Page:
-    write_report([write_result(tmp_path / "out.h5", **options)], tmp_path / "out.html")
+    report([write_result(tmp_path / "out.h5", **options)], tmp_path / "out.html")
     assert (tmp_path / "out.html").stat().st_size < LARGEST
     return Page((tmp_path / "out.html").read_text(encoding="utf-8"))
 
@@ -105,9 +105,7 @@ def test_any_result_gives_a_page(tmp_path: Path, options: dict[str, Any]) -> Non
 
 
 def test_figures_as_files(tmp_path: Path) -> None:
-    write_report(
-        [write_result(tmp_path / "out.h5")], tmp_path / "out.html", figures=tmp_path / "figures", samples=[105]
-    )
+    report([write_result(tmp_path / "out.h5")], tmp_path / "out.html", figures=tmp_path / "figures", samples=[105])
     names = {p.name for p in (tmp_path / "figures").iterdir()}
     stems = {
         "certified-accuracy",
@@ -125,7 +123,7 @@ def test_figures_as_files(tmp_path: Path) -> None:
 def test_comparison(tmp_path: Path) -> None:
     one = write_result(tmp_path / "one.h5")
     two = write_result(tmp_path / "two.h5", seed=1, model="other.onnx", model_digest="c" * 64)
-    write_report([one, two], tmp_path / "out.html")
+    report([one, two], tmp_path / "out.html")
     page = Page((tmp_path / "out.html").read_text(encoding="utf-8"))
     for expected in ("Side by side", "one.h5 against two.h5, sample by sample", "other.onnx", "cccccccccccc"):
         assert expected in page.text
@@ -133,29 +131,29 @@ def test_comparison(tmp_path: Path) -> None:
         r"of 23 samples with a value in both, larger in two\.h5 for \d+, smaller for \d+, equal for \d+", page.text
     )
     other = write_result(tmp_path / "three.h5", compute=("lipschitz",), data_digest="d" * 64)
-    write_report([one, other], tmp_path / "out.html")
+    report([one, other], tmp_path / "out.html")
     assert "samples are matched by their index" in (tmp_path / "out.html").read_text(encoding="utf-8")
 
 
 def test_the_same_result_gives_the_same_page(tmp_path: Path) -> None:
     result = write_result(tmp_path / "out.h5")
-    pages = [write_report([result], tmp_path / f"{k}.html").read_bytes() for k in range(2)]
+    pages = [report([result], tmp_path / f"{k}.html").read_bytes() for k in range(2)]
     assert pages[0] == pages[1]
 
 
 def test_misuse(tmp_path: Path) -> None:
     result = write_result(tmp_path / "out.h5")
     with pytest.raises(SettingsError, match="results: got 5; give 1 to 4"):
-        write_report([result] * 5, tmp_path / "out.html")
+        report([result] * 5, tmp_path / "out.html")
     with pytest.raises(SettingsError, match="samples, shape: are for the maps of one result"):
-        write_report([result] * 2, tmp_path / "out.html", samples=[105])
+        report([result] * 2, tmp_path / "out.html", samples=[105])
     other = write_result(tmp_path / "two.h5", norm=2.0)
     with pytest.raises(SettingsError, match="results: have norms 2 and inf, whose radii have nothing in common"):
-        write_report([result, other], tmp_path / "out.html")
+        report([result, other], tmp_path / "out.html")
     with pytest.raises(SettingsError, match="is the result itself; name another file"):
-        write_report([result], tmp_path / "out.h5")
+        report([result], tmp_path / "out.h5")
     with pytest.raises(ResultError, match=r"out\.html: cannot be written \(No such file or directory\)"):
-        write_report([result], tmp_path / "missing" / "out.html")
+        report([result], tmp_path / "missing" / "out.html")
 
 
 def test_command_line(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from distverify.pages.content import Content
 from distverify.quantities import catalogue
-from distverify.report.content import Content
 from distverify.words import norm_name, radii
 
 _NORMS = {
