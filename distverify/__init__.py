@@ -13,6 +13,7 @@ from distverify._version import __version__
 if TYPE_CHECKING:
     from distverify.analysis.landscape import monotone_features, stationary_free_radius
     from distverify.analysis.radius import CertifiedRadius, certified_radius
+    from distverify.analysis.verify import Verdict, verify
     from distverify.api import Progress, certify
     from distverify.attacks.audit import Audit, Finding, Violation, audit
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
@@ -69,6 +70,7 @@ _PLACES = {
     "Settings": "distverify.settings",
     "SettingsError": "distverify.errors",
     "Summary": "distverify.results.summary",
+    "Verdict": "distverify.analysis.verify",
     "Violation": "distverify.attacks.audit",
     "audit": "distverify.attacks.audit",
     "certified_radius": "distverify.analysis.radius",
@@ -83,6 +85,7 @@ _PLACES = {
     "output_bounds": "distverify.bounds.outputs",
     "report": "distverify.pages.report",
     "stationary_free_radius": "distverify.analysis.landscape",
+    "verify": "distverify.analysis.verify",
 }
 
 __all__ = [
@@ -112,6 +115,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Summary",
+    "Verdict",
     "Violation",
     "__version__",
     "audit",
@@ -127,6 +131,7 @@ __all__ = [
     "output_bounds",
     "report",
     "stationary_free_radius",
+    "verify",
 ]
 
 
