@@ -17,8 +17,8 @@ from distverify.options.rules import DATA, FILE, PROPERTIES, refuse
 
 LAYOUTS = ("flat", "chw", "hwc")
 MODEL_LAYOUTS = ("chw", "hwc")
-EXECUTORS = ("ray", "serial")
-_RAY = {"executor": ("ray",)}
+EXECUTORS = ("auto", "ray", "serial")
+_RAY = {"executor": ("ray", "auto")}
 
 
 @documented
@@ -74,7 +74,8 @@ class Workers:
     """Who computes."""
 
     executor: str = option(
-        "ray", "Ray workers, or one sample after another in this process; the same bits.", "Workers",
+        "auto", "Ray workers, or one sample after another in this process; the same bits. auto: Ray, unless two timed samples "
+        "say that one process is done within 5 s, and no option of Ray's is given.", "Workers",
         choices=EXECUTORS, of_properties=True,
     )  # fmt: skip
     address: str | None = option(
