@@ -18,13 +18,14 @@ from distverify.data.labels import NO_LABEL
 from distverify.data.plausible import find_implausible
 from distverify.data.property_set import is_instance_list, load_properties
 from distverify.data.selection import select_samples
-from distverify.data.vector import load_vector
+from distverify.data.vector import load_vector, read_names
 from distverify.data.vnnlib.property import Property, is_property_file
 from distverify.errors import DataError, ModelError, SettingsError
 from distverify.network.graph import Network
 from distverify.network.normalisation import apply_normalisation, mean_and_std
 from distverify.network.onnx.importer import load_onnx
 from distverify.network.torch_import import is_module, load_torch
+from distverify.options import parse
 from distverify.options.option import options_of
 from distverify.options.rules import ARRAYS, FILE, PROPERTIES
 from distverify.options.run import Inputs
@@ -38,8 +39,8 @@ _log = logging.getLogger(__name__)
 
 # Larger lists of means would not fit an HDF5 attribute.
 _RECORDED = 64
-# Which samples and features were chosen stands elsewhere: in the indices and in the settings.
-_CHOSEN = ("samples", "features")
+# Which samples and features were chosen, and what they are called, stands elsewhere.
+_CHOSEN = ("samples", "features", "input_names", "output_names")
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +67,8 @@ class Prepared:
         Of the property files, one per sample; empty for a data set.
     warnings : tuple of str
         What is allowed but hardly meant.
+    axis_names : dict "input" or "output" -> tuple of str
+        What inputs and outputs are called, where that is said.
     """
 
     network: Network
@@ -77,6 +80,7 @@ class Prepared:
     properties: Mapping[int, Property] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    axis_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def take(self, positions: NDArray[np.int64]) -> Prepared:
         """Some of the samples, by position, under the same indices."""
@@ -130,6 +134,7 @@ def prepare_samples(
     if chosen is not None:
         settings = replace(settings, feature_eps=chosen)
     described = _describe(network, inputs)
+    called = _axis_names(network, inputs)
     paths = property_paths(x)
     if paths:
         found = load_properties(
@@ -138,13 +143,13 @@ def prepare_samples(
         centres = found.centres(network.input_size)
         data = Dataset(centres, np.full(len(centres), NO_LABEL), found.indices, found.name, (network.input_size,))
         properties = dict(zip(found.indices.tolist(), found.properties, strict=True))
-        return Prepared(network, model, data, found.digest, settings, described, properties, found.names)
+        return Prepared(network, model, data, found.digest, settings, described, properties, found.names, called)
     data = _open_dataset(x, y, inputs, network)  # type: ignore[arg-type]  # no paths: one of the others
     if _normalised(inputs) and settings.eps_units != "raw":
         # In normalised units, the data are normalised instead of the network.
         means, deviations = mean_and_std(network, *_mean_and_std(inputs), layout=inputs.model_layout)
         data = replace(data, inputs=np.ascontiguousarray((data.inputs - means) / deviations))
-    return Prepared(network, model, data, data.digest, settings, described)
+    return Prepared(network, model, data, data.digest, settings, described, axis_names=called)
 
 
 def kind_of(x: object) -> str:
@@ -299,6 +304,26 @@ def recorded_inputs(stored: Mapping[str, Any], others: Mapping[str, Any]) -> Inp
     """The inputs that a provenance tells of, for the same data again; ``others`` are those that it does not hold."""
     named = [name for name in options_of(Inputs) if name in stored and name not in _CHOSEN]
     return Inputs(**{name: stored[name] for name in named} | dict(others))
+
+
+def _axis_names(network: Network, inputs: Inputs) -> dict[str, tuple[str, ...]]:
+    """The names of inputs and outputs that are said, checked."""
+    called: dict[str, tuple[str, ...]] = {}
+    given = {"input": (inputs.input_names, network.input_size), "output": (inputs.output_names, network.output_size)}
+    for axis, (value, size) in given.items():
+        if value is None:
+            continue
+        # A text is what was typed; a Path is a file.
+        names = parse.names(value) if isinstance(value, str) else value
+        if isinstance(names, os.PathLike):
+            names = read_names(names)
+        called[axis] = tuple(str(name).strip() for name in names)
+        if len(called[axis]) != size or not all(called[axis]):
+            got = "an empty name" if len(called[axis]) == size else f"{len(called[axis])} names"
+            raise SettingsError(
+                f"{axis}_names: got {got}; the network has {size} {axis}s, give a name for each with commas between them"
+            )
+    return called
 
 
 def _describe(network: Network, inputs: Inputs) -> dict[str, Any]:
