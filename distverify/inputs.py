@@ -143,7 +143,9 @@ def prepare_samples(
         centres = found.centres(network.input_size)
         data = Dataset(centres, np.full(len(centres), NO_LABEL), found.indices, found.name, (network.input_size,))
         properties = dict(zip(found.indices.tolist(), found.properties, strict=True))
-        return Prepared(network, model, data, found.digest, settings, described, properties, found.names, called)
+        return Prepared(
+            network, model, data, found.digest, settings, described, properties, found.names, axis_names=called
+        )
     data = _open_dataset(x, y, inputs, network)  # type: ignore[arg-type]  # no paths: one of the others
     if _normalised(inputs) and settings.eps_units != "raw":
         # In normalised units, the data are normalised instead of the network.
