@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from distverify.api import Progress, certify
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
     from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
+    from distverify.bounds.outputs import OutputBounds, output_bounds
     from distverify.inputs import load_network
     from distverify.network.graph import Network
     from distverify.region import Ball, Box
@@ -29,6 +30,7 @@ _PLACES = {
     "JacobianBounds": "distverify.bounds.jacobian",
     "LipschitzConstants": "distverify.bounds.lipschitz",
     "Network": "distverify.network.graph",
+    "OutputBounds": "distverify.bounds.outputs",
     "Progress": "distverify.api",
     "Result": "distverify.results.reader",
     "certified_radius": "distverify.analysis.radius",
@@ -38,6 +40,7 @@ _PLACES = {
     "monotone_features": "distverify.analysis.landscape",
     "load_network": "distverify.inputs",
     "open_result": "distverify.results.reader",
+    "output_bounds": "distverify.bounds.outputs",
     "stationary_free_radius": "distverify.analysis.landscape",
 }
 
@@ -48,6 +51,7 @@ __all__ = [
     "JacobianBounds",
     "LipschitzConstants",
     "Network",
+    "OutputBounds",
     "Progress",
     "Result",
     "__version__",
@@ -58,6 +62,7 @@ __all__ = [
     "load_network",
     "monotone_features",
     "open_result",
+    "output_bounds",
     "stationary_free_radius",
 ]
 

@@ -22,7 +22,7 @@ from distverify.results.statistics import describe_statistics, speed_range
 from distverify.runtime.job import Event, Executor, Job, PieceDone, Session, UnitDone, WorkersChanged
 from distverify.runtime.plan import HUGE_SECONDS, make_plan, probe_units
 from distverify.runtime.threads import limit_threads
-from distverify.status import MISCLASSIFIED, OK
+from distverify.status import COMPUTED
 from distverify.work import Plan, RunStatistics, WorkUnit
 
 # The statistics of many workers take a while to gather: not after every unit.
@@ -256,7 +256,7 @@ class _Run:
 
     def _time(self, event: UnitDone, session: Session) -> None:
         """Note what a probe took; half of them are enough, for one that hangs must not hold up the run."""
-        fine = np.isin(event.payload["status"], (OK, MISCLASSIFIED))
+        fine = np.isin(event.payload["status"], COMPUTED)
         self._timed += np.asarray(event.payload["seconds"], dtype=np.float64)[fine].tolist()
         self._probes -= set(range(event.unit.start, event.unit.stop))
         if not self._probes or 2 * len(self._timed) >= self._wanted:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-PENDING, OK, MISCLASSIFIED, FAILED, TIMED_OUT = range(5)
-STATUS_MEANINGS = ("pending", "ok", "misclassified", "failed", "timed_out")
+PENDING, OK, MISCLASSIFIED, FAILED, TIMED_OUT, UNDECIDED = range(6)
+STATUS_MEANINGS = ("pending", "ok", "misclassified", "failed", "timed_out", "undecided")
+# With results, and without; undecided: too near a tie to tell in floating point whether it is classified right.
+COMPUTED = (OK, MISCLASSIFIED, UNDECIDED)
+WITHOUT_VALUE = (FAILED, TIMED_OUT)
 
 # Whether a ball or a property is verified, and by which bounds.
 NO_VALUE, NOT_VERIFIED, BY_CROWN, BY_JACOBIAN = -1, 0, 1, 2

@@ -24,7 +24,7 @@ from distverify.settings import Settings
         ({"eps": (0.1, 0.2, 0.1)}, r"eps: got \[0.1, 0.2, 0.1\]; each radius may appear once"),
         (
             {"compute": ("radius", "magic")},
-            "compute: got magic; choose any of global, jacobian, landscape, lipschitz, margins, monotone, radius, verified",
+            f"compute: got magic; choose any of {', '.join(catalogue.names())}",
         ),
         ({"compute": ()}, "compute: got nothing; choose any of"),
         (
@@ -41,11 +41,11 @@ from distverify.settings import Settings
         ({"targets": True}, "targets: got True"),
         (
             {"compute": ("lipschitz",), "targets": "random"},
-            "targets: got 'random', which is only for margins, radius, verified; add one of them",
+            f"targets: got 'random', which is only for {', '.join(catalogue.names_using('targets'))}; add one of them",
         ),
         (
             {"compute": ("landscape",)},
-            r"eps: got \(0.1,\), which is only for jacobian, lipschitz, margins, monotone, radius, verified; add one",
+            rf"eps: got \(0.1,\), which is only for {', '.join(catalogue.names_using('eps'))}; add one",
         ),
         (
             {"direction": "both", "method": "fastlip"},

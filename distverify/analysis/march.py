@@ -36,6 +36,7 @@ def march_radii(
     evaluations: int = MARCH_EVALUATIONS,
     tolerance: float = MARCH_TOLERANCE,
     goal: float = 0.0,
+    certified: Floats | None = None,
 ) -> tuple[Floats, int]:
     """Certified radii of K margins, and the number of evaluations that they took.
 
@@ -57,6 +58,9 @@ def march_radii(
         Relative: the march ends when no further evaluation can raise the smallest radius by more.
     goal : float
         The march ends when the smallest radius can no longer reach it, or has.
+    certified : float64 [K], optional
+        Radii that are certified otherwise: the march minds the margin whose larger radius is the smallest, and ends when it can
+        no longer raise that one.
 
     Returns
     -------
@@ -65,7 +69,8 @@ def march_radii(
         at most as far as the farthest radius evaluated.
     evaluations : int
     """
-    steps = _Staircase(at_zero, np.zeros(at_zero.size) if slopes is None else slopes)
+    nothing = np.zeros(at_zero.size)
+    steps = _Staircase(at_zero, nothing if slopes is None else slopes, nothing if certified is None else certified)
     radius = min(guess, limit)
     for used in range(1, evaluations + 1):
         steps.add(radius, constants(radius))
@@ -79,8 +84,9 @@ def march_radii(
 class _Staircase:
     """Constants at the evaluated radii, ascending; entry 0 is radius 0."""
 
-    def __init__(self, at_zero: Floats, slopes: Floats) -> None:
+    def __init__(self, at_zero: Floats, slopes: Floats, otherwise: Floats) -> None:
         self.at_zero = at_zero
+        self.otherwise = otherwise
         self.radii = [0.0]
         self.constants = [np.nan_to_num(slopes, nan=0.0)]
 
@@ -112,18 +118,24 @@ class _Staircase:
     def next(self, limit: float, tolerance: float, goal: float) -> float | None:
         """The radius that promises most for the smallest certified radius; None where nothing is to be gained."""
         certified = self.certified()
-        worst = int(np.argmin(certified))
+        worst = int(np.argmin(np.maximum(certified, self.otherwise)))
         radii, heights = np.array(self.radii), self._heights()[:, worst]
         end, last = float(certified[worst]), self.radii[-1]
         budget = float(self.at_zero[worst])
         if 0.0 < goal <= end:
             return None
+        if end <= self.otherwise[worst]:
+            lowest, likely, deciding = self._up_to(worst, float(self.otherwise[worst]))
+            if lowest >= budget:
+                return None
+            if likely >= budget and 0.0 < deciding < limit:
+                return deciding
         if end >= last:
             return self._beyond(worst, budget - float(heights @ np.diff(radii)), limit)
         # The step in which the margin runs out, and where it would if constants jumped at the evaluated radii only.
         final = int(np.searchsorted(radii, end, side="right")) - 1
-        floors = np.concatenate([[self.constants[0][worst]], heights[:-1]])
-        below = np.minimum(np.minimum(floors, heights), _LARGEST)
+        starts = np.concatenate([[self.constants[0][worst]], heights[:-1]])
+        below = np.minimum(np.minimum(starts, heights), _LARGEST)
         spent = np.concatenate([[0.0], np.cumsum(below * np.diff(radii))])
         best_end = float(np.interp(budget, spent, radii))
         if best_end < min(goal, last):
@@ -135,6 +147,27 @@ class _Staircase:
         if not usable.any():
             return None
         return float(points[np.argmax(np.where(usable, gains, -1.0))])
+
+    def _up_to(self, worst: int, radius: float) -> tuple[float, float, float]:
+        """What a margin's integral up to ``radius`` comes to at least and probably, and which radius shows most of the difference."""
+        kept = int(np.searchsorted(self.radii, radius, side="left"))
+        inner = np.array(self.radii[:kept])
+        width = np.diff(np.append(inner, radius))
+        low = np.clip([float(c[worst]) for c in self.constants[:kept]], _SMALLEST, _LARGEST)
+        if kept < len(self.radii):
+            last = float(self.constants[kept][worst])
+            part = width[-1] / (self.radii[kept] - inner[-1])
+        else:  # nothing is evaluated from there on: constants go on growing as they did
+            last, part = float(low[-1]), 1.0
+            if kept > 1:
+                last = float(low[-1] * min(low[-1] / low[-2], _STEEPEST) ** min(width[-1] / width[-2], 1.0))
+        ratio = np.clip(np.append(low[1:], np.clip(last, _SMALLEST, _LARGEST)) / low, 1.0, _STEEPEST)
+        ratio[-1] **= part
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(ratio > 1.0 + 1e-9, (ratio - 1.0) / np.log(ratio), 1.0)
+        points = inner[:, None] + width[:, None] * _FRACTIONS
+        shown = low[:, None] * (ratio[:, None] ** _FRACTIONS - 1.0) * (width[:, None] * (1.0 - _FRACTIONS))
+        return float(low @ width), float((low * mean) @ width), float(points.reshape(-1)[np.argmax(shown)])
 
     def _gains(
         self, radii: Floats, heights: Floats, below: Floats, final: int, end: float, best_end: float

@@ -36,11 +36,16 @@ def analyse_network(network: Network, settings: Settings) -> Arrays:
     for q in quantities:
         if q.compute_network:
             facts |= referred(q.compute_network)(bounder, settings)
-    stored = [{fact: v.name for fact, v in q.of_domain.items()} for q in quantities if q.of_domain]
-    if settings.domain is not None and stored:
+    over_domain = [q for q in quantities if q.of_domain]
+    if settings.domain is not None and over_domain:
         corners = (np.full(network.input_size, side) for side in settings.domain)
         known = bounder.enclose(Box(*corners))
-        facts |= outputs_derivatives(bounder, known, stored, settings, _weights(settings))
+        for q in over_domain:
+            if q.compute_domain:
+                facts |= referred(q.compute_domain)(bounder, known, settings)
+        stored = [{fact: v.name for fact, v in q.of_domain.items()} for q in over_domain if not q.compute_domain]
+        if stored:
+            facts |= outputs_derivatives(bounder, known, stored, settings, _weights(settings))
     return facts
 
 

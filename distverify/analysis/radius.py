@@ -102,8 +102,14 @@ def certified_radius(
     return find_radius(problem, evaluations, tolerance)
 
 
-def find_radius(problem: MarginProblem, evaluations: int, tolerance: float) -> CertifiedRadius:
-    """The certified radii of ``problem``; see :func:`certified_radius`."""
+def find_radius(problem: MarginProblem, evaluations: int, tolerance: float, *, in_full: bool = True) -> CertifiedRadius:
+    """The certified radii of ``problem``; see :func:`certified_radius`.
+
+    Parameters
+    ----------
+    in_full : bool
+        Find ``jacobian`` whatever the CROWN radius is; else only as far as it can still raise ``radius``.
+    """
     if not problem.targets or problem.misclassified:
         nothing = 0.0 if problem.predicted != problem.label or problem.targets else math.nan
         return CertifiedRadius(nothing, nothing, nothing, problem.per_output(0.0), problem.predicted)
@@ -123,7 +129,7 @@ def find_radius(problem: MarginProblem, evaluations: int, tolerance: float) -> C
     constants = margin_constants(problem)
     by_jacobian, spent = march_radii(
         lambda eps: constants(problem.enclose(eps)), at_centre, guess, balls.farthest,
-        slopes=slopes, evaluations=evaluations, tolerance=tolerance,
+        slopes=slopes, evaluations=evaluations, tolerance=tolerance, certified=None if in_full else by_crown,
     )  # fmt: skip
     per_class = np.maximum(by_crown, by_jacobian)
     return CertifiedRadius(
@@ -181,9 +187,12 @@ def _centre_slopes(problem: MarginProblem) -> Floats:
 
 
 def certified(around: Around) -> CertifiedRadius:
-    """The certified radii of a run's sample."""
+    """The certified radii of a run's sample; that by Jacobian bounds in full where it was asked for."""
     settings = around.settings
-    return find_radius(around.once(margins_around), settings.march_evaluations, settings.march_tolerance)
+    in_full = any(quantity.name == "radius_jacobian" for quantity in around.quantities)
+    return find_radius(
+        around.once(margins_around), settings.march_evaluations, settings.march_tolerance, in_full=in_full
+    )
 
 
 def radii_of(around: Around) -> SampleResult:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.around import Around, Over
+from distverify.analysis.decision import decide
 from distverify.bounds.columns import BLOCK_BYTES
 from distverify.errors import PieceError
 from distverify.network.graph import Network
@@ -16,7 +17,7 @@ from distverify.quantities import catalogue
 from distverify.quantities.quantity import Quantity, referred
 from distverify.questions.bounder import Bounder
 from distverify.settings import Settings
-from distverify.status import MISCLASSIFIED, NOT_COMPUTED, OK
+from distverify.status import NOT_COMPUTED
 from distverify.work import Sample, SampleResult
 
 Floats = NDArray[np.float64]
@@ -38,7 +39,7 @@ def analyse_sample(
     Returns
     -------
     dict
-        By variable name, without the sample axis: "status" (OK or MISCLASSIFIED), "message", "predicted", "logits" [outputs],
+        By variable name, without the sample axis: "status" (OK, MISCLASSIFIED or UNDECIDED), "message", "predicted", "logits" [outputs],
         and the variables of the quantities that were asked for. Of a quantity that failed there are none; the message says which,
         and why.
 
@@ -54,15 +55,14 @@ def analyse_through(bounder: Bounder, sample: Sample, settings: Settings) -> Sam
     """The same, with all bounds from ``bounder``; see :func:`analyse_sample`."""
     around = Around(bounder, sample, settings, catalogue.chosen(settings.compute))
     values, failures = _compute(around)
-    wrong = 0 <= sample.label != around.predicted
-    said = [f"predicted class {around.predicted}, label {sample.label}"] if wrong else []
-    said += around.notes
+    status, predicted, why = decide(around)
+    said = [text for text in (why, *around.notes) if text]
     if failures:
         said.append(NOT_COMPUTED + ", ".join(f"{n} ({type(e).__name__}: {e})" for n, e in failures.items()))
     return {
-        "status": MISCLASSIFIED if wrong else OK,
+        "status": status,
         "message": "; ".join(said),
-        "predicted": around.predicted,
+        "predicted": predicted,
         "logits": around.logits,
         **values,
     }

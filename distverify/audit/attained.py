@@ -14,6 +14,7 @@ from distverify.analysis.margins import choose_targets
 from distverify.audit.adversarial import nearest_adversarial
 from distverify.audit.extremes import Extremes, search_extremes
 from distverify.audit.points import Surroundings
+from distverify.bounds.interval import largest, output_at
 from distverify.bounds.jacobian import margin_rows
 from distverify.network.graph import Network
 from distverify.region import Balls
@@ -57,6 +58,12 @@ class Target:
     def logits(self) -> Floats:
         """f(x), float64 [outputs]."""
         return np.asarray(self.network(self.around.balls.x0)[0])
+
+    @cached_property
+    def predicted(self) -> int:
+        """The class that is certainly ahead, or that of the evaluation where none is."""
+        first = largest(*output_at(self.network, self.around.balls.x0))
+        return int(np.argmax(self.logits)) if first is None else first
 
     @property
     def own(self) -> int:
@@ -161,14 +168,18 @@ def _signs_kept(target: Target) -> Floats:
 _MATRIX = ("output", "input")
 ATTAINED = {
     "logits": Attained(("output",), lambda t: t.logits, graded=False),
-    "predicted": Attained((), lambda t: int(np.argmax(t.logits)), graded=False, dtype="int64"),
+    "predicted": Attained((), lambda t: t.predicted, graded=False, dtype="int64"),
     "jacobian_min": Attained(("eps", *_MATRIX), lambda t: np.stack([e.lower for e in t.over_balls]), "jacobian_max"),
     "jacobian_max": Attained(("eps", *_MATRIX), lambda t: np.stack([e.upper for e in t.over_balls]), "jacobian_min"),
+    "output_min": Attained(("eps", "output"), lambda t: np.stack([e.least for e in t.over_balls]), "output_max"),
+    "output_max": Attained(("eps", "output"), lambda t: np.stack([e.most for e in t.over_balls]), "output_min"),
     "slope": Attained(("eps", "output"), lambda t: np.stack([e.slope for e in t.over_balls])),
     "slope_vector": Attained(("eps",), lambda t: np.array([e.slope_vector for e in t.over_balls])),
     "slope_margin": Attained(("eps", "output"), _margin_slopes),
     "domain_min": Attained(_MATRIX, lambda t: t.over_domain.lower, "domain_max"),
     "domain_max": Attained(_MATRIX, lambda t: t.over_domain.upper, "domain_min"),
+    "domain_output_min": Attained(("output",), lambda t: t.over_domain.least, "domain_output_max"),
+    "domain_output_max": Attained(("output",), lambda t: t.over_domain.most, "domain_output_min"),
     "domain_slope": Attained(("output",), lambda t: t.over_domain.slope),
     "domain_slope_vector": Attained((), lambda t: t.over_domain.slope_vector),
     "slope_anywhere": Attained(("output",), lambda t: np.max([e.slope for e in t.anywhere], axis=0)),

@@ -14,6 +14,8 @@ from distverify.analysis.warm_up import warm_up
 from distverify.audit.attack import Attack
 from distverify.audit.attained import ATTAINED, DISTANCES, with_partners
 from distverify.audit.claims import Verdict, all_claims, judge
+from distverify.audit.of_file import COMPARED, compare_with_file, is_onnx, to_file
+from distverify.audit.of_file import VARIABLE as OF_FILE
 from distverify.errors import ExecutorError, ResultError, SettingsError
 from distverify.executors import choose_executor
 from distverify.inputs import Data, Model, prepare_network, prepare_samples
@@ -24,7 +26,7 @@ from distverify.quantities.quantity import Claim
 from distverify.results.reader import Result
 from distverify.runtime.job import Executor, Job, UnitDone
 from distverify.runtime.plan import make_plan
-from distverify.status import MISCLASSIFIED, OK
+from distverify.status import COMPUTED, OK
 from distverify.work import Payload, WorkUnit
 
 Floats = NDArray[np.float64]
@@ -95,11 +97,14 @@ class Audit:
         A variable of the file each.
     failures : dict int -> str
         Samples whose attack failed, and why.
+    notes : tuple of str
+        What could not be looked at, and why.
     """
 
     samples: int
     findings: list[Finding]
     failures: dict[int, str]
+    notes: tuple[str, ...] = ()
 
     @property
     def violations(self) -> int:
@@ -124,6 +129,9 @@ def audit(
     Points are drawn at random, at corners and along gradients; Lipschitz constants are also attacked by difference quotients,
     radii by projected gradient descent up to the radius (and beyond it, to see how far away the nearest adversarial example
     may be). A claim counts as broken only where the excess is clear of the attack's own rounding.
+
+    Of an ONNX file the outputs at some samples are also computed by ONNX's own reference evaluator: a network that was read
+    wrongly would hold whatever it claims, but not about the file.
 
     Parameters
     ----------
@@ -169,11 +177,20 @@ def audit(
         for claim in claims if fine.any() else ():
             axes = dims[claim.variable]
             stored = result.read(claim.variable, rows[fine] if axes[:1] == ("sample",) else ())
-            _count(findings[claim.variable], claim, judge(claim, stored, attained, job.settings), indices, axes)
+            _count(
+                findings[claim.variable], claim.variable, judge(claim, stored, attained, job.settings), indices, axes
+            )
         done += unit.size
         if progress is not None:
             progress(done, len(positions))
-    return Audit(len(positions) - len(failures), list(findings.values()), failures)
+    notes: list[str] = []
+    if is_onnx(model):
+        finding = _of_file(result, model, job, positions)
+        if isinstance(finding, str):
+            notes.append(f"the file's own outputs are not compared: {finding}")
+        else:
+            findings[finding.variable] = finding
+    return Audit(len(positions) - len(failures), list(findings.values()), failures, tuple(notes))
 
 
 def _job(
@@ -196,7 +213,7 @@ def _job(
     data = prepare_samples(network, name, x, y, inputs, settings).data
     _refuse("data", given["data"], data.digest)
     status = result["status"]
-    positions = np.flatnonzero((status == OK) | (status == MISCLASSIFIED))
+    positions = np.flatnonzero(np.isin(status, COMPUTED))
     if not positions.size:
         raise ResultError(
             f"{result.path}: no sample is computed yet, so there is nothing to attack; finish the run first"
@@ -215,6 +232,23 @@ def _job(
     sizes = {"eps": len(settings.eps), "output": network.output_size, "input": network.input_size}
     variables = {n: (tuple(sizes[d] for d in ATTAINED[n].dims), ATTAINED[n].dtype) for n in attack.asked}
     return Job(network, data.select(positions), settings, attack, warm_up, variables), positions
+
+
+def _of_file(result: Result, model: Model, job: Job, positions: NDArray[np.int64]) -> Finding | str:
+    """The stored outputs against those of the file, or why they cannot be compared."""
+    inputs = result.provenance["environment"].get("inputs", {})
+    folded = job.settings.eps_units == "raw"
+    as_file = to_file(job.network, *((inputs.get("mean"), inputs.get("std")) if folded else (None, None)))
+    some = positions[:COMPARED]
+    stored = result.read("logits", some)
+    compared = compare_with_file(model, job.network, job.data.inputs, as_file, stored)  # type: ignore[arg-type]
+    if isinstance(compared, str):
+        return compared
+    broken, attained = compared
+    verdict = Verdict(broken, stored, attained, np.full(broken.shape, np.nan), broken.size)
+    finding = Finding(OF_FILE)
+    _count(finding, OF_FILE, verdict, job.data.indices, ("sample", "output"))
+    return finding
 
 
 def _refuse(what: str, given: dict[str, Any], digest: str) -> None:
@@ -250,7 +284,9 @@ def _payloads(runner: Executor, job: Job) -> Iterator[tuple[WorkUnit, Payload]]:
         raise ExecutorError(f"the workers ended after {done} of {job.data.size} samples; run the audit again")
 
 
-def _count(finding: Finding, claim: Claim, verdict: Verdict, indices: NDArray[np.int64], dims: tuple[str, ...]) -> None:
+def _count(
+    finding: Finding, variable: str, verdict: Verdict, indices: NDArray[np.int64], dims: tuple[str, ...]
+) -> None:
     finding.checked += verdict.checked
     finding.broken += int(verdict.broken.sum())
     own = [d for d in dims if d != "sample"]
@@ -258,7 +294,7 @@ def _count(finding: Finding, claim: Claim, verdict: Verdict, indices: NDArray[np
         at = tuple(int(p) for p in place)
         finding.worst.append(
             Violation(
-                claim.variable,
+                variable,
                 int(indices[at[0]]),
                 dict(zip(own, at[1:], strict=False)),
                 float(verdict.bound[at]),

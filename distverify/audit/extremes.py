@@ -31,12 +31,16 @@ class Extremes:
         Largest dual norm of a gradient, or difference quotient, of each row; for weighted features in their norm.
     slope_vector : float
         The same of all rows together, induced norm.
+    least, most : float64 [rows]
+        Smallest and largest values.
     """
 
     lower: Floats
     upper: Floats
     slope: Floats
     slope_vector: float
+    least: Floats
+    most: Floats
 
 
 def search_extremes(network: Network, around: Surroundings, eps: float, points: int, rows: Floats) -> Extremes:
@@ -58,6 +62,8 @@ def search_extremes(network: Network, around: Surroundings, eps: float, points: 
         np.full((rows.shape[0], x0.size), -np.inf),
         np.zeros(rows.shape[0]),
         0.0,
+        np.full(rows.shape[0], np.inf),
+        np.full(rows.shape[0], -np.inf),
     )
     start = np.concatenate([np.zeros((1, x0.size)), around.inside(each, eps), around.corners(each, eps)])
     first = around.place(start, eps)
@@ -79,7 +85,9 @@ def search_extremes(network: Network, around: Surroundings, eps: float, points: 
 
 
 def _look(network: Network, around: Surroundings, x: Floats, rows: Floats, found: Extremes) -> Floats:
-    """Note the derivatives at ``x`` [N, D]; returns the steepest directions u, float64 [N, K, D]."""
+    """Note values and derivatives at ``x`` [N, D]; returns the steepest directions u, float64 [N, K, D]."""
+    values = network(x) @ rows.T
+    found.least, found.most = np.fmin(found.least, values.min(axis=0)), np.fmax(found.most, values.max(axis=0))
     directions = np.empty((x.shape[0], rows.shape[0], x.shape[1]))
     for block in _blocks(x.shape[0], 8 * rows.shape[0] * x.shape[1]):
         jacobians = jacobian_at(network, x[block], rows)

@@ -5,19 +5,66 @@ Sources: Gowal et al., 2018 (arXiv 1810.12715); midpoint-radius form, with round
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.kernels import relaxations
 from distverify.kernels.interval import dense_range
+from distverify.kernels.rounding import SOUND, Rounding
+from distverify.network.graph import Network
 from distverify.network.linear.dense import Dense
-from distverify.network.nodes import LinearNode
-
-if TYPE_CHECKING:
-    from distverify.bounds.enclosure import Enclosure
+from distverify.network.nodes import ActivationNode, LinearNode
 
 Floats = NDArray[np.float64]
+
+
+class NodeBounds(Protocol):
+    """Bounds of the nodes before the one that is asked about; an Enclosure has them."""
+
+    @property
+    def rounding(self) -> Rounding: ...
+
+    @property
+    def lower(self) -> list[Floats]: ...
+
+    @property
+    def upper(self) -> list[Floats]: ...
+
+
+@dataclass(eq=False)
+class _Values:
+    rounding: Rounding
+    lower: list[Floats] = field(default_factory=list)
+    upper: list[Floats] = field(default_factory=list)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def output_at(network: Network, x: Floats, rounding: Rounding = SOUND) -> tuple[Floats, Floats]:
+    """Numbers between which f(x) lies in exact arithmetic, lower and upper float64 [outputs], rounding as in ``rounding``."""
+    network = network.in_precision("float64")
+    values = _Values(rounding, [x], [x])
+    for node in network.nodes[1:]:
+        if isinstance(node, LinearNode):
+            lower, upper = linear_range(values, node)
+        elif isinstance(node, ActivationNode):
+            source = node.source
+            lower, upper = relaxations.value_range(
+                node.code, values.lower[source], values.upper[source], node.parameters
+            )
+        else:
+            raise AssertionError(f"no rule for {type(node).__name__}")
+        values.lower.append(lower)
+        values.upper.append(upper)
+    return values.lower[network.output], values.upper[network.output]
+
+
+def largest(lower: Floats, upper: Floats) -> int | None:
+    """The output that is larger than all others for certain, given bounds of each; None if there is none."""
+    first = int(np.argmax(lower))
+    return first if (lower[first] > np.delete(upper, first)).all() else None
 
 
 def midpoint_radius(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
@@ -26,7 +73,7 @@ def midpoint_radius(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
     return mid, np.nextafter(np.maximum(upper - mid, mid - lower), np.inf)
 
 
-def linear_range(enclosure: Enclosure, node: LinearNode) -> tuple[Floats, Floats]:
+def linear_range(enclosure: NodeBounds, node: LinearNode) -> tuple[Floats, Floats]:
     """Bounds of a linear node, float64 [size] each, from its sources' intervals; infinite where those overflow."""
     rounding = enclosure.rounding
     if len(node.terms) == 1 and isinstance(operator := node.terms[0].operator, Dense):
@@ -35,7 +82,7 @@ def linear_range(enclosure: Enclosure, node: LinearNode) -> tuple[Floats, Floats
         gamma = rounding.gamma(operator.push_terms + 4)
         sides = enclosure.lower[source], enclosure.upper[source]
         dense_range(operator.weight, node.bias, *sides, gamma, rounding.tiny, lower, upper)
-        return lower, upper
+        return (lower, upper) if node.bias_error is None else _widened(lower, upper, node.bias_error)
     total = node.bias.copy()
     spread = np.zeros(node.size)
     magnitude = np.abs(node.bias)
@@ -49,5 +96,11 @@ def linear_range(enclosure: Enclosure, node: LinearNode) -> tuple[Floats, Floats
             magnitude += both[:, 0] + both[:, 1]
             terms += term.operator.push_terms
         spread += rounding.gamma(terms) * magnitude
+        if node.bias_error is not None:
+            spread += node.bias_error
         lower, upper = rounding.outward(total - spread, total + spread)
     return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+
+
+def _widened(lower: Floats, upper: Floats, error: Floats) -> tuple[Floats, Floats]:
+    return np.nextafter(lower - error, -np.inf), np.nextafter(upper + error, np.inf)

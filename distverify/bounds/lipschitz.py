@@ -243,7 +243,7 @@ def _operator_norm(operator: LinearOperator, norm: float) -> float:
     """A bound of the operator's induced p -> p norm."""
     if norm == 2.0:
         return operator.norm
-    grow = 1.0 + SOUND.gamma(operator.in_size + operator.out_size)
+    grow = 1.0 + SOUND.gamma(operator.in_size + operator.out_size + operator.roundings)
     if norm == math.inf:
         return float(operator.push_abs(np.ones((operator.in_size, 1))).max()) * grow
     return float(operator.pull_abs(np.ones((1, operator.out_size))).max()) * grow

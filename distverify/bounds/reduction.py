@@ -98,8 +98,11 @@ class Reduction:
         if len(parts) > 1:
             for p in parts:
                 summed = summed + abs_sums(np.ascontiguousarray(p.matrix), self._alpha[p.start : p.stop])
-        # (and the rounding of weights to the precision of the products).
-        local = self.reduced.rounding.gamma(len(parts) + 3) * (size + summed) + self._weight_underflow(parts)
+        # (and the rounding of weights, in the model and to the precision of the products).
+        inexact = max(term.operator.roundings for term in node.terms)
+        local = self.reduced.rounding.gamma(len(parts) + 3 + inexact) * (size + summed) + self._weight_underflow(parts)
+        if node.bias_error is not None:
+            local = local + node.bias_error
         error = local + sum(p.error for p in parts)
         error_norm = vector_norm(local) + sum(p.error_norm for p in parts)
         folded = _Map(matrix, start, constant, error, error_norm, size)
@@ -109,7 +112,7 @@ class Reduction:
     def _term(self, index: int, source: int, operator: LinearOperator) -> _Map:
         """``operator`` applied to node ``source``."""
         if source == 0:
-            matrix = self._exact(index, operator.rows(), 0)
+            matrix = self._exact(index, operator, operator.rows(), 0)
             nothing = np.zeros(operator.out_size)
             return _Map(matrix, 0, nothing, nothing, 0.0, nothing)
         value = self._maps[source]
@@ -121,7 +124,7 @@ class Reduction:
             # Nothing to fold: the operator's own columns, exactly.
             empty = np.zeros((operator.out_size, 0), self.reduced.rounding.dtype)
             any_kept = value.kept.size > 0
-            matrix = self._exact(index, operator.columns(value.kept), value.column) if any_kept else empty
+            matrix = self._exact(index, operator, operator.columns(value.kept), value.column) if any_kept else empty
             nothing = np.zeros(operator.out_size)
             return _Map(matrix, value.column, nothing, nothing, 0.0, nothing)
         gamma = self.reduced.rounding.gamma(operator.push_terms + 4)
@@ -154,7 +157,7 @@ class Reduction:
             matrix = np.zeros((operator.out_size, 0), self.reduced.rounding.dtype)
         if value.kept.size:
             gap = value.column - stop
-            columns = self._exact(index, operator.columns(value.kept), value.column)
+            columns = self._exact(index, operator, operator.columns(value.kept), value.column)
             parts = [matrix, np.zeros((operator.out_size, gap), matrix.dtype), columns] if gap else [matrix, columns]
             matrix = np.concatenate(parts, axis=1) if matrix.shape[1] or gap else columns
         return _Map(matrix, start, pushed_constant, local + passed, error_norm, sizes)
@@ -261,13 +264,13 @@ class Reduction:
         stop = start + columns.shape[-1]
         return {g: columns[..., a - start : b - start] for g, (a, b) in self._groups(start, stop)}
 
-    def _exact(self, index: int, weights: Floats, start: int) -> Floats:
-        """Weights as they are, in the precision of the products; their rounding to it is noted."""
-        if weights.dtype == self.reduced.rounding.dtype:
-            return weights
-        rounded = weights.astype(self.reduced.rounding.dtype)
-        self._note_rounding(index, rounded, start, 1)
-        return rounded
+    def _exact(self, index: int, operator: LinearOperator, weights: Floats, start: int) -> Floats:
+        """Columns of ``operator`` as they are, in the precision of the products; what they are off by is noted."""
+        kept = weights.astype(self.reduced.rounding.dtype, copy=False)
+        roundings = operator.roundings + (0 if kept is weights else 1)
+        if roundings:
+            self._note_rounding(index, kept, start, roundings)
+        return kept
 
     @property
     def _lost(self) -> float:

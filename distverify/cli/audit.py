@@ -85,6 +85,8 @@ def _print(outcome: Audit, quiet: bool) -> None:
             click.echo(f"BROKEN: {f.variable}: and {f.broken - _SHOWN:,} more")
     for index, message in list(outcome.failures.items())[:_SHOWN]:
         click.echo(printable(f"FAILED: the attack on sample {index}: {message}"))
+    for note in outcome.notes:
+        click.echo(printable(f"NOTE: {note}"))
     verdict = "every claim held" if not outcome.violations else f"{outcome.violations:,} values are broken"
     click.echo(f"{count(outcome.samples, 'sample')} attacked: {verdict}")
 

@@ -31,6 +31,7 @@ _COMMANDS = {
     "export": "Write a result as CSV, Parquet or NumPy arrays.",
     "audit": "Attack the stored claims of a result; non-zero exit when one breaks.",
     "estimate": "Time a few samples and predict what a run takes.",
+    "cluster-files": "Copy the files for Slurm, Kubernetes, AWS and SSH.",
 }
 
 
@@ -43,7 +44,8 @@ class CommandLine(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"distverify.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(import_module(f"distverify.cli.{name}"), name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -64,6 +64,8 @@ def print_network(network: Network, path: Path) -> None:
     add_row(facts, "Inputs", f"{network.input_size} ({shape})" if len(network.input_shape) > 1 else shape)
     add_row(facts, "Outputs", str(network.output_size))
     add_row(facts, "Parameters", f"{sum(row.parameters for row in rows):,}")
+    for name, remark in network.remarks.items():
+        add_row(facts, name.capitalize(), remark)
     add_row(facts, "SHA-256", network.digest)
     layers = columns_table("Node", "Type", "Size", "Activation", "Parameters", right=("Size", "Parameters"))
     for row in rows:

@@ -64,12 +64,11 @@ def export(
     writer = writers.get(target.suffix.lower())
     if writer is None:
         raise SettingsError(f"output: got {target.name!r}; its name must end in {', '.join(writers)}")
-    unknown = sorted(set(arrays or ()) - set(result))
-    if unknown:
-        raise ResultError(f"{result.path}: no array {unknown[0]!r}; there are {', '.join(result)}")
-    rows = select_samples(samples, result.sizes["sample"])
-    with replacing(target) as temporary:
-        return writer(temporary, result, arrays, rows)
+    with result.at_one_moment() as moment, replacing(target) as temporary:
+        unknown = sorted(set(arrays or ()) - set(moment))
+        if unknown:
+            raise ResultError(f"{result.path}: no array {unknown[0]!r}; there are {', '.join(moment)}")
+        return writer(temporary, moment, arrays, select_samples(samples, moment.sizes["sample"]))
 
 
 def safe_cell(text: str) -> str:

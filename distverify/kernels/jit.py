@@ -12,6 +12,10 @@ from collections.abc import Callable
 
 from numba import njit, types
 
+from distverify.kernels.cache import ensure_cache_folder
+
+ensure_cache_folder()
+
 f4 = types.float32
 f8 = types.float64
 i8 = types.int64

@@ -11,6 +11,11 @@ from scipy.sparse import csr_array, diags_array
 from distverify.network.linear.convolution import Convolution
 from distverify.network.linear.dense import Dense
 from distverify.network.linear.diagonal import Diagonal
+from distverify.network.linear.exactness import (
+    roundings_of_matrix_product,
+    roundings_of_products,
+    roundings_of_sums,
+)
 from distverify.network.linear.identity import Identity
 from distverify.network.linear.operator import Array, LinearOperator
 from distverify.network.linear.sparse import Sparse
@@ -32,41 +37,82 @@ def composed_size(outer: LinearOperator, inner: LinearOperator) -> int | None:
     return max(outer.stored, inner.stored)
 
 
-def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator:
-    """``outer`` after ``inner``; they must have a :func:`composed_size`."""
+def compose(outer: LinearOperator, inner: LinearOperator) -> LinearOperator | None:
+    """``outer`` after ``inner``, which must have a :func:`composed_size`; None where rounding could leave little of it.
+
+    Entries that are rounded count among the product's ``roundings``.
+    """
     match outer, inner:
         case (_, Identity()):
             return outer
         case (Identity(), _):
             return inner
         case (Convolution() as convolution, Diagonal(scale)):
-            return _scaled(convolution, scale, output=False)
+            return _scaled(convolution, inner, *_weight_factors(convolution, scale, output=False))
         case (Diagonal(scale), Convolution() as convolution):
-            return _scaled(convolution, scale, output=True)
-        case (Diagonal(a), Diagonal(b)):
-            return Diagonal(a * b)
+            return _scaled(convolution, outer, *_weight_factors(convolution, scale, output=True))
+        case (Diagonal(scale), Diagonal(other)):
+            return _scaled(inner, outer, other, scale)
         case (Diagonal(scale), Dense(weight)):
-            return Dense(scale[:, None] * weight)
+            return _scaled(inner, outer, weight, scale[:, None])
         case (Dense(weight), Diagonal(scale)):
-            return Dense(weight * scale)
-        case (Dense(), _) | (_, Dense()):
-            return Dense(np.ascontiguousarray(_matrix(outer) @ _matrix(inner)))
-    return Sparse(csr_array(_matrix(outer) @ _matrix(inner)))
+            return _scaled(outer, inner, weight, scale)
+        case (Diagonal(scale), Sparse(matrix)):
+            return _scaled(inner, outer, matrix.data, np.repeat(scale, np.diff(matrix.indptr)))
+        case (Sparse(matrix), Diagonal(scale)):
+            return _scaled(outer, inner, matrix.data, scale[matrix.indices])
+    return _multiplied(outer, inner)
+
+
+def _scaled(operator: LinearOperator, diagonal: LinearOperator, weight: Array, factors: Array) -> LinearOperator | None:
+    """``operator`` with ``factors`` multiplied into its ``weight``."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = roundings_of_products(weight, factors)
+        if rounded is None:
+            return None
+        total = operator.roundings + diagonal.roundings + rounded
+        return replace(operator.mapped(lambda own: own * factors), roundings=total)  # type: ignore[type-var]
+
+
+def _multiplied(outer: LinearOperator, inner: LinearOperator) -> LinearOperator | None:
+    """The product of two matrices, dense or sparse."""
+    a, b = _matrix(outer), _matrix(inner)
+    terms = min(int((a != 0).sum(axis=1).max()), int((b != 0).sum(axis=0).max()))
+    largest = float((abs(a) @ abs(b)).max())
+    rounded = roundings_of_matrix_product(_numbers(a), _numbers(b), terms, largest)
+    # An entry that is a sum of inexact numbers may have lost more of itself than each of them.
+    if rounded is None or (terms > 1 and outer.roundings + inner.roundings and not _all_of_one_sign(a, b)):
+        return None
+    roundings = outer.roundings + inner.roundings + rounded
+    if isinstance(outer, Dense) or isinstance(inner, Dense):
+        return Dense(np.ascontiguousarray(a @ b), roundings=roundings)
+    return Sparse(_sorted(csr_array(a @ b)), roundings=roundings)
 
 
 def add_operators(a: LinearOperator, b: LinearOperator) -> LinearOperator | None:
-    """The sum of two operators, or None where it has no form of its own."""
-    match (_as_diagonal(a), _as_diagonal(b)):
-        case (Convolution(), _) | (_, Convolution()):
+    """The sum of two operators, or None where it has no form of its own, or rounding could leave little of it."""
+    first, second = _as_diagonal(a), _as_diagonal(b)
+    if isinstance(first, Convolution) or isinstance(second, Convolution):
+        return None
+    inexact = max(first.roundings, second.roundings)
+    if type(first) is type(second) is Diagonal:
+        rounded = roundings_of_sums(first.scale, second.scale, inexact)
+        return None if rounded is None else Diagonal(first.scale + second.scale, roundings=rounded)
+    if isinstance(first, Dense) or isinstance(second, Dense):
+        one, other = first.rows(), second.rows()
+        rounded = roundings_of_sums(one, other, inexact)
+        return None if rounded is None else Dense(one + other, roundings=rounded)
+    left, right = _matrix(first), _matrix(second)
+    total = csr_array(left + right)
+    if total.nnz < left.nnz + right.nnz:
+        # Entries meet: their sums must be exact.
+        numbers, largest = (
+            np.concatenate([_numbers(left), _numbers(right)]),
+            float(np.abs(_numbers(left)).max() + np.abs(_numbers(right)).max()),
+        )
+        if inexact or roundings_of_matrix_product(numbers, np.ones(1), 2, largest) != 0:
             return None
-        case (Diagonal(first), Diagonal(second)):
-            return Diagonal(first + second)
-        case (Dense(first), Dense(second)):
-            return Dense(first + second)
-        case (Dense(weight), other) | (other, Dense(weight)):
-            return Dense(np.asarray(weight + _matrix(other).toarray()))
-        case (first, second):
-            return Sparse(csr_array(_matrix(first) + _matrix(second)))
+    return Sparse(_sorted(total), roundings=inexact)
 
 
 def _as_diagonal(operator: LinearOperator) -> LinearOperator:
@@ -85,6 +131,22 @@ def _matrix(operator: LinearOperator) -> Any:
     raise AssertionError(f"no matrix is made of {type(operator).__name__}")
 
 
+def _sorted(matrix: Any) -> Any:
+    # What comes later must not sort in place: a network's arrays are read-only.
+    matrix.sum_duplicates()
+    return matrix
+
+
+def _numbers(matrix: Any) -> Array:
+    """The matrix's numbers, without the zeros that are not stored."""
+    return matrix if isinstance(matrix, np.ndarray) else np.asarray(matrix.tocsr().data)
+
+
+def _all_of_one_sign(a: Any, b: Any) -> bool:
+    """Whether no sum of products of entries of ``a`` and ``b`` can cancel."""
+    return all((_numbers(m) >= 0.0).all() or (_numbers(m) <= 0.0).all() for m in (a, b))
+
+
 def _per_channel(convolution: Convolution, scale: Array, *, output: bool) -> Array | None:
     """``scale`` of a convolution's outputs or inputs as one value per channel, or None where it differs within one."""
     geometry = convolution.geometry
@@ -93,13 +155,13 @@ def _per_channel(convolution: Convolution, scale: Array, *, output: bool) -> Arr
     return table[:, 0] if (table == table[:, :1]).all() else None
 
 
-def _scaled(convolution: Convolution, scale: Array, *, output: bool) -> Convolution:
-    """The convolution with ``scale`` multiplied into its weights."""
+def _weight_factors(convolution: Convolution, scale: Array, *, output: bool) -> tuple[Array, Array]:
+    """The convolution's weights, and in their shape what ``scale`` of its outputs or inputs multiplies them with."""
     weight = convolution.weight
     factors = _per_channel(convolution, scale, output=output)
     assert factors is not None
     if output is not convolution.transposed:
-        return replace(convolution, weight=weight * factors[:, None, None, None])
+        return weight, np.broadcast_to(factors[:, None, None, None], weight.shape)
     groups = convolution.geometry.groups
-    split = weight.reshape(groups, -1, *weight.shape[1:]) * factors.reshape(groups, 1, -1, 1, 1)
-    return replace(convolution, weight=split.reshape(weight.shape))
+    per_group = np.repeat(factors.reshape(groups, 1, -1), weight.shape[0] // groups, axis=1)
+    return weight, np.broadcast_to(per_group.reshape(*weight.shape[:2], 1, 1), weight.shape)

@@ -52,9 +52,12 @@ def _node_text(node: Node, layout: _Layout) -> str:
         for source, operator in node.terms:
             places = _tuple_text([layout.text(a) for a in operator.arrays])
             terms.append(
-                f"({source}, OperatorSpec(kind={operator.kind!r}, parameters={places}, attributes={operator.sizes}))"
+                f"({source}, OperatorSpec(kind={operator.kind!r}, parameters={places}, attributes={operator.sizes}"
+                f"{f', roundings={operator.roundings}' if operator.roundings else ''}))"
             )
-        return f"_LinearSpec({head}, terms={_tuple_text(terms)}, bias={layout.text(node.bias)})"
+        bias = layout.text(node.bias)
+        error = "" if node.bias_error is None else f", bias_error={layout.text(node.bias_error)}"
+        return f"_LinearSpec({head}, terms={_tuple_text(terms)}, bias={bias}{error})"
     place = layout.text(node.parameters)
     return f"_ActivationSpec({head}, source={node.source}, kind={node.kind!r}, parameters={place})"
 

@@ -25,6 +25,8 @@ from distverify.network.linear.operator import Array, LinearOperator
 from distverify.network.nodes import ActivationNode, InputNode, LinearNode, Node, Term
 from distverify.settings import PRECISIONS
 
+_MAX_EXACT_INTEGER = 2.0**53
+
 
 class Network:
     """A trained network, ready for verification.
@@ -40,15 +42,23 @@ class Network:
         Shape of one sample, without the batch dimension.
     precision : "float64" or "float32"
         Of the matrix products in its bounds; see :meth:`in_precision`.
+    remarks : dict
+        What was noted when it was read, such as "reference" (whether it agrees with a reference evaluator) and "outputs".
     """
 
     def __init__(
-        self, nodes: Sequence[Node], output: int, input_shape: tuple[int, ...], precision: str = "float64"
+        self,
+        nodes: Sequence[Node],
+        output: int,
+        input_shape: tuple[int, ...],
+        precision: str = "float64",
+        remarks: Mapping[str, str] | None = None,
     ) -> None:
         self.nodes = tuple(nodes)
         self.output = output
         self.input_shape = input_shape
         self.precision = precision
+        self.remarks = dict(remarks or {})
 
     def in_precision(self, precision: str) -> Network:
         """The same network, whose bounds are computed by matrix products in "float64" or "float32".
@@ -57,10 +67,10 @@ class Network:
         """
         if precision not in PRECISIONS:
             raise ModelError(f"precision: got {precision!r}; choose {', '.join(PRECISIONS)}")
-        return Network(self.nodes, self.output, self.input_shape, precision)
+        return Network(self.nodes, self.output, self.input_shape, precision, self.remarks)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (self.nodes, self.output, self.input_shape, self.precision)
+        return Network, (self.nodes, self.output, self.input_shape, self.precision, self.remarks)
 
     def consumers(self) -> tuple[tuple[int, ...], ...]:
         """For each node, the indices of the nodes that read it, ascending."""
@@ -215,13 +225,21 @@ class NetworkBuilder:
         """The term that passes node ``source`` on."""
         return Term(source, Identity(self.size(source)))
 
-    def linear(self, name: str, terms: Sequence[tuple[int, LinearOperator]], bias: ArrayLike | None = None) -> int:
+    def linear(
+        self,
+        name: str,
+        terms: Sequence[tuple[int, LinearOperator]],
+        bias: ArrayLike | None = None,
+        bias_error: Array | None = None,
+    ) -> int:
         """Add ``z = bias + sum of terms``.
 
         Parameters
         ----------
         terms : sequence of Term or (source, operator)
         bias : [out] or None
+        bias_error : float64 [out] or None
+            By how much the bias may be off; None where it is exact.
         """
         made = []
         for source, operator in terms:
@@ -238,7 +256,8 @@ class NetworkBuilder:
         values = np.zeros(sizes[0]) if bias is None else _real_numbers(f"{name}: b", bias)
         if values.shape != (sizes[0],):
             raise ModelError(f"{name}: b: got shape {values.shape}, expected {(sizes[0],)}")
-        return self.add(LinearNode(name, sizes[0], tuple(made), values))
+        error = bias_error if bias_error is not None and bias_error.any() else None
+        return self.add(LinearNode(name, sizes[0], tuple(made), values, error))
 
     def activation(self, name: str, source: int, kind: str, parameters: Mapping[str, ArrayLike] | None = None) -> int:
         """Add ``a = s(z)``; ``parameters`` by the names of the activation table, scalars or one value per neuron.
@@ -276,8 +295,13 @@ class NetworkBuilder:
         counts[output] += 1
         return counts
 
-    def build(self, output: int) -> Network:
+    def build(self, output: int, remarks: Mapping[str, str] | None = None) -> Network:
         """The network whose output is node ``output``, without the nodes that it does not depend on.
+
+        Parameters
+        ----------
+        remarks : dict, optional
+            What is worth knowing about it.
 
         Raises
         ------
@@ -287,7 +311,7 @@ class NetworkBuilder:
         if output == 0:
             output = self.linear("output", [self.skip(0)])
         place = {old: new for new, old in enumerate(np.flatnonzero(self.needed(output)).tolist())}
-        return Network([_frozen(self.nodes[i], place) for i in place], place[output], self.input_shape)
+        return Network([_frozen(self.nodes[i], place) for i in place], place[output], self.input_shape, remarks=remarks)
 
 
 def _real_numbers(what: str, array: ArrayLike) -> Array:
@@ -297,6 +321,8 @@ def _real_numbers(what: str, array: ArrayLike) -> Array:
         raise ModelError(
             f"{what}: values of type {values.dtype} are not supported; give real numbers of at most 64 bits"
         )
+    if values.dtype.kind in "iu" and (np.abs(values.astype(np.float64)) > _MAX_EXACT_INTEGER).any():
+        raise ModelError(f"{what}: whole numbers beyond 2^53 have no exact float64; give floating-point numbers")
     return np.asarray(values, dtype=np.float64)
 
 
@@ -306,7 +332,8 @@ def _frozen(node: Node, place: Mapping[int, int]) -> Node:
         terms = [
             Term(place[t.source], t.operator.mapped(partial(_constant_array, f"{node.name}: W"))) for t in node.terms
         ]
-        return replace(node, terms=tuple(terms), bias=_constant_array(f"{node.name}: b", node.bias))
+        error = None if node.bias_error is None else _constant_array(f"{node.name}: b", node.bias_error)
+        return replace(node, terms=tuple(terms), bias=_constant_array(f"{node.name}: b", node.bias), bias_error=error)
     if isinstance(node, ActivationNode):
         parameters = _constant_array(f"{node.name}: parameters", node.parameters)
         return replace(node, source=place[node.source], parameters=parameters)

@@ -34,12 +34,13 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LinearNode:
-    """``z = bias + sum of terms``; ``bias`` float64 [size]."""
+    """``z = bias + sum of terms``; ``bias`` float64 [size], off by at most ``bias_error`` float64 [size] (None: exact)."""
 
     name: str
     size: int
     terms: tuple[Term, ...]
     bias: Array
+    bias_error: Array | None = None
 
     @property
     def sources(self) -> tuple[int, ...]:

@@ -40,6 +40,8 @@ class InputsKeywords(TypedDict, total=False):
     mean: float | Sequence[float] | None
     std: float | Sequence[float] | None
     layout: str
+    model_layout: str | None
+    batch_axis: bool | None
     samples: str | None
     features: str | None
 

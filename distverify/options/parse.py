@@ -90,6 +90,13 @@ def per_feature(text: str) -> tuple[float, ...] | Path:
     return path if path.suffix.lower() in (".npy", ".csv", ".txt") else numbers(text)
 
 
+def yes_or_no(text: str) -> bool:
+    """``text`` as True or False."""
+    if text not in ("yes", "no"):
+        raise ValueError(f"got {text!r}; write yes or no")
+    return text == "yes"
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """A reader of whole numbers from ``least`` on."""
 

@@ -37,6 +37,8 @@ RULES = (
          "overwrite computes every sample again; leave one of them out"),
     Rule("y", lambda v: v.get(DATA) == FILE,
          "labels of a data file come from the file; leave y out, or give the samples as an array too"),
+    Rule("model_layout", lambda v: v.get("layout") == "flat" and v.get("mean", 0) is None and v.get("std", 0) is None,
+         "nothing depends on it without layout, mean or std; leave it out"),
     Rule("eps_units", lambda v: "mean" in v and v["mean"] is None and v.get("std") is None,
          "normalised units need mean or std; add them, or leave eps_units out"),
 )  # fmt: skip

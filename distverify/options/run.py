@@ -16,6 +16,7 @@ from distverify.options.option import defaults_of, documented, in_use, option, o
 from distverify.options.rules import DATA, FILE, PROPERTIES, refuse
 
 LAYOUTS = ("flat", "chw", "hwc")
+MODEL_LAYOUTS = ("chw", "hwc")
 EXECUTORS = ("ray", "serial")
 _RAY = {"executor": ("ray",)}
 
@@ -39,6 +40,15 @@ class Inputs:
     layout: str = option(
         "flat", "How a row of the data holds an image: as the model takes it, channel by channel, or pixel by pixel (CIFAR's "
         "colours side by side); it is brought to the model's order.", "Data", choices=LAYOUTS,
+    )  # fmt: skip
+    model_layout: str | None = option(
+        None, "Which axis of the model's images holds the channels, the first (chw) or the last (hwc). Default: what the sizes "
+        "tell.", "Data", choices=MODEL_LAYOUTS, of_properties=True,
+    )  # fmt: skip
+    batch_axis: bool | None = option(
+        None, "Whether the first axis of the model's input counts samples. Default: if it has no fixed length, or length 1 and "
+        "the output's first axis has that or no fixed length.", "Data", parse=parse.yes_or_no, metavar="yes|no",
+        of_properties=True,
     )  # fmt: skip
     samples: str | None = option(
         None, "Rows of a data file, or files of a list of properties: 0:100, ::10 or 3,7. Default: all.", "Data",

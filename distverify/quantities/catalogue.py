@@ -10,13 +10,16 @@ from distverify.quantities.landscape import LANDSCAPE
 from distverify.quantities.lipschitz import LIPSCHITZ
 from distverify.quantities.margins import MARGINS
 from distverify.quantities.monotone import MONOTONE
+from distverify.quantities.outputs import OUTPUTS
 from distverify.quantities.property import PROPERTY
 from distverify.quantities.quantity import Claim, Quantity, Share, Spread
-from distverify.quantities.radius import RADIUS
+from distverify.quantities.radius import RADIUS, RADIUS_JACOBIAN
 from distverify.quantities.verified import VERIFIED
 
 # In the order in which people are told of them.
-QUANTITIES = (RADIUS, VERIFIED, LIPSCHITZ, JACOBIAN, MARGINS, MONOTONE, LANDSCAPE, GLOBAL, PROPERTY)
+QUANTITIES = (
+    RADIUS, RADIUS_JACOBIAN, VERIFIED, LIPSCHITZ, OUTPUTS, JACOBIAN, MARGINS, MONOTONE, LANDSCAPE, GLOBAL, PROPERTY,
+)  # fmt: skip
 
 
 def names() -> tuple[str, ...]:

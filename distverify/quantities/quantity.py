@@ -172,7 +172,9 @@ class Quantity:
     compute_network : str
         Reference to a function (bounder, settings) -> values of those.
     of_domain : dict fact -> Variable
-        What of the outputs' Jacobian over the whole domain is stored.
+        What of the outputs' Jacobian over the whole domain is stored, or of what ``compute_domain`` computes.
+    compute_domain : str
+        Reference to a function (bounder, bounds of the domain's nodes, settings) -> values by variable.
     hulls : tuple of Variable
         Over all samples of a finished run: smallest lower and largest upper bound.
     effort : Effort
@@ -198,6 +200,7 @@ class Quantity:
     of_network: tuple[Variable, ...] = ()
     compute_network: str = ""
     of_domain: dict[str, Variable] = field(default_factory=dict)
+    compute_domain: str = ""
     hulls: tuple[Variable, ...] = ()
     effort: Effort = Effort()
     claims: tuple[Claim, ...] = ()

@@ -1,6 +1,12 @@
-"""Certified radii: no adversarial example lies closer. With given radii, also whether each of them is verified."""
+"""Certified radii: no adversarial example lies closer. With given radii, also whether each of them is verified.
+
+Two quantities leave the same variables: with "radius" the integral of Jacobian bounds ends where it can no longer enlarge the radius,
+with "radius_jacobian" it is found in full, and told of.
+"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from distverify.quantities.quantity import AT_LEAST, Claim, Effort, Quantity, Spread
 from distverify.quantities.variable import number, whole
@@ -34,9 +40,21 @@ RADIUS = Quantity(
             "radius", "Certified radius", "radius", ("sample",), note="{norm} norm, units of the data; 0 where misclassified",
             nothing=0.0, weakest="least", certifies=True,
             figure="radii",
-            parts=(("radius_crown", "by CROWN", "CROWN margins"), ("radius_jacobian", "by Jacobian", "Jacobian integral")),
+            parts=(("radius_crown", "by CROWN", "CROWN margins"),),
         ),
     ),
     shares=(CERTIFIED,),
     meaning="Within its certified radius, no change whatever makes a sample {change}: this is proven, not tested.",
+)  # fmt: skip
+
+RADIUS_JACOBIAN = replace(
+    RADIUS,
+    name="radius_jacobian",
+    spreads=(
+        Spread(
+            "radius_jacobian", "Certified radius by Jacobian bounds", "by Jacobian", ("sample",),
+            note="{norm} norm, units of the data; 0 where misclassified", nothing=0.0, weakest="least", figure="radii-jacobian",
+        ),
+    ),
+    meaning="The radius by the integral of Jacobian bounds alone is found in full, also where CROWN's is larger.",
 )  # fmt: skip

@@ -18,7 +18,7 @@ from distverify.results.reader import Result
 from distverify.results.summary import Summary, arrays_told
 from distverify.results.telling import sentence, spreads_told
 from distverify.settings import Settings
-from distverify.status import MISCLASSIFIED, OK
+from distverify.status import COMPUTED, OK
 from distverify.words import significant
 
 Floats = NDArray[np.float64]
@@ -64,7 +64,7 @@ class Content:
     arrays : dict name -> array [sample, ...]
         The per-sample numbers.
     computed : bool [sample]
-        Ok or misclassified.
+        Those with results.
     maps : list of JacobianMap
     shape : tuple of int or None
         [H, W] or [C, H, W] or [H, W, C] if the inputs are taken for images.
@@ -155,7 +155,7 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
     names = dict.fromkeys((*arrays_told(), *(part for s in all_spreads() for part, _, _ in s.parts)))
     arrays = {name: result[name] for name in names if name in dims}
     provenance = result.provenance
-    computed = np.isin(arrays["status"], (OK, MISCLASSIFIED))
+    computed = np.isin(arrays["status"], COMPUTED)
     told = provenance.get("environment", {}).get("inputs", {}).get("shape") or [provenance["model"]["inputs"]]
     image = image_shape(provenance["model"]["inputs"], told, shape)
     content = Content(result.path.name, summary, result.settings, provenance, arrays, computed, [], image)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from distverify.errors import ResultError, SettingsError
@@ -52,15 +53,18 @@ def write_report(
         raise SettingsError(
             "samples, shape: are for the maps of one result, and a comparison draws none; leave them out"
         )
-    norms = sorted({r.settings.norm for r in results})
-    if len(norms) > 1:
-        raise SettingsError(
-            f"results: have norms {' and '.join(f'{n:g}' for n in norms)}, whose radii have nothing in common; report them one by one"
-        )
     path = Path(output)
     if any(path.resolve() == r.path.resolve() for r in results):
         raise SettingsError(f"output: {path} is the result itself; name another file (-o)")
-    contents = [gather(r, samples, shape) for r in results]
+    with ExitStack() as moments:
+        frozen = [moments.enter_context(r.at_one_moment()) for r in results]
+        norms = sorted({r.settings.norm for r in frozen})
+        if len(norms) > 1:
+            raise SettingsError(
+                f"results: have norms {' and '.join(f'{n:g}' for n in norms)}, whose radii have nothing in common; "
+                "report them one by one"
+            )
+        contents = [gather(r, samples, shape) for r in frozen]
     with drawing("report"):
         drawn = draw_all(contents)
         page = render(contents, drawn)

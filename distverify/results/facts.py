@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from distverify.quantities import catalogue
 from distverify.quantities.quantity import Share, Spread
 from distverify.quantities.radius import RADIUS
-from distverify.status import MISCLASSIFIED, OK
+from distverify.status import COMPUTED, MISCLASSIFIED, UNDECIDED
 
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
@@ -70,8 +70,8 @@ class ClassFacts:
 
 
 def computed(arrays: Arrays) -> NDArray[np.bool_]:
-    """Samples that are ok or misclassified, bool [samples]."""
-    return np.asarray((arrays["status"] == OK) | (arrays["status"] == MISCLASSIFIED))
+    """Samples with results, bool [samples]."""
+    return np.isin(arrays["status"], COMPUTED)
 
 
 def values_of(spread: Spread, arrays: Arrays) -> Floats | None:
@@ -153,6 +153,6 @@ def per_class(arrays: Arrays) -> tuple[ClassFacts, ...]:
     rows = []
     for label in np.unique(arrays["label"][there & (arrays["label"] >= 0)]).tolist():
         own = there & (arrays["label"] == label)
-        correct = int((arrays["predicted"][own] == label).sum())
+        correct = int(((arrays["predicted"] == label) & (arrays["status"] != UNDECIDED))[own].sum())
         rows.append(ClassFacts(int(label), int(own.sum()), correct, spreads_of(arrays, own)))
     return tuple(rows)

@@ -22,8 +22,8 @@ _CHUNK_BYTES = 1 << 18
 
 
 def open_to_read(path: Path) -> h5py.File:
-    """Open without file locks: no file of ours ever changes once it has its name, and some shared disks have
-    no locks.
+    """Open as other programs do by default: with HDF5's lock, which tells the driver of a run that its view is in use;
+    without it on disks that have no locks.
 
     Raises
     ------
@@ -31,12 +31,12 @@ def open_to_read(path: Path) -> h5py.File:
         As h5py does.
     """
     try:
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        # HDF5 wants one locking mode per process: somebody here (say, xarray) has the file open with locks.
-        if "locking flag" not in str(error):
-            raise
         return h5py.File(path, "r")
+    except OSError as error:
+        # A lock that is not to be had; or somebody in this process has the file open without.
+        if "lock" not in str(error):
+            raise
+        return h5py.File(path, "r", locking=False)
 
 
 @contextmanager

@@ -81,15 +81,14 @@ class Manifest:
     @cached_property
     def run_id(self) -> str:
         """Hash of the identity: two runs with the same id compute the same numbers."""
-        identity = [
+        return _run_id(
             self.schema_version,
             self.distverify_version,
             self.model_digest,
             self.data_digest,
             list(self.indices),
             self.settings.to_json(),
-        ]
-        return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+        )
 
     def provenance(self, end: datetime | None = None) -> dict[str, Any]:
         """The JSON of the root attribute; ``end`` is None while the run goes on."""
@@ -170,6 +169,22 @@ class Manifest:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ResultError(f"{path}: not a manifest of distverify ({type(error).__name__}: {error})") from error
         return replace(cls.from_provenance(data, indices, data.get("feature_eps")), plan=plan)
+
+
+def identity(provenance: dict[str, Any], indices: list[int]) -> str:
+    """The ``run_id`` of the run that a provenance tells of, from what that says and the samples that the file has."""
+    return _run_id(
+        provenance["schema_version"],
+        provenance["distverify_version"],
+        provenance["model"]["digest"],
+        provenance["data"]["digest"],
+        indices,
+        provenance["settings"],
+    )
+
+
+def _run_id(*identity: Any) -> str:
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def difference(this: Manifest, other: Manifest, other_name: str = "the interrupted run") -> list[str]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import importlib
-import json
 import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
-import h5py
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -19,11 +19,14 @@ from distverify.errors import ResultError
 from distverify.results.columns import sample_columns
 from distverify.results.facts import ClassFacts, certified_accuracy, per_class
 from distverify.results.hulls import hull_blocks
-from distverify.results.identify import open_checked, reading, shards_missing
-from distverify.results.layout import read_feature_eps
-from distverify.results.schema import COORDINATES
+from distverify.results.manifest import Manifest
+from distverify.results.opening import OpenResult, ViewChangedError
 from distverify.results.summary import Summary, arrays_told, summarise
 from distverify.settings import Settings
+
+T = TypeVar("T")
+_PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds, before a view that changed is read again
+_ASK_JACOBIAN = "; compute it (--compute jacobian)"
 
 
 class Result(Mapping[str, NDArray[Any]]):
@@ -40,6 +43,7 @@ class Result(Mapping[str, NDArray[Any]]):
     def __init__(self, path: Path) -> None:
         self.path = path
         self._closed = False
+        self._opened: OpenResult | None = None  # of at_one_moment
 
     def read(self, name: str, where: Any = ()) -> NDArray[Any]:
         """A part of an array.
@@ -61,14 +65,15 @@ class Result(Mapping[str, NDArray[Any]]):
         ResultError
             If there is no such array, or the file cannot be read.
         """
-        with self._open() as file:
-            return self._array(file, name, where)
+        return self._read(lambda opened: opened.read(self._named(opened, name), where))
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        with self._open() as file:
-            if not isinstance(name, str) or name not in file:
+        def value(opened: OpenResult) -> NDArray[Any]:
+            if not isinstance(name, str) or name not in opened.variables:
                 raise KeyError(name)
-            return self._array(file, name)
+            return opened.read(name)
+
+        return self._read(value)
 
     def __getattr__(self, name: str) -> NDArray[Any]:
         if name.startswith("_"):
@@ -76,7 +81,7 @@ class Result(Mapping[str, NDArray[Any]]):
         try:
             return self[name]
         except KeyError:
-            raise AttributeError(f"{self.path}: {self._no_array(name)}") from None
+            raise AttributeError(f"{self.path}: no array {name!r}; there are {', '.join(self)}") from None
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.dims)
@@ -85,8 +90,7 @@ class Result(Mapping[str, NDArray[Any]]):
         return len(self.dims)
 
     def __contains__(self, name: object) -> bool:
-        with self._open() as file:
-            return isinstance(name, str) and name in file
+        return name in self.dims
 
     def __repr__(self) -> str:
         return f"Result({str(self.path)!r}, complete={self.complete}, arrays={list(self)})"
@@ -100,48 +104,34 @@ class Result(Mapping[str, NDArray[Any]]):
     @property
     def dims(self) -> dict[str, tuple[str, ...]]:
         """Name of every array -> names of its dimensions."""
-        scales = [v.name for v in COORDINATES]
-        with self._open() as file:
-            found: dict[str, tuple[str, ...]] = {n: (n,) for n in scales if n in file}
-            for name in file:
-                if name not in found:
-                    found[name] = tuple(axis.keys()[0] for axis in file[name].dims)
-        return found
+        return self._read(lambda opened: {name: v.dims for name, v in opened.variables.items()})
 
     @property
     def sizes(self) -> dict[str, int]:
         """Name of every dimension -> its length."""
-        with self._open() as file:
-            return {v.name: len(file[v.name]) for v in COORDINATES if v.name in file}
+        return self._read(lambda opened: opened.sizes)
 
     @property
     def attrs(self) -> dict[str, Any]:
         """The root attributes as Python values."""
-        with self._open() as file:
-            return {k: v.item() if isinstance(v, np.generic) else v for k, v in file.attrs.items()}
+        return self._read(
+            lambda opened: {k: v.item() if isinstance(v, np.generic) else v for k, v in opened.file.attrs.items()}
+        )
 
     @property
     def provenance(self) -> dict[str, Any]:
         """Hashes of model and data, settings, command, packages, platform, start and end."""
-        data: dict[str, Any] = json.loads(self.attrs["provenance"])
-        return data
+        return self._read(lambda opened: opened.provenance)
 
     @property
     def settings(self) -> Settings:
         """What was computed."""
-        with self._open() as file:
-            try:
-                return Settings.from_json(json.loads(file.attrs["provenance"])["settings"], read_feature_eps(file))
-            except (KeyError, TypeError, ValueError) as error:
-                raise ResultError(
-                    f"{self.path}: its settings cannot be read ({error}); it was written by another version of distverify "
-                    f"({file.attrs.get('distverify_version')}): use that one, or upgrade"
-                ) from error
+        return self._read(lambda opened: opened.settings)
 
     @property
     def complete(self) -> bool:
         """The run has ended (samples may have failed)."""
-        return self.provenance["end"] is not None
+        return self._read(lambda opened: opened.end is not None)
 
     def hull(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Smallest lower and largest upper Jacobian bound of all samples so far, float64 [eps, output, input]
@@ -152,16 +142,21 @@ class Result(Mapping[str, NDArray[Any]]):
         ResultError
             If the run does not compute Jacobians.
         """
-        with self._open() as file:
-            if "hull_lower" in file:
-                return self._array(file, "hull_lower"), self._array(file, "hull_upper")
-            if "jacobian_lower" not in file:
-                raise ResultError(f"{self.path}: {self._no_array('jacobian_lower')}; compute it (--compute jacobian)")
-            lower, upper = (np.empty(file["jacobian_lower"].shape[1:]) for _ in range(2))
-            with reading(self.path):
-                for eps, rows, lo, hi in hull_blocks(file["jacobian_lower"], file["jacobian_upper"]):
+
+        def of(opened: OpenResult) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            if "hull_lower" in opened.variables:
+                return opened.read("hull_lower"), opened.read("hull_upper")
+            bounds = [
+                opened.dataset(self._named(opened, name, _ASK_JACOBIAN))
+                for name in ("jacobian_lower", "jacobian_upper")
+            ]
+            lower, upper = (np.empty(bounds[0].shape[1:]) for _ in range(2))
+            with opened.reading():
+                for eps, rows, lo, hi in hull_blocks(*bounds):
                     lower[eps, rows], upper[eps, rows] = lo, hi
-        return lower, upper
+            return lower, upper
+
+        return self._read(of)
 
     def certified_accuracy(self, eps: ArrayLike) -> NDArray[np.float64]:
         """Share of the computed samples whose certified radius is at least ``eps`` [n]: float64 [n], any radii.
@@ -171,30 +166,29 @@ class Result(Mapping[str, NDArray[Any]]):
         ResultError
             If the run does not compute radii.
         """
-        arrays, _ = self._small_arrays()
+        arrays = self._small_arrays()[0]
         if "radius" not in arrays:
-            raise ResultError(f"{self.path}: {self._no_array('radius')}; compute it (--compute radius)")
+            raise ResultError(f"{self.path}: no array 'radius'; compute it (--compute radius)")
         return certified_accuracy(arrays, eps)
 
     def per_class(self) -> tuple[ClassFacts, ...]:
         """Accuracy, radii and Lipschitz constants by true class; empty for data without labels."""
         return per_class(self._small_arrays()[0])
 
-    def _small_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """What summaries are made of, read at one moment; and the provenance."""
-        with self._open() as file:
-            # Status first: what is committed by then has its values in all that is read later.
-            arrays = {name: self._array(file, name) for name in arrays_told() if name in file}
-            return arrays, json.loads(file.attrs["provenance"])
+    def _small_arrays(self) -> tuple[dict[str, NDArray[Any]], Manifest, datetime | None]:
+        """What summaries are made of, read at one moment; the run, and its end."""
+        return self._read(
+            lambda opened: (
+                {name: opened.read(name) for name in arrays_told() if name in opened.variables},
+                opened.manifest,
+                opened.end,
+            )
+        )
 
     def summary(self) -> Summary:
         """The numbers of the table at the end of a run."""
-        arrays, provenance = self._small_arrays()
-        end = provenance["end"]
-        wall = None
-        if end is not None:
-            wall = (datetime.fromisoformat(end) - datetime.fromisoformat(provenance["start"])).total_seconds()
-        return summarise(arrays, wall)
+        arrays, manifest, end = self._small_arrays()
+        return summarise(arrays, None if end is None else (end - manifest.created).total_seconds())
 
     def read_sample(self, index: int) -> dict[str, NDArray[Any]]:
         """Everything about one sample, read without the others.
@@ -214,13 +208,15 @@ class Result(Mapping[str, NDArray[Any]]):
         ResultError
             If the result has no such sample.
         """
-        dims = self.dims
-        with self._open() as file:
-            found = np.flatnonzero(self._array(file, "sample") == index)
-            if not found.size:
+
+        def of(opened: OpenResult) -> dict[str, NDArray[Any]]:
+            places = np.flatnonzero(opened.read("sample") == index) if "sample" in opened.variables else np.empty(0)
+            if not places.size:
                 raise ResultError(f"{self.path}: no sample {index}; the array sample lists those that there are")
-            names = [name for name, axes in dims.items() if axes[:1] == ("sample",)]
-            return {name: self._array(file, name, int(found[0])) for name in names}
+            names = [name for name, variable in opened.variables.items() if variable.dims[:1] == ("sample",)]
+            return {name: opened.read(name, int(places[0])) for name in names}
+
+        return self._read(of)
 
     def to_dataframe(self) -> Any:
         """One row per sample, as a pandas DataFrame indexed by ``sample``; a column per eps where there are
@@ -232,7 +228,8 @@ class Result(Mapping[str, NDArray[Any]]):
             If pandas is not installed.
         """
         pandas = _optional("to_dataframe", "pandas")
-        columns = sample_columns(self)
+        with self.at_one_moment() as moment:
+            columns = sample_columns(moment)
         return pandas.DataFrame(columns, index=pandas.Index(columns.pop("sample"), name="sample"))
 
     def to_xarray(self) -> Any:
@@ -245,8 +242,7 @@ class Result(Mapping[str, NDArray[Any]]):
         """
         xarray = _optional("to_xarray", "xarray")
         _optional("to_xarray", "h5netcdf", extra="xarray")
-        with self._open():  # for our own errors
-            pass
+        self._read(lambda opened: opened.read("status"))  # for our own errors
         return xarray.open_dataset(self.path, engine="h5netcdf")
 
     def close(self) -> None:
@@ -261,20 +257,74 @@ class Result(Mapping[str, NDArray[Any]]):
     ) -> None:
         self.close()
 
-    def _open(self) -> h5py.File:
+    @contextmanager
+    def at_one_moment(self) -> Iterator[Result]:
+        """The result as it is now: within the block every read is of the same moment, though the run goes on.
+
+        Raises
+        ------
+        ResultError
+            At the end of the block, if what was read through went away meanwhile: where files cannot be locked.
+        """
+        if self._opened is not None:
+            yield self
+            return
+        with self._entered() as opened:
+            moment = Result(self.path)
+            moment._opened = opened
+            try:
+                yield moment
+            finally:
+                moment._opened, moment._closed = None, True
+            if not opened.intact():
+                raise ResultError(f"{self.path}: the run went on while it was read; read it again")
+
+    def _entered(self) -> OpenResult:
+        """Open, with all that it is read through."""
+
+        def enter() -> OpenResult:
+            opened = OpenResult(self.path)
+            try:
+                opened.hold()
+            except ResultError as error:
+                judged = opened.judged(error)
+                opened.close()
+                raise judged from error
+            return opened
+
+        return self._again(enter)
+
+    def _read(self, read: Callable[[OpenResult], T]) -> T:
+        """What ``read`` returns of one moment of the run."""
+        if self._opened is not None:
+            return read(self._opened)
+
+        def once() -> T:
+            with OpenResult(self.path) as opened:
+                try:
+                    value = read(opened)
+                except ResultError as error:
+                    raise opened.judged(error) from error
+                if not opened.intact():
+                    raise ViewChangedError(f"{self.path}: the run went on while it was read; read it again")
+                return value
+
+        return self._again(once)
+
+    def _again(self, once: Callable[[], T]) -> T:
         if self._closed:
             raise ResultError(f"{self.path}: the result was closed; open it again with open_result")
-        return open_checked(self.path)
+        for pause in _PAUSES:
+            try:
+                return once()
+            except ViewChangedError:
+                time.sleep(pause)
+        return once()
 
-    def _array(self, file: h5py.File, name: str, where: Any = ()) -> NDArray[Any]:
-        if name not in file:
-            raise ResultError(f"{self.path}: {self._no_array(name)}")
-        with reading(self.path):
-            values = np.asarray(file[name][where])
-        return np.char.decode(values, "utf-8", "replace") if values.dtype.kind == "S" else values
-
-    def _no_array(self, name: str) -> str:
-        return f"no array {name!r}; there are {', '.join(self)}"
+    def _named(self, opened: OpenResult, name: str, otherwise: str = "") -> str:
+        if name not in opened.variables:
+            raise ResultError(f"{self.path}: no array {name!r}; there are {', '.join(opened.variables)}{otherwise}")
+        return name
 
 
 def _optional(what: str, package: str, extra: str | None = None) -> Any:
@@ -296,12 +346,5 @@ def open_result(path: str | os.PathLike[str]) -> Result:
         unfinished run whose shards are gone.
     """
     result = Result(Path(path))
-    with result._open() as file:
-        folder = shards_missing(result.path, file)
-        # A run that ended just now took its folder away; the file at the path is another one then.
-        if folder is not None and not result.complete:
-            raise ResultError(
-                f"{path}: shows an unfinished run, but the folder {folder} with its samples is gone; "
-                "put it back beside the file, or run the same command again to compute them afresh"
-            )
-        return result
+    result._entered().close()
+    return result

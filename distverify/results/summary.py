@@ -9,7 +9,7 @@ import numpy as np
 from distverify.quantities import catalogue
 from distverify.results.facts import Arrays, Eps, Quantiles, shares_of, spreads_of
 from distverify.results.facts import computed as computed_samples
-from distverify.status import FAILED, MISCLASSIFIED, NOT_COMPUTED, OK, STATUS_MEANINGS, TIMED_OUT
+from distverify.status import COMPUTED, NOT_COMPUTED, STATUS_MEANINGS, UNDECIDED, WITHOUT_VALUE
 
 INCOMPLETE = "incomplete"
 
@@ -34,9 +34,9 @@ class Summary:
     counts : dict status -> int
         Samples by status, in the order of the status codes; they add up to ``samples``.
     labelled : int
-        Computed samples (ok or misclassified) with a label.
+        Computed samples with a label.
     correct : int
-        Those of them that the network classifies right.
+        Those of them that the network certainly classifies right.
     spreads : dict name -> (dict eps -> Quantiles)
         How the numbers that quantities tell of are spread over the computed samples, such as "radius" or "lipschitz_vector";
         eps is None for what is not about a given radius. A misclassified sample counts with radius 0.
@@ -64,8 +64,8 @@ class Summary:
 
     @property
     def computed(self) -> int:
-        """Samples that are ok or misclassified."""
-        return self.counts[STATUS_MEANINGS[OK]] + self.counts[STATUS_MEANINGS[MISCLASSIFIED]]
+        """Samples that are ok, misclassified or undecided."""
+        return sum(self.counts.get(STATUS_MEANINGS[status], 0) for status in COMPUTED)
 
     @property
     def accuracy(self) -> float | None:
@@ -95,7 +95,7 @@ def summarise(arrays: Arrays, wall_seconds: float | None) -> Summary:
         samples=len(status),
         counts={name: int((status == code).sum()) for code, name in enumerate(STATUS_MEANINGS)},
         labelled=int(labelled.sum()),
-        correct=int((arrays["predicted"] == arrays["label"])[labelled].sum()),
+        correct=int(((arrays["predicted"] == arrays["label"]) & (status != UNDECIDED))[labelled].sum()),
         failures=_failures(arrays),
         kernel_seconds=float(np.nansum(arrays["seconds"])),
         wall_seconds=wall_seconds,
@@ -107,7 +107,7 @@ def summarise(arrays: Arrays, wall_seconds: float | None) -> Summary:
 
 def _failures(arrays: Arrays) -> tuple[Failure, ...]:
     status, message = arrays["status"], arrays["message"]
-    without = (status == FAILED) | (status == TIMED_OUT)
+    without = np.isin(status, WITHOUT_VALUE)
     partly = np.char.find(message.astype(str), NOT_COMPUTED) >= 0
     return tuple(
         Failure(int(arrays["sample"][i]), STATUS_MEANINGS[status[i]] if without[i] else INCOMPLETE, str(message[i]))

@@ -49,7 +49,7 @@ class Job:
         The selected samples.
     settings : Settings
     analyse : callable (network, sample, settings) -> SampleResult
-        Importable by name, so that it pickles by reference. May set "status" (OK, MISCLASSIFIED) and "message".
+        Importable by name, so that it pickles by reference. May set "status" (one of COMPUTED) and "message".
     warm_up : callable () -> None
         Compiles or loads the kernels; called once per worker, under a per-machine file lock.
     variables : dict name -> (shape without the sample axis, dtype)

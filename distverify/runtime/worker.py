@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from distverify.errors import PieceError
 from distverify.questions.pieces import Arrays, Piece, PieceWorker, Shared
 from distverify.runtime.job import Analyse, Job
-from distverify.status import FAILED, MISCLASSIFIED, OK
+from distverify.status import COMPUTED, FAILED, OK
 from distverify.work import Payload, SampleResult, WorkUnit
 
 # Set by the worker for every sample, whatever the analysis computes.
@@ -154,8 +154,10 @@ def _checked(job: Job, result: SampleResult) -> tuple[int, str, dict[str, Any]]:
             raise ValueError(f"the analysis returned {name!r} of type {array.dtype}, declared as {dtype}")
         values[name] = array
     status = result.get("status", OK)
-    if status not in (OK, MISCLASSIFIED):
-        raise ValueError(f"the analysis returned status {status!r}; only ok and misclassified are its to set")
+    if status not in COMPUTED:
+        raise ValueError(
+            f"the analysis returned status {status!r}; only ok, misclassified and undecided are its to set"
+        )
     return int(status), str(result.get("message", "")), values
 
 

@@ -23,7 +23,7 @@ X = np.array([0.2, 0.4, 0.6])
 def test_everything_asked_for(norm: float, clip: tuple[float, float] | None) -> None:
     network = build_chain([3, 6, 5, 4], ["relu", "tanh"], np.random.default_rng(3))
     label = int(np.argmax(network(X)[0]))
-    settings = Settings(norm=norm, eps=(0.05, 0.01), compute=("jacobian", "lipschitz", "radius"), clip=clip)
+    settings = Settings(norm=norm, eps=(0.05, 0.01), compute=("jacobian", "lipschitz", "radius_jacobian"), clip=clip)
     found = analyse_sample(network, Sample(X, label, 5), settings)
     assert (found["status"], found["message"], found["predicted"]) == (OK, "", label)
     np.testing.assert_array_equal(found["logits"], network(X)[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Callable
 from itertools import pairwise
@@ -13,18 +14,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from distverify import inputs as inputs_module
 from distverify.api import certify
 from distverify.audit import audit as audit_module
 from distverify.audit.audit import Audit, audit
 from distverify.audit.claims import all_claims
 from distverify.cli.main import main
-from distverify.errors import ResultError, SettingsError
+from distverify.errors import ModelError, ResultError, SettingsError
 from distverify.network.graph import Network
 from distverify.quantities import catalogue
 from distverify.results.reader import open_result
 
 NORMS = (np.inf, 2.0, 1.0)
-OF_SAMPLES = ("jacobian", "landscape", "lipschitz", "margins", "monotone", "radius", "verified")
+OF_SAMPLES = ("jacobian", "landscape", "lipschitz", "margins", "monotone", "outputs", "radius", "verified")
 Falsify = Callable[[Any], None]
 
 
@@ -107,6 +109,8 @@ FALSIFIED: dict[str, Falsify] = {
     "hull_lower": shifted(1.0),
     "hull_upper": shifted(-1.0),
     "monotone": flipped,
+    "output_lower": shifted(0.5),
+    "output_upper": shifted(-0.5),
     "lipschitz": scaled(0.7),
     "lipschitz_vector": scaled(0.6),
     "lipschitz_margin": scaled(0.7),
@@ -141,7 +145,9 @@ def test_a_falsified_value_is_caught(
 
 @pytest.mark.skipif("global" not in catalogue.names(), reason="needs constants of the whole network")
 def test_claims_about_the_network_and_a_domain(tmp_path: Path, data: tuple[np.ndarray, np.ndarray]) -> None:
-    path = run(tmp_path / "out.h5", data, compute=("global", "jacobian", "lipschitz", "monotone"), domain=(0.0, 1.0))
+    path = run(
+        tmp_path / "out.h5", data, compute=("global", "jacobian", "lipschitz", "monotone", "outputs"), domain=(0.0, 1.0)
+    )
     assert attack(path, data).violations == 0
     names = [n for n in open_result(path) if n.startswith(("global_", "domain_", "product_"))]
     assert set(names) <= {c.variable for c in all_claims()}
@@ -228,3 +234,38 @@ def test_ray_and_serial_attack_alike(files: tuple[str, str, str]) -> None:
     assert [(f.variable, f.checked, f.closest) for f in serial.findings] == [
         (f.variable, f.checked, f.closest) for f in ray.findings
     ]
+
+
+def test_an_import_fault_is_seen(files: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that was read wrongly by everybody here: only the file itself tells."""
+    result, model, samples = files
+    honest = audit(open_result(result), model, samples, executor="serial", points=8)
+    (compared,) = (f for f in honest.findings if f.variable == "logits of the file")
+    assert (compared.checked, compared.broken) == (2 * 10, 0)
+    assert honest.notes == ()
+
+    def misread(*arguments: Any, **options: Any) -> Network:
+        network = load(*arguments, **options)
+        nodes = list(network.nodes)
+        (k,) = (i for i, node in enumerate(nodes) if i == network.output)
+        nodes[k] = dataclasses.replace(nodes[k], bias=nodes[k].bias * (1 + 1e-6))
+        return Network(nodes, network.output, network.input_shape)
+
+    load = inputs_module.load_network
+    monkeypatch.setattr(inputs_module, "load_network", misread)
+    wrong = Path(result).with_name("wrong.h5")
+    certify(
+        model, samples, scale=16.0, samples="5,3", eps=(0.02,), compute=("lipschitz",), output=wrong, executor="serial"
+    )
+    found = audit(open_result(wrong), model, samples, executor="serial", points=8)
+    assert {f.variable for f in found.findings if f.broken} == {"logits of the file"}
+
+
+def test_what_cannot_be_compared_is_told(files: tuple[str, str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: Any) -> Any:
+        raise ModelError("the ONNX reference evaluator fails on it (RuntimeError: no such operator)")
+
+    monkeypatch.setattr("distverify.audit.of_file.file_evaluator", fail)
+    done = CliRunner().invoke(main, ["audit", *files, "--executor", "serial", "--points", "8"])
+    assert done.exit_code == 0
+    assert "NOTE: the file's own outputs are not compared: the ONNX reference evaluator fails on it" in done.stdout

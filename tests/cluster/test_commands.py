@@ -7,10 +7,11 @@ import shlex
 
 import click
 import pytest
+from click.testing import CliRunner
 from ray.scripts.scripts import cli as ray_cli
 
 from distverify.cli.main import main
-from tests.cluster.files import commands
+from tests.cluster.files import CLUSTER, commands
 
 DISTVERIFY = commands("distverify|cluster/slurm\\.sh")
 RAY = commands("ray")
@@ -24,8 +25,9 @@ def resolve(group: click.Command, words: list[str]) -> tuple[click.Command, list
     """The sub-command that ``words`` begin with, and the remaining words."""
     while isinstance(group, click.Group):
         assert words, f"{group.name} needs a sub-command"
-        assert words[0] in group.commands, f"{group.name} has no {words[0]!r}"
-        group, words = group.commands[words[0]], words[1:]
+        command = group.get_command(click.Context(group), words[0])
+        assert command is not None, f"{group.name} has no {words[0]!r}"
+        group, words = command, words[1:]
     return group, words
 
 
@@ -57,3 +59,14 @@ def test_a_wrong_option_would_be_found():
     command, words = resolve(main, shlex.split("certify net.onnx data.npz --epsilon 0.01 -o out.h5"))
     with pytest.raises(click.NoSuchOption, match="--epsilon"):
         command.make_context("certify", words)
+
+
+def test_the_files_come_out_of_the_package(tmp_path):
+    folder = tmp_path / "here"
+    runner = CliRunner()
+    first = runner.invoke(main, ["cluster-files", str(folder)])
+    assert first.exit_code == 0, first.output
+    assert {p.name for p in (folder / "cluster").iterdir()} == {p.name for p in CLUSTER.iterdir()}
+    again = runner.invoke(main, ["cluster-files", str(folder)])
+    assert again.exit_code == 2
+    assert "is there already; choose another folder" in again.output

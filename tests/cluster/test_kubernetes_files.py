@@ -11,7 +11,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.cluster.files import KUBERNETES, document, documents
+from tests.cluster.files import CLUSTER, KUBERNETES, document, documents
 
 SCHEMA = yaml.safe_load(Path(__file__).with_name("kubernetes.schema.yaml").read_text())
 OBJECT_STORE = 0.3  # of the memory: what Ray takes in /dev/shm
@@ -55,13 +55,17 @@ def no_token(spec: Spec) -> None:
     del spec["authOptions"]
 
 
+def no_autoscaler(spec: Spec) -> None:
+    del spec["enableInTreeAutoscaling"]
+
+
 def containers_too_high(spec: Spec) -> None:
     template = spec["headGroupSpec"]["template"]
     template["containers"] = template["spec"].pop("containers")
 
 
 @pytest.mark.parametrize(
-    "spoil", [rename_replicas, number_as_start_parameter, latest_image, no_token, containers_too_high]
+    "spoil", [rename_replicas, number_as_start_parameter, latest_image, no_token, no_autoscaler, containers_too_high]
 )
 def test_the_schema_finds_mistakes(spoil: Callable[[Spec], None]):
     wrong = copy.deepcopy(document("raycluster.yaml"))
@@ -72,6 +76,16 @@ def test_the_schema_finds_mistakes(spoil: Callable[[Spec], None]):
 
 def test_a_run_and_a_standing_cluster_have_the_same_nodes():
     assert document("rayjob.yaml")["spec"]["rayClusterSpec"] == cluster()
+
+
+def test_workers_can_be_added_and_taken_away():
+    (group,) = cluster()["workerGroupSpecs"]
+    assert group["minReplicas"] <= group["replicas"] < group["maxReplicas"]
+
+
+def test_the_readme_waits_for_a_pod_before_it_is_asked_for():
+    text = (CLUSTER / "README.md").read_text()
+    assert text.index("kubectl wait --for=condition=HeadPodReady raycluster/distverify") < text.index("kubectl get pod")
 
 
 def test_requests_are_limits_so_that_ray_counts_what_it_gets():

@@ -65,7 +65,7 @@ def test_on_aws_only_workers_may_be_taken_away():
     types = prepared["available_node_types"]
     assert "InstanceMarketOptions" not in types[prepared["head_node_type"]]["node_config"]
     assert types["worker"]["node_config"]["InstanceMarketOptions"] == {"MarketType": "spot"}
-    assert 1 <= types["worker"]["min_workers"] <= types["worker"]["max_workers"] <= prepared["max_workers"]
+    assert 0 == types["worker"]["min_workers"] < types["worker"]["max_workers"] <= prepared["max_workers"]
 
 
 def test_on_aws_results_survive_the_container_and_the_end_of_the_cluster():

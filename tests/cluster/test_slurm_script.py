@@ -15,6 +15,8 @@ from tests.cluster.files import CLUSTER, ROOT, text
 SCRIPTS = ("slurm.sh", "environment.sh")
 ARGUMENTS = ["certify", "my net.onnx", "data.npz", "--eps", "0.01", "-o", "out.h5"]
 STAND_INS = {
+    "scontrol": 'echo "JobId=$5 JobName=distverify Command=$SCRIPT certify net.onnx WorkDir=/somewhere"',
+    "nproc": "echo ${CPUS-32}",
     "hostname": "echo '10.1.2.3 192.168.0.4 '",
     "ip": "echo '2: ib0    inet 10.9.9.9/24 brd 10.9.9.255 scope global ib0'",
     # Runs the command of one node, as a node would: in a process of its own.
@@ -34,8 +36,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
         (folder / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
         (folder / name).chmod(0o755)
     return {
-        "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": os.environ["PATH"], "LOG": str(tmp_path / "log"),
-        "SLURM_SUBMIT_DIR": str(ROOT), "SLURM_JOB_NUM_NODES": "4", "SLURM_CPUS_PER_TASK": "32",
+        "HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": f"{folder}:{os.environ['PATH']}", "LOG": str(tmp_path / "log"),
+        "SLURM_JOB_ID": "17", "SLURM_JOB_NUM_NODES": "4", "SCRIPT": str(CLUSTER / "slurm.sh"),
     }  # fmt: skip
 
 
@@ -80,11 +82,13 @@ def test_the_command_reaches_ray_word_by_word(environment):
     ]  # fmt: skip
 
 
-def test_one_task_with_all_its_cpus_starts_on_every_node(environment):
-    submit(environment, *ARGUMENTS)
+def test_one_task_with_all_that_it_has_starts_on_every_node(environment):
+    submit(environment | {"CPUS": "48"}, *ARGUMENTS)
     assert Path(environment["LOG"]).read_text().splitlines() == [
-        "srun --nodes=4", "srun --ntasks=4", "srun --cpus-per-task=32",
+        "srun --nodes=4", "srun --ntasks=4", "srun --ntasks-per-node=1", "srun --whole", "srun --cpu-bind=none",
     ]  # fmt: skip
+    assert "--num-cpus=48" in Path(environment["LOG"] + ".symmetric-run").read_text().splitlines()
+    assert "cpus-per-task" not in text("slurm.sh")
     assert "#SBATCH --ntasks-per-node=1\n" in text("slurm.sh")
     assert "#SBATCH --exclusive\n" in text("slurm.sh")  # `ray stop` at the end would end other jobs' Ray
 
@@ -118,6 +122,24 @@ def test_without_a_command_it_explains_itself(environment):
     run = submit(environment)
     assert run.returncode == 2
     assert run.stderr.startswith("usage: sbatch [OPTIONS] cluster/slurm.sh certify MODEL DATA")
+
+
+def test_it_runs_from_wherever_the_data_are(environment, tmp_path):
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    copy = tmp_path / "spool" / "slurm_script"  # as Slurm runs it
+    copy.parent.mkdir()
+    shutil.copy(CLUSTER / "slurm.sh", copy)
+    run = subprocess.run(
+        ["bash", copy, *ARGUMENTS], env=environment, cwd=folder, capture_output=True, text=True, timeout=30
+    )
+    assert (run.stderr, run.returncode) == ("", 0)
+
+
+def test_without_its_neighbour_it_says_what_to_do(environment, tmp_path):
+    run = submit(environment | {"SCRIPT": str(tmp_path / "slurm.sh")}, *ARGUMENTS)
+    assert run.returncode == 2
+    assert f"{tmp_path}/environment.sh is not there; keep environment.sh beside slurm.sh" in run.stderr
 
 
 def test_outside_slurm_it_says_so(environment):

@@ -105,7 +105,11 @@ class Case:
         if not self.parts.is_dir():
             return set()
         found = [_SHARD.fullmatch(path.name) for path in self.parts.iterdir()]
-        return {i for name in found if name for i in range(int(name[1]), int(name[2]))}
+        packed: set[int] = set()
+        for path in self.parts.glob("pack-*.h5"):
+            with h5py.File(path, "r") as file:
+                packed.update(file["position"][:].tolist())
+        return packed | {i for name in found if name for i in range(int(name[1]), int(name[2]))}
 
     def copy(self, folder: Path) -> Case:
         """The same with nothing computed yet but the truth."""

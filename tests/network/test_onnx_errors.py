@@ -20,16 +20,16 @@ I64 = np.int64
 # name: (nodes, constants, options of ``model``, what the message must say)
 CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str]] = {
     "unsupported": (
-        [node("Softmax", "x", "y")],
+        [node("LpNormalization", "x", "y")],
         {},
         {},
-        r"node 'Softmax_y' \(Softmax\): operator Softmax is not supported; supported are Add, Atan, .*Unsqueeze$",
+        r"operator LpNormalization is not supported; supported are Abs, Add, .*Where$",
     ),
     "unnamed": (
-        [helper.make_node("Softmax", ["x"], ["y"])],
+        [helper.make_node("LpNormalization", ["x"], ["y"])],
         {},
         {},
-        "the Softmax node that produces 'y': operator",
+        "the LpNormalization node that produces 'y': operator",
     ),
     "other_domain": (
         [helper.make_node("Relu", ["x"], ["y"], domain="com.example")],
@@ -61,7 +61,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str
         [node("Div", "c x", "y")],
         {"c": np.ones(4)},
         {},
-        "division by a value that depends",
+        "input 0 must depend on the network's input, but is a constant",
     ),
     "divided_by_zero": (
         [node("Div", "x c", "y")],
@@ -99,7 +99,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str
         [node("MatMul", "x w", "y")],
         {"w": W43},
         {"shape": (1, 10_000, 4)},
-        "10000 times, too much for a dense layer",
+        "would make 1200000000 more numbers, too many for a file",
     ),
     "unfit_sum": (
         [node("Add", "x c", "y")],
@@ -194,25 +194,25 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str
         [node("ConstantOfShape", "n", "c"), node("Add", "x c", "y")],
         {"n": np.array([10**12], I64)},
         {},
-        "would make a constant of 1000000000000 values",
+        "would make 1000000000000 more numbers",
     ),
     "huge_expansion": (
         [node("Expand", "o n", "c"), node("Add", "x c", "y")],
         {"o": np.ones(1), "n": np.array([10**6, 10**6], I64)},
         {},
-        "would make a constant of 1000000000000 values",
+        "would make 1000000000000 more numbers",
     ),
     "huge_range": (
         [node("Range", "a b d", "c"), node("Add", "x c", "y")],
         {"a": np.array(0.0), "b": np.array(1e12), "d": np.array(1.0)},
         {},
-        "would make a constant of 1000000000000",
+        "would make 1000000000000 more numbers",
     ),
     "huge_outer_product": (
         [node("Mul", "a b", "c"), node("Add", "x c", "y")],
         {"a": np.ones((10**5, 1)), "b": np.ones((1, 10**5))},
         {},
-        "would make a constant of 10000000000 values",
+        "would make 10000000000 more numbers",
     ),
     "not_foldable": (
         [node("RandomNormal", "", "c", shape=[4]), node("Add", "x c", "y")],
@@ -244,7 +244,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str
         {"shape": ("N", "D")},
         r"shape \[\?, \?\] is open beyond the batch",
     ),
-    "only_a_batch_axis": ([node("Relu", "x", "y")], {}, {"shape": ("N",)}, "is open beyond the batch"),
+    "only_a_batch_axis": ([node("Relu", "x", "y")], {}, {"shape": ("N",)}, "has no axis beside the batch axis"),
     "scalar_input": ([node("Relu", "x", "y")], {}, {"shape": ()}, "declares no shape"),
     "no_shape": ([node("Relu", "x", "y")], {}, {"shape": None}, "declares no shape"),
     "huge_input": ([node("Relu", "x", "y")], {}, {"shape": (1, 10**12)}, "has more than 4194304 values"),
@@ -252,7 +252,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str
         [node("Cast", "x", "y", to=1)],
         {},
         {"dtype": TensorProto.INT64},
-        "has type TensorProto.INT64",
+        "has type INT64",
     ),
 }
 

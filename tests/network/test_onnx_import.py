@@ -261,7 +261,7 @@ def test_cast_by_name_of_old_operator_sets(tmp_path: Path) -> None:
     assert load_onnx(save(proto, tmp_path))([[1.0, 2.0, 3.0, 4.0]])[0].tolist() == [1.0, 2.0, 3.0, 4.0]
 
 
-@pytest.mark.parametrize("batch", [1, "N", None, 0, 32])
+@pytest.mark.parametrize("batch", [1, "N", None, 0])
 def test_any_batch_axis(batch: int | str | None, tmp_path: Path) -> None:
     proto = model([node("MatMul", "x w", "y")], {"w": W43}, shape=(batch, 4), output_shape=(batch, 3))
     network = load_onnx(save(proto, tmp_path))

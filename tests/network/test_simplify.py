@@ -10,6 +10,7 @@ from distverify.network.linear.dense import Dense
 from distverify.network.linear.diagonal import Diagonal
 from distverify.network.linear.identity import Identity
 from distverify.network.linear.operator import LinearOperator
+from distverify.network.nodes import LinearNode
 from distverify.network.simplify import simplify
 
 RNG = np.random.default_rng(3)
@@ -34,7 +35,7 @@ def operators(network: Network) -> list[str]:
 
 
 OPERATORS: dict[str, LinearOperator] = {
-    "diagonal": Diagonal(RNG.normal(size=4)), "identity": Identity(4), "dense": Dense(dense(4, 4))
+    "diagonal": Diagonal(RNG.normal(size=4)), "identity": Identity(4), "dense": Dense(np.round(4 * dense(4, 4)))
 }  # fmt: skip
 
 
@@ -106,3 +107,37 @@ def test_a_network_without_layers() -> None:
     network = NetworkBuilder((4,)).build(0)
     assert operators(network) == ["Identity"]
     assert (network(X) == X).all()
+
+
+@pytest.mark.parametrize("weights", [(1e17, -1.0, -1e17), (0.1, -0.2, 0.3)])
+def test_products_that_would_be_rounded_are_not_folded(weights: tuple[float, ...]) -> None:
+    """The sum of three products: 1e17 - 1 - 1e17 is -1, and 0 in float64."""
+    builder = NetworkBuilder((1,))
+    first = builder.linear("a", [(0, Dense(np.array(weights)[:, None]))])
+    output = builder.linear("b", [(first, Dense(np.array([[1.0, 1.0, 1.0]])))])
+    simplify(builder, output)
+    assert operators(builder.build(output)) == ["Dense", "Dense"]
+
+
+def test_scaled_weights_count_their_rounding() -> None:
+    builder = NetworkBuilder((4,))
+    first = builder.linear("a", [(0, Dense(dense(3, 4)))], RNG.normal(size=3))
+    output = builder.linear("b", [(first, Diagonal(RNG.normal(size=3)))])
+    network = folded(builder, output)
+    node = network.nodes[1]
+    assert isinstance(node, LinearNode)
+    assert node.terms[0].operator.roundings == 1
+    assert node.terms[0].operator.push_terms == 4 + 1
+    assert (node.bias_error > 0).all()  # type: ignore[operator]
+
+
+def test_exact_folding_leaves_no_error() -> None:
+    builder = NetworkBuilder((4,))
+    weight = dense(3, 4).astype(np.float32).astype(float)
+    first = builder.linear("a", [(0, Dense(weight))], np.array([0.5, -1.0, 3.0]))
+    scale = RNG.normal(size=3).astype(np.float32).astype(float)
+    network = folded(builder, builder.linear("b", [(first, Diagonal(scale))]))
+    node = network.nodes[1]
+    assert isinstance(node, LinearNode)
+    assert node.terms[0].operator.roundings == 0
+    assert node.bias_error is None

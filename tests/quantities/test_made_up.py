@@ -105,7 +105,7 @@ def test_an_audit_attacks_it(folder: Path) -> None:
 
 
 def test_integers_of_a_failed_quantity_have_no_value(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*arguments: object) -> None:
+    def fail(*arguments: object, **options: object) -> None:
         raise ArithmeticError("no radius")
 
     monkeypatch.setattr("distverify.analysis.radius.find_radius", fail)

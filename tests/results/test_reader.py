@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -150,8 +151,8 @@ def test_xarray_opens_it(half_done: Path, engine: str) -> None:
         finished = open_result(half_done).complete  # both read the same file at the same time
         assert data["status"].values.tolist() == [1] * 4 + [3 if finished else 0] * 4
         assert data["status"].dtype == np.int8
-        assert data["status"].attrs["flag_values"].tolist() == [0, 1, 2, 3, 4]
-        assert data["status"].attrs["flag_meanings"] == "pending ok misclassified failed timed_out"
+        assert data["status"].attrs["flag_values"].tolist() == [0, 1, 2, 3, 4, 5]
+        assert data["status"].attrs["flag_meanings"] == "pending ok misclassified failed timed_out undecided"
         assert [_text(v) for v in data["message"].values] == open_result(half_done).message.tolist()
         assert data.attrs["schema_version"] == 1
 
@@ -169,14 +170,29 @@ def test_xarray_reads_text_beyond_ascii(output: Path, engine: str) -> None:
         assert [_text(v) for v in data["message"].values] == ["größer als 1 ∞"] * 4
 
 
-def test_an_open_master_sees_shards_as_they_come(output: Path) -> None:
+@pytest.fixture
+def prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The master follows every commit, whatever it costs."""
+    monkeypatch.setattr("distverify.results.journal.publication.MASTER_SHARE", np.inf)
+
+
+@pytest.mark.usefixtures("prompt")
+def test_an_open_master_stays_what_it_was(output: Path) -> None:
     manifest = make_manifest(10, 4)
-    with Journal.open(output, manifest) as journal, h5py.File(output, "r", locking=False) as file:
-        for unit in units_of(manifest):
-            journal.commit(unit, make_payload(manifest, unit))
-            assert file["status"][:].tolist() == [OK] * unit.stop + [0] * (10 - unit.stop)
+    truth = make_payload(manifest, WorkUnit(0, 10))
+    with Journal.open(output, manifest) as journal:
+        with ExitStack() as stack:
+            views = []
+            for unit in units_of(manifest):
+                journal.commit(unit, make_payload(manifest, unit))
+                views.append(stack.enter_context(h5py.File(output, "r")))
+                for view, done in zip(views, units_of(manifest), strict=False):
+                    assert view["status"][:].tolist() == [OK] * done.stop + [0] * (10 - done.stop)
+                    assert view["radius"][: done.stop].tolist() == truth["radius"][: done.stop].tolist()
+        journal.consolidate(END)
 
 
+@pytest.mark.usefixtures("prompt")
 def test_a_result_that_stays_open_follows_the_run_to_its_end(output: Path) -> None:
     manifest = make_manifest(10, 4)
     with Journal.open(output, manifest) as journal, open_result(output) as result:
@@ -207,7 +223,7 @@ while True:
     status, radius = result["status"], result["radius"]
     assert not np.isnan(radius[status == 1]).any()
     seen, reads = done, reads + 1
-    if result.complete:
+    if done == 90:
         break
 print(seen, reads)
 """
@@ -286,7 +302,7 @@ def test_a_damaged_provenance_is_an_error(output: Path) -> None:
     finish(output, make_manifest())
     with h5py.File(output, "r+") as file:
         file.attrs["provenance"] = '{"run_id": "x", "end": null}'
-    with pytest.raises(ResultError, match=r"provenance: cannot be read \(KeyError"):
+    with pytest.raises(ResultError, match=r"provenance cannot be read \(KeyError"):
         Journal.open(output, make_manifest())
 
 
@@ -312,7 +328,7 @@ def test_summary(output: Path) -> None:
         journal.consolidate(END)
     summary = open_result(output).summary()
     assert summary.samples == 10
-    assert summary.counts == {"pending": 0, "ok": 6, "misclassified": 2, "failed": 1, "timed_out": 1}
+    assert summary.counts == {"pending": 0, "ok": 6, "misclassified": 2, "failed": 1, "timed_out": 1, "undecided": 0}
     assert summary.computed == 8
     assert (summary.labelled, summary.correct) == (7, 5)
     assert summary.accuracy == 5 / 7

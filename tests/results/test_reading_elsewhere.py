@@ -15,8 +15,8 @@ import pytest
 
 from distverify.errors import ResultError
 from distverify.results.columns import sample_columns
-from distverify.results.identify import open_checked
 from distverify.results.journal.journal import Journal
+from distverify.results.opening import OpenResult
 from distverify.results.reader import open_result
 from distverify.work import WorkUnit
 from tests.results.runs import finish, make_manifest, make_payload, units_of
@@ -118,9 +118,9 @@ def test_an_unfinished_result_without_its_shards_is_refused(tmp_path: Path) -> N
     manifest = make_manifest(12, 4)
     with Journal.open(path, manifest) as journal:
         journal.commit(units_of(manifest)[0], make_payload(manifest, units_of(manifest)[0]))
-        assert open_result(path).summary().counts["ok"] == 4
-        renamed = path.rename(tmp_path / "other.h5")
-        assert open_result(renamed).summary().counts["ok"] == 4, "HDF5 finds the shards by their folder's own name"
+    assert open_result(path).summary().counts["ok"] == 4
+    renamed = path.rename(tmp_path / "other.h5")
+    assert open_result(renamed).summary().counts["ok"] == 4, "HDF5 finds the shards by their folder's own name"
     (tmp_path / "elsewhere").mkdir()
     moved = Path(shutil.copy(renamed, tmp_path / "elsewhere"))
     with pytest.raises(
@@ -146,9 +146,9 @@ def test_files_that_the_system_does_not_give(
     def refuse(path: Path) -> h5py.File:
         raise OSError(cause)
 
-    monkeypatch.setattr("distverify.results.identify.open_to_read", refuse)
+    monkeypatch.setattr("distverify.results.opening.open_to_read", refuse)
     with pytest.raises(ResultError, match=message) as caught:
-        open_checked(output)
+        OpenResult(output)
     assert "\n" not in str(caught.value)
 
 
@@ -168,9 +168,7 @@ def test_settings_of_a_later_version_are_refused_with_the_remedy(output: Path) -
         provenance = json.loads(file.attrs["provenance"])
         provenance["settings"]["unheard_of"] = 1
         file.attrs["provenance"] = json.dumps(provenance)
-    result = open_result(output)
-    assert result["radius"].size == 10, "arrays can be read all the same"
     with pytest.raises(
         ResultError, match=r"its settings cannot be read .*unheard_of.*another version of distverify \(0\.1\.0\)"
     ):
-        _ = result.settings
+        open_result(output)

@@ -231,9 +231,10 @@ def test_killed_at_random_points_nothing_committed_is_lost(tmp_path: Path) -> No
                 except subprocess.TimeoutExpired:
                     writer.kill()
                     kills += 1
+        with Journal.open(output, manifest) as journal:
+            assert journal.status_counts()["ok"] >= kept + confirmed
         result = open_result(output)
         status = result["status"]
-        assert int((status == 1).sum()) >= kept + confirmed
         kept = int((status == 1).sum())
         stored = result["jacobian_upper"]
         assert stored[status == 1].tobytes() == truth["jacobian_upper"][status == 1].tobytes()
@@ -283,6 +284,7 @@ def test_a_crash_at_every_replace_leaves_a_run_that_continues(
         session(3, False)
         session(1, True)
 
+    monkeypatch.setattr("distverify.results.journal.publication.MASTER_SHARE", np.inf)  # no thread that writes later
     monkeypatch.setattr(os, "replace", counted)
     with pytest.raises(Killed):
         sessions()

@@ -46,7 +46,7 @@ def test_a_poison_sample_fails_alone():
         ({"radius": "far"}, "'radius' of type <U3, declared as float64"),
         ({"predicted": 1.5}, "'predicted' of type float64, declared as int64"),
         ({"raduis": 1.0}, "'raduis', which the job does not declare"),
-        ({"status": FAILED}, "status 3; only ok and misclassified are its to set"),
+        ({"status": FAILED}, "status 3; only ok, misclassified and undecided are its to set"),
         (None, "AttributeError"),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -36,6 +36,7 @@ class Convolution(LinearOperator):
     weight: Array
     geometry: Geometry
     transposed: bool = False
+    roundings: int = field(default=0, kw_only=True)
 
     @cached_property
     def _absolute(self) -> Convolution:
@@ -59,11 +60,11 @@ class Convolution(LinearOperator):
 
     @property
     def push_terms(self) -> int:
-        return self._terms(self.transposed)
+        return self._terms(self.transposed) + self.roundings
 
     @property
     def pull_terms(self) -> int:
-        return self._terms(not self.transposed)
+        return self._terms(not self.transposed) + self.roundings
 
     @cached_property
     def norm(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -23,6 +23,7 @@ class Dense(LinearOperator):
 
     kind: ClassVar[str] = "dense"
     weight: Array
+    roundings: int = field(default=0, kw_only=True)
 
     @cached_property
     def absolute(self) -> Array:
@@ -58,11 +59,11 @@ class Dense(LinearOperator):
 
     @property
     def push_terms(self) -> int:
-        return self.in_size
+        return self.in_size + self.roundings
 
     @property
     def pull_terms(self) -> int:
-        return self.out_size
+        return self.out_size + self.roundings
 
     @property
     def arrays(self) -> tuple[Array, ...]:

@@ -1,8 +1,9 @@
 """A linear operator: what a linear node applies to each of its inputs.
 
 An operator pushes columns forward (W @ A) and pulls rows backward (A @ W), many at once; ``push_abs`` and ``pull_abs``
-do the same with |W|, for rounding terms. ``push_terms`` and ``pull_terms`` are the longest inner sums, the n of
-gamma_n = n u / (1 - n u) (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1).
+do the same with |W|, for rounding terms. ``push_terms`` and ``pull_terms`` are the n of
+gamma_n = n u / (1 - n u) (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1): the longest inner sums,
+and the roundings that the entries of W themselves may be off by.
 """
 
 from __future__ import annotations
@@ -31,9 +32,13 @@ class LinearOperator(ABC):
     ----------
     kind : str
         The operator's name in a network's digest and description.
+    roundings : int
+        Each entry of W is off by at most so many relative roundings: true = stored (1 + d), |d| <= gamma_roundings.
+        They count among ``push_terms`` and ``pull_terms``; 0 where W is exact.
     """
 
     kind: ClassVar[str]
+    roundings: int = 0
 
     @property
     @abstractmethod

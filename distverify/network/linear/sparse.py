@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from distverify.kernels.sparse import add_sparse_product
+from distverify.network.linear.exactness import are_powers_of_two
 from distverify.network.linear.operator import NORM_FLOOR, NORM_MARGIN, Array, Indices, LinearOperator
 
 
@@ -21,6 +22,7 @@ class Sparse(LinearOperator):
 
     kind: ClassVar[str] = "sparse"
     matrix: Any
+    roundings: int = field(default=0, kw_only=True)
 
     @cached_property
     def _absolute(self) -> Sparse:
@@ -46,11 +48,11 @@ class Sparse(LinearOperator):
 
     @cached_property
     def push_terms(self) -> int:
-        return max(1, int(np.diff(self.matrix.indptr).max()))
+        return max(1, int(np.diff(self.matrix.indptr).max())) + self.roundings
 
     @cached_property
     def pull_terms(self) -> int:
-        return max(1, int(np.bincount(self.matrix.indices, minlength=1).max()))
+        return max(1, int(np.bincount(self.matrix.indices, minlength=1).max())) + self.roundings
 
     @cached_property
     def norm(self) -> float:
@@ -77,7 +79,8 @@ class Sparse(LinearOperator):
 
     def mapped(self, change: Callable[[Array], Array]) -> Sparse:
         indices, starts = (a.astype(np.int32, copy=False) for a in (self.matrix.indices, self.matrix.indptr))
-        return Sparse(csr_array((change(self.matrix.data), indices, starts), shape=self.matrix.shape))
+        matrix = csr_array((change(self.matrix.data), indices, starts), shape=self.matrix.shape)
+        return replace(self, matrix=matrix)
 
     def rows(self) -> Array:
         return np.asarray(self.matrix.toarray())
@@ -125,3 +128,9 @@ def selection(indices: Indices, in_size: int, weight: float | Array = 1.0) -> Sp
     matrix = csr_array((values, (row, table[row, term])), shape=(table.shape[0], in_size))
     matrix.sum_duplicates()
     return Sparse(matrix)
+
+
+def averages(indices: Indices, in_size: int, counts: int | Indices) -> Sparse:
+    """The operator whose row r is the sum of the values ``indices[r]`` divided by ``counts`` (one, or int64 [n])."""
+    roundings = 0 if are_powers_of_two(np.asarray(counts, dtype=np.float64)) else 1
+    return replace(selection(indices, in_size, 1.0 / np.asarray(counts)), roundings=roundings)

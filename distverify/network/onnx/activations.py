@@ -6,6 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from distverify.network.linear.diagonal import division
+from distverify.network.nodes import Term
 from distverify.network.onnx.operation import Handler, Operation, Signal
 
 # ONNX operator -> our activation, and our parameter -> ONNX attribute.
@@ -40,20 +42,6 @@ def _prelu(op: Operation) -> Signal:
     return op.activation("leaky_relu", {"slope": op.spread(op.constant(1), op.signal().shape)})
 
 
-def _clip(op: Operation) -> Signal:
-    limit = float(np.finfo(np.float32).max)
-    if op.opset < 11:
-        lo, hi = op.attributes["min"], op.attributes["max"]
-    else:
-        lo, hi = (
-            bound if op.input(i) is None else op.spread(op.constant(i), (1,))[0]
-            for i, bound in ((1, -limit), (2, limit))
-        )
-    if not lo <= hi:
-        op.error(f"clips to {lo} .. {hi}; the lower end must not exceed the upper one")
-    return op.activation("clip", {"lo": float(lo), "hi": float(hi)})
-
-
 def _gelu(op: Operation) -> Signal:
     kinds = {b"none": "gelu", b"tanh": "gelu_tanh"}
     approximate = op.attributes["approximate"]
@@ -68,8 +56,19 @@ def _swish(op: Operation) -> Signal:
     return op.activation("silu", {})
 
 
+def _celu(op: Operation) -> Signal:
+    """alpha elu(x / alpha), with the plain ELU."""
+    x, alpha = op.signal(), float(op.attributes["alpha"])
+    scale = division(np.full(x.size, alpha))
+    if alpha <= 0.0 or scale is None:
+        op.error(f"alpha = {alpha} is not supported; it must be positive")
+    inner = op.linear(x.shape, [Term(x.node, scale)])
+    made = Signal(op.builder.activation(op.name, inner.node, "elu"), x.shape)
+    return op.linear(x.shape, [op.scaled(made, alpha)])
+
+
 ACTIVATION_OPERATORS: Mapping[str, Handler] = {
-    "Clip": _clip,
+    "Celu": _celu,
     "Gelu": _gelu,
     "PRelu": _prelu,
     "Swish": _swish,

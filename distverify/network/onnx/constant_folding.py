@@ -16,6 +16,8 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 
 from distverify.errors import ModelError
+from distverify.network.onnx.budget import Budget
+from distverify.network.onnx.constant_rounding import ROUNDED_OPERATORS, constant_roundings
 from distverify.network.onnx.file import Constant
 
 _Bound = Callable[[Sequence[Constant], Mapping[str, Any]], int]
@@ -82,26 +84,35 @@ class ConstantFolder:
     ----------
     opset : int
         Version of the default operator set.
-    budget : int
-        Values that the folded constants of one model may still have in total.
+    budget : Budget
+        What the model may still make.
     """
 
     opset: int
-    budget: int = 2**28
+    budget: Budget
 
     def fold(
         self,
         node: onnx.NodeProto,
         operands: Sequence[Constant | None],
         attributes: Mapping[str, Any],
+        inexact: Sequence[int],
         what: str,
-    ) -> Constant:
-        """The first output of ``node``; an operand that is None is an optional input that is left out.
+    ) -> tuple[Constant, int]:
+        """The first output of ``node``, and by how many roundings it is off.
+
+        Arithmetic of floating-point numbers is done in float64, whatever their type: it is the numbers in the file that count.
+
+        Parameters
+        ----------
+        operands : arrays; None is an optional input that is left out
+        inexact : how many roundings each operand is off by
 
         Raises
         ------
         ModelError
-            An operator that is not folded, a result that would be too large, operands that do not fit.
+            An operator that is not folded, a result that would be too large, operands that do not fit, a result that
+            rounding leaves little of.
         """
         bound = _BOUNDS.get(node.op_type)
         # A tensor attribute could point at any file, and nothing but Constant (read elsewhere) needs one.
@@ -110,28 +121,41 @@ class ConstantFolder:
                 f"{what}: it depends on no input, and such an operator cannot be evaluated in advance; "
                 "run a constant-folding tool on the model"
             )
+        real = [o for o in operands if o is not None]
+        arithmetic = any(o.dtype.kind == "f" or o.dtype.name == "bfloat16" for o in real)
+        if arithmetic and node.op_type in ROUNDED_OPERATORS:
+            operands = [
+                None if o is None else o.astype(np.float64) if o.dtype.kind not in "iub" else o for o in operands
+            ]
         try:
-            self._spend(bound([o for o in operands if o is not None], attributes), what)
+            self.budget.spend(bound(real, attributes), what)
             with np.errstate(all="ignore"):
-                return np.asarray(self._evaluate(node, operands))
+                result = np.asarray(self._evaluate(node, operands))
+                if not arithmetic or result.dtype.kind in "iub":
+                    return result, 0
+                numbers = [
+                    np.asarray(o, dtype=np.float64) for o in operands if o is not None and o.dtype.kind not in "iub"
+                ]
+                roundings = constant_roundings(node.op_type, numbers, result, inexact)
         except ModelError:
             raise
         # The reference implementation raises whatever its NumPy code raises on operands that do not fit.
         except Exception as error:
             raise ModelError(f"{what}: it cannot be evaluated ({error}); check the model") from None
+        if roundings is None:
+            raise ModelError(
+                f"{what}: it depends on no input, and rounding would make another constant of it; "
+                "run a constant-folding tool on the model"
+            )
+        return result, roundings
 
     def fill(self, shape: Constant, value: Constant, what: str) -> Constant:
         """ConstantOfShape: an array of ``shape`` whose every entry is the single ``value``."""
         dims = tuple(int(d) for d in shape.reshape(-1))
         if any(d < 0 for d in dims) or value.size != 1:
             raise ModelError(f"{what}: got shape {dims} and {value.size} values; the model is damaged")
-        self._spend(math.prod(dims), what)
+        self.budget.spend(math.prod(dims), what)
         return np.full(dims, value.reshape(()))
-
-    def _spend(self, size: int, what: str) -> None:
-        self.budget -= size
-        if self.budget < 0:
-            raise ModelError(f"{what}: it would make a constant of {size} values, too many for a real model")
 
     def _evaluate(self, node: onnx.NodeProto, operands: Sequence[Constant | None]) -> Constant:
         feeds = {name: o for name, o in zip(node.input, operands, strict=True) if o is not None}

@@ -8,12 +8,17 @@ from collections.abc import Mapping
 import numpy as np
 
 from distverify.kernels.convolution import Geometry
+from distverify.kernels.rounding import SOUND
 from distverify.network.linear.convolution import Convolution
 from distverify.network.linear.diagonal import Diagonal
+from distverify.network.linear.exactness import sum_with_error
 from distverify.network.linear.operator import Array
 from distverify.network.nodes import Term
 from distverify.network.onnx.operation import Handler, Operation, Signal
 from distverify.network.onnx.windows import Pair, explicit_pads, image_shape, pair, result_shape, windows
+
+# Of scale / sqrt(variance + epsilon): the sum, the root, the quotient.
+_FACTOR_ROUNDINGS = 3
 
 
 def _weight(op: Operation, x: Signal) -> Array:
@@ -28,8 +33,13 @@ def _weight(op: Operation, x: Signal) -> Array:
     return weight[:, :, None] if weight.ndim == 3 else weight
 
 
-def _bias(op: Operation, channels: int, output: Pair) -> Array | None:
-    return None if op.input(2) is None else np.repeat(op.spread(op.constant(2), (channels,)), math.prod(output))
+def _bias(op: Operation, channels: int, output: Pair) -> tuple[Array | None, Array | None]:
+    """The bias of every output, and its error."""
+    if op.input(2) is None:
+        return None, None
+    stored = op.constant(2)
+    bias = np.repeat(op.spread(stored, (channels,)), math.prod(output))
+    return bias, SOUND.gamma(op.roundings(stored)) * np.abs(bias) if op.roundings(stored) else None
 
 
 def _without_zeros(x: Signal) -> tuple[Signal, tuple[Pair, ...]]:
@@ -54,11 +64,10 @@ def _conv(op: Operation) -> Signal:
     geometry = Geometry(
         groups, w.channels, *w.image, weight.shape[0], *w.output, *kernel, *w.strides, *w.dilations, *w.before
     )
-    convolution = Convolution(np.ascontiguousarray(weight), geometry)
+    convolution = Convolution(np.ascontiguousarray(weight), geometry, roundings=op.roundings(op.constant(1)))
     shape = result_shape(x, weight.shape[0], w.output)
     op.check_shape(shape)
-    bias = _bias(op, weight.shape[0], w.output)
-    return op.linear(shape, [Term(x.node, convolution)], bias)
+    return op.linear(shape, [Term(x.node, convolution)], *_bias(op, weight.shape[0], w.output))
 
 
 def _conv_transpose(op: Operation) -> Signal:
@@ -69,19 +78,28 @@ def _conv_transpose(op: Operation) -> Signal:
         op.error(f"weights of shape {op.constant(1).shape} in {groups} groups do not fit values of shape {x.shape}")
     strides, dilations = pair(op, "strides", 1, rank), pair(op, "dilations", 1, rank)
     kernel = weight.shape[2], weight.shape[3]
-    adjustment = [0] * (2 - rank) + [int(v) for v in op.attributes.get("output_padding") or (0,) * rank]
+    paddings = op.attributes.get("output_padding") or (0,) * rank
+    wanted = op.attributes.get("output_shape")
+    for what, numbers, lengths in (("output_padding", paddings, (rank,)), ("output_shape", wanted, (rank, rank + 2))):
+        if numbers is not None and (len(numbers) not in lengths or min(numbers) < 0):
+            op.error(f"{what} = {list(numbers)} makes no sense for images with {rank} axes")
+    adjustment = [0] * (2 - rank) + [int(v) for v in paddings]
     full = [
         (n - 1) * s + (k - 1) * d + 1 + a
         for n, s, k, d, a in zip(image, strides, kernel, dilations, adjustment, strict=True)
     ]
     auto = op.attributes.get("auto_pad", b"NOTSET").decode()
-    wanted = op.attributes.get("output_shape")
     if wanted or auto in ("SAME_UPPER", "SAME_LOWER"):
         target = [n * s for n, s in zip(image, strides, strict=True)]
         if wanted:
             target = [1] * (2 - rank) + [int(v) for v in wanted[-rank:]]
         totals = [max(0, f - t) for f, t in zip(full, target, strict=True)]
-        before = [t - t // 2 if auto == "SAME_LOWER" else t // 2 for t in totals]
+        if op.opset < 11 and any(t % 2 for t in totals):
+            op.error(
+                f"operator set {op.opset} does not tell on which side odd pads are larger; convert the model to 11 or later"
+            )
+        # The larger half of odd pads comes first, except for SAME_UPPER.
+        before = [t // 2 if auto == "SAME_UPPER" else t - t // 2 for t in totals]
     elif auto in ("NOTSET", "VALID"):
         before_pads, after = explicit_pads(op, rank) if auto == "NOTSET" else ((0, 0), (0, 0))
         before = list(before_pads)
@@ -93,9 +111,10 @@ def _conv_transpose(op: Operation) -> Signal:
     op.check_shape(shape)
     sizes = (groups, outputs, *target, channels, *image, *kernel, *strides, *dilations, *before)
     geometry = Geometry(*sizes)
-    convolution = Convolution(np.ascontiguousarray(weight), geometry, transposed=True)
-    bias = _bias(op, outputs, (target[0], target[1]))
-    return op.linear(shape, [Term(x.node, convolution)], bias)
+    convolution = Convolution(
+        np.ascontiguousarray(weight), geometry, transposed=True, roundings=op.roundings(op.constant(1))
+    )
+    return op.linear(shape, [Term(x.node, convolution)], *_bias(op, outputs, (target[0], target[1])))
 
 
 def _batch_normalization(op: Operation) -> Signal:
@@ -112,12 +131,14 @@ def _batch_normalization(op: Operation) -> Signal:
     if not (divisor > 0).all():
         op.error("has a variance that is not positive; the model is damaged")
     factor = scale / np.sqrt(divisor)
+    if not (np.isfinite(factor).all() and ((factor == 0.0) == (scale == 0.0)).all()):
+        op.error("scales by a factor that leaves the range of float64; the model is damaged")
+    offset = mean * factor
+    bias, lost = sum_with_error(shift, -offset)
+    lost = SOUND.gamma(_FACTOR_ROUNDINGS + 1) * np.abs(offset) + SOUND.eta * (mean != 0.0) + lost
     per_channel = (1, channels, *(1,) * (len(x.shape) - 2))
-    return op.linear(
-        x.shape,
-        [Term(x.node, Diagonal(op.spread(factor.reshape(per_channel), x.shape)))],
-        op.spread((shift - mean * factor).reshape(per_channel), x.shape),
-    )
+    factors, biases, errors = (op.spread(a.reshape(per_channel), x.shape) for a in (factor, bias, lost))
+    return op.linear(x.shape, [Term(x.node, Diagonal(factors, roundings=_FACTOR_ROUNDINGS))], biases, errors)
 
 
 CONVOLUTION_OPERATORS: Mapping[str, Handler] = {

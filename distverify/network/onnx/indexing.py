@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from distverify.network.linear.sparse import selection
+from distverify.network.linear.operator import Indices
+from distverify.network.linear.sparse import averages, selection
 from distverify.network.nodes import Term
 from distverify.network.onnx.operation import Handler, Operation, Signal, places
 
@@ -78,24 +77,51 @@ def _concat(op: Operation) -> Signal:
     values = [v for v in op.inputs if v is not None]
     axis = axis_of(op, int(op.attributes.get("axis", 1)), len(values[0].shape))
     op.check_shape((sum(math.prod(v.shape) for v in values),))
-    tables: list[NDArray[Any]] = []
-    for i, value in enumerate(values):
-        table = np.full((len(values), *value.shape), -1)
-        table[i] = np.arange(math.prod(value.shape)).reshape(value.shape)
-        tables.append(table)
+    firsts = np.cumsum([0, *(math.prod(v.shape) for v in values)])
+    tables = [np.arange(math.prod(v.shape)).reshape(v.shape) + first for v, first in zip(values, firsts, strict=False)]
     try:
-        joined = np.concatenate(tables, axis=axis + 1)
+        joined = np.concatenate(tables, axis=axis)
     except ValueError:
         op.error(f"shapes {', '.join(str(v.shape) for v in values)} cannot be joined along axis {axis}")
-    shape = joined.shape[1:]
-    bias = np.zeros(math.prod(shape))
-    terms = []
-    for value, table in zip(values, joined.reshape(len(values), -1), strict=True):
-        if isinstance(value, Signal):
-            terms.append(Term(value.node, selection(table, value.size)))
-        else:
-            bias[table >= 0] = op.numbers(value).reshape(-1)
-    return op.linear(shape, terms, bias)
+    flat = joined.reshape(-1)
+    origin = np.searchsorted(firsts, flat, side="right") - 1
+    order = np.argsort(origin, kind="stable")
+    cuts = np.searchsorted(origin[order], np.arange(len(values) + 1))
+    bias = np.zeros(flat.size)
+    # One selection for each node that is read, however often.
+    reads: dict[int, tuple[Signal, Indices]] = {}
+    for i, value in enumerate(values):
+        mine = order[cuts[i] : cuts[i + 1]]
+        local = flat[mine] - firsts[i]
+        if not isinstance(value, Signal):
+            bias[mine] = op.numbers(value).reshape(-1)[local]
+            continue
+        if value.node not in reads:
+            op.budget.spend(flat.size, op.label)
+            reads[value.node] = value, np.full(flat.size, -1)
+        reads[value.node][1][mine] = local
+    terms = [Term(value.node, selection(table, value.size)) for value, table in reads.values()]
+    return op.linear(joined.shape, terms, bias)
+
+
+def _split(op: Operation) -> tuple[Signal, ...]:
+    x = op.signal()
+    axis = axis_of(op, int(op.attributes["axis"]), len(x.shape))
+    size, count = x.shape[axis], op.outputs
+    lengths = _integers(op, "split", 1, 13)
+    if lengths is None:
+        # The last part is what is left, which may be less since operator set 18.
+        each = -(-size // count)
+        lengths = tuple(min(each, size - k * each) for k in range(count))
+        if op.opset < 18 and size % count:
+            op.error(f"cannot split {size} values into {count} equal parts")
+    if len(lengths) != count or min(lengths) < 1 or sum(lengths) != size:
+        op.error(f"splits {size} values into {count} parts of {lengths}; the model is damaged")
+    ends = np.cumsum(lengths)
+    return tuple(
+        op.taken(x, np.take(places(x), range(end - length, end), axis=axis))
+        for end, length in zip(ends.tolist(), lengths, strict=True)
+    )
 
 
 def _expand(op: Operation) -> Signal:
@@ -146,7 +172,7 @@ def _reduce(op: Operation, *, mean: bool) -> Signal:
     table = places(x).transpose(kept + gone).reshape(-1, count)
     keep = bool(op.attributes["keepdims"])
     shape = tuple(1 if a in gone else d for a, d in enumerate(x.shape) if keep or a not in gone)
-    return op.linear(shape, [Term(x.node, selection(table, x.size, 1.0 / count if mean else 1.0))])
+    return op.linear(shape, [Term(x.node, averages(table, x.size, count) if mean else selection(table, x.size))])
 
 
 INDEX_OPERATORS: Mapping[str, Handler] = {
@@ -157,5 +183,6 @@ INDEX_OPERATORS: Mapping[str, Handler] = {
     "ReduceMean": lambda op: _reduce(op, mean=True),
     "ReduceSum": lambda op: _reduce(op, mean=False),
     "Slice": _slice,
+    "Split": _split,
     "Transpose": _transpose,
 }

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from distverify.kernels.rounding import SOUND
 from distverify.network.linear.dense import Dense
-from distverify.network.linear.diagonal import Diagonal
-from distverify.network.linear.identity import Identity
-from distverify.network.linear.operator import Array
-from distverify.network.nodes import ActivationNode, LinearNode, Term
+from distverify.network.linear.diagonal import Diagonal, division
+from distverify.network.linear.exactness import roundings_of_products, sum_with_error
+from distverify.network.linear.operator import NORM_MARGIN, Array
+from distverify.network.nodes import Term
+from distverify.network.onnx.gates import gated_product, gated_quotient
 from distverify.network.onnx.indexing import transposed
 from distverify.network.onnx.operation import Handler, Operation, Signal
-
-# Repeating a matrix along other axes makes a dense layer of mostly zeros; beyond this it is no dense network.
-_MAX_REPEATED_VALUES = 2**26
 
 
 def _sum(op: Operation, signs: tuple[float, ...] | None = None) -> Signal:
     """Add, Sub and Sum, of any mixture of constants and values that depend on the input."""
     values = [v for v in op.inputs if v is not None]
     shape = op.common_shape(*values)
-    bias = np.zeros(math.prod(shape))
+    bias, error = np.zeros((2, math.prod(shape)))
     terms = []
     for value, sign in zip(values, signs or (1.0,) * len(values), strict=True):
         if isinstance(value, Signal):
             terms.append(op.scaled(op.expanded(value, shape), sign))
         else:
-            bias += sign * op.spread(value, shape)
-    return op.linear(shape, terms, bias)
+            numbers = op.spread(value, shape)
+            bias, lost = sum_with_error(bias, sign * numbers)
+            error += lost
+            if inexact := op.roundings(value):
+                error += SOUND.gamma(inexact) * np.abs(numbers)
+    return op.linear(shape, terms, bias, error * NORM_MARGIN)
 
 
 def _mul(op: Operation) -> Signal:
@@ -38,70 +42,27 @@ def _mul(op: Operation) -> Signal:
     assert a is not None
     assert b is not None
     if isinstance(a, Signal) and isinstance(b, Signal):
-        return _gated(op, a, b)
-    x, factor = (a, b) if isinstance(a, Signal) else (op.signal(1), a)
+        return gated_product(op, a, b)
+    x, factor = (a, op.constant(1)) if isinstance(a, Signal) else (op.signal(1), op.constant(0))
     shape = op.common_shape(a, b)
     x = op.expanded(x, shape)
-    return op.linear(shape, [Term(x.node, Diagonal(op.spread(factor, shape)))])  # type: ignore[arg-type]
-
-
-def _gated(op: Operation, a: Signal, b: Signal) -> Signal:
-    """x times a function of x, as exporters write SiLU and GELU out: the products of two signals that are activations."""
-    gates = {"sigmoid": "silu", "erf": "gelu"}
-    for x, gate in ((a, b), (b, a)):
-        for read, scale, offset in _scalings(op, gate.node):
-            node = op.builder.nodes[read]
-            if x.shape != gate.shape or not isinstance(node, ActivationNode) or node.kind not in gates:
-                continue
-            # x = factor v and gate = scale s(inner v) + offset, of one and the same signal v
-            sources = {
-                source: inner for source, inner, shift in _scalings(op, node.source) if shift == 0.0 and inner > 0.0
-            }
-            factors = [(v, f) for v, f, shift in _scalings(op, x.node) if shift == 0.0 and v in sources]
-            if factors and offset == (scale if node.kind == "erf" else 0.0):
-                v, factor = factors[0]
-                # gelu(z) = z (1 + erf(z / sqrt 2)) / 2
-                inner = sources[v] * (math.sqrt(2.0) if node.kind == "erf" else 1.0)
-                outer = factor * scale / inner * (2.0 if node.kind == "erf" else 1.0)
-                return _scaled_activation(op, Signal(v, x.shape), gates[node.kind], inner, outer)
-    raise op.error(
-        "a product of two values that depend on the input is not supported, except x * Sigmoid(c x) and x * (1 + Erf(c x))"
-    )
-
-
-def _scalings(op: Operation, node: int) -> list[tuple[int, float, float]]:
-    """All (v, factor, offset) such that ``node`` is factor * v + offset, elementwise; first itself."""
-    found = [(node, 1.0, 0.0)]
-    while isinstance(linear := op.builder.nodes[node], LinearNode) and len(linear.terms) == 1:
-        source, operator = linear.terms[0]
-        if not isinstance(operator, Identity | Diagonal):
-            break
-        factors, offsets = operator.scale if isinstance(operator, Diagonal) else np.ones(1), linear.bias
-        if (factors != factors[0]).any() or (offsets != offsets[0]).any():
-            break
-        _, scale, offset = found[-1]
-        node = source
-        found.append((node, scale * float(factors[0]), scale * float(offsets[0]) + offset))
-    return found
-
-
-def _scaled_activation(op: Operation, x: Signal, kind: str, inner: float, outer: float) -> Signal:
-    """``outer * s(inner x)``. Both factors are rounded to double precision, as constants are where layers are folded together."""
-    source = x.node if inner == 1.0 else op.linear(x.shape, [op.scaled(x, inner)]).node
-    made = Signal(op.builder.activation(op.name, source, kind), x.shape)
-    return made if outer == 1.0 else op.linear(x.shape, [op.scaled(made, outer)])
+    return op.linear(shape, [Term(x.node, Diagonal(op.spread(factor, shape), roundings=op.roundings(factor)))])
 
 
 def _div(op: Operation) -> Signal:
-    if isinstance(op.input(1), Signal):
-        op.error("division by a value that depends on the input is not supported")
+    if isinstance(denominator := op.input(1), Signal):
+        return gated_quotient(op, op.signal(0), denominator)
     x, divisor = op.signal(0), op.constant(1)
     shape = op.common_shape(x, divisor)
     x = op.expanded(x, shape)
-    scale = op.spread(divisor, shape)
-    if not scale.all():
+    divisors = op.spread(divisor, shape)
+    if not divisors.all():
         op.error("divides by a constant that is zero")
-    return op.linear(shape, [Term(x.node, Diagonal(1.0 / scale))])
+    scale = division(divisors)
+    if scale is None:
+        op.error(f"divides by a constant as small or large as {np.abs(divisors).min():g} or {np.abs(divisors).max():g}")
+    inexact = scale.roundings + op.roundings(divisor)
+    return op.linear(shape, [Term(x.node, replace(scale, roundings=inexact))])
 
 
 def _neg(op: Operation) -> Signal:
@@ -112,8 +73,7 @@ def _repeated(op: Operation, before: int, matrix: Array, after: int) -> Array:
     """The map that applies ``matrix`` to the middle axis of values [before, in, after]."""
     if before * after == 1:
         return matrix
-    if matrix.size * (before * after) ** 2 > _MAX_REPEATED_VALUES:
-        op.error(f"applies a {matrix.shape} matrix {before * after} times, too much for a dense layer")
+    op.budget.spend(matrix.size * (before * after) ** 2, op.label)
     return np.kron(np.eye(before), np.kron(matrix, np.eye(after)))
 
 
@@ -145,7 +105,7 @@ def _matmul(op: Operation) -> Signal:
         op.error(f"the matrix of shape {constant.shape} does not fit values of shape {x.shape}")
     # A stack of one matrix adds axes of length one in front.
     shape = (1,) * max(0, constant.ndim - len(x.shape)) + shape if constant.ndim > 2 else shape
-    return op.linear(shape, [Term(x.node, Dense(_repeated(op, *full)))])
+    return op.linear(shape, [Term(x.node, Dense(_repeated(op, *full), roundings=op.roundings(constant)))])
 
 
 def _gemm(op: Operation) -> Signal:
@@ -168,21 +128,40 @@ def _gemm(op: Operation) -> Signal:
         op.error(f"matrices of shapes {a.shape} and {b.shape} do not fit together")
     shape = (a.shape[0], b.shape[1])
     alpha, beta = float(op.attributes["alpha"]), float(op.attributes["beta"])
-    terms, bias = [], None
+    terms, bias, error = [], None, None
     if isinstance(a, Signal):
-        weight = _repeated(op, a.shape[0], alpha * op.numbers(b).T, 1)  # type: ignore[arg-type]
-        terms.append(Term(a.node, Dense(weight)))
+        weight = _repeated(op, a.shape[0], op.numbers(b).T, 1)  # type: ignore[arg-type]
+        terms.append(Term(a.node, _times(op, alpha, weight, op.roundings(op.inputs[1]))))
     elif isinstance(b, Signal):
-        terms.append(Term(b.node, Dense(_repeated(op, 1, alpha * op.numbers(a), b.shape[1]))))
+        terms.append(
+            Term(b.node, _times(op, alpha, _repeated(op, 1, op.numbers(a), b.shape[1]), op.roundings(op.inputs[0])))
+        )
     else:
-        bias = (alpha * (op.numbers(a) @ op.numbers(b))).reshape(-1)
+        left, right = op.numbers(a), op.numbers(b)
+        bias = (alpha * (left @ right)).reshape(-1)
+        sizes = abs(alpha) * (np.abs(left) @ np.abs(right)).reshape(-1)
+        inexact = sum(op.roundings(v) for v in op.inputs[:2])
+        error = SOUND.gamma(left.shape[1] + 1 + inexact) * sizes + SOUND.eta * (left.shape[1] + 1)
     if isinstance(c, Signal):
         if op.common_shape(c, np.empty(shape)) != shape:
             op.error(f"C of shape {c.shape} does not fit a product of shape {shape}")
         terms.append(op.scaled(op.expanded(c, shape), beta))
     elif c is not None:
-        bias = beta * op.spread(c, shape)
-    return op.linear(shape, terms, bias)
+        numbers = op.spread(c, shape)
+        bias = beta * numbers
+        if op.roundings(c) or roundings_of_products(numbers, np.full(1, beta)) != 0:
+            error = SOUND.gamma(1 + op.roundings(c)) * np.abs(bias) + SOUND.eta
+    return op.linear(shape, terms, bias, error)
+
+
+def _times(op: Operation, factor: float, weight: Array, inexact: int) -> Dense:
+    """``factor * weight``, and how much that is rounded."""
+    if factor == 1.0:
+        return Dense(weight, roundings=inexact)
+    rounded = roundings_of_products(weight, np.full(1, factor))
+    if rounded is None:
+        op.error(f"alpha = {factor} times the weights leaves the range of float64; the model is damaged")
+    return Dense(factor * weight, roundings=rounded + inexact)
 
 
 LINEAR_OPERATORS: Mapping[str, Handler] = {

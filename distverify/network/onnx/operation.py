@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ModelError
+from distverify.kernels.activations import PARAMETER_ROWS
 from distverify.network.graph import NetworkBuilder
 from distverify.network.linear.diagonal import Diagonal
 from distverify.network.linear.operator import Array
 from distverify.network.linear.sparse import selection
 from distverify.network.nodes import Term
+from distverify.network.onnx.budget import Budget
 from distverify.network.onnx.file import Constant
 
 # A declared shape costs the file nothing, but every operation on it a vector of that size.
@@ -42,6 +44,14 @@ class Signal:
         return math.prod(self.shape)
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """Where ``signal`` is greater than ``limit``."""
+
+    signal: Signal
+    limit: float
+
+
 Value = Signal | Constant
 
 
@@ -61,6 +71,14 @@ class Operation:
     opset : int
     builder : NetworkBuilder
         Where new nodes go.
+    outputs : int
+        How many values the ONNX node gives.
+    budget : Budget
+        What may still be made.
+    comparison : Comparison, optional
+        Input 0, if it is one.
+    rounded : dict
+        How many roundings constants are off by, by the identity of their arrays.
     """
 
     label: str
@@ -69,6 +87,10 @@ class Operation:
     attributes: Mapping[str, Any]
     opset: int
     builder: NetworkBuilder
+    outputs: int
+    budget: Budget
+    rounded: Mapping[int, int]
+    comparison: Comparison | None = None
 
     def error(self, message: str) -> NoReturn:
         raise ModelError(f"{self.label}: {message}")
@@ -90,6 +112,10 @@ class Operation:
             found = "is missing" if value is None else "depends on the network's input"
             self.error(f"input {i} must be a constant, but {found}")
         return value
+
+    def roundings(self, array: Value | None) -> int:
+        """How many roundings the operand ``array`` is off by."""
+        return self.rounded.get(id(array), 0)
 
     def integers(self, i: int) -> tuple[int, ...]:
         """Constant input ``i`` as whole numbers."""
@@ -126,8 +152,9 @@ class Operation:
 
     def taken(self, signal: Signal, indices: NDArray[np.int64], fill: float = 0.0) -> Signal:
         """The values of ``signal`` at the flat ``indices``, in their shape; ``fill`` where an index is -1."""
-        shape, flat = indices.shape, indices.reshape(-1)
+        shape = indices.shape
         self.check_shape(shape)
+        flat = indices.reshape(-1)
         if flat.size == signal.size and (flat == np.arange(flat.size)).all():
             return Signal(signal.node, shape)
         bias = np.where(flat < 0, fill, 0.0) if fill != 0.0 and (flat < 0).any() else None
@@ -143,12 +170,16 @@ class Operation:
             return self.builder.skip(signal.node)
         return Term(signal.node, Diagonal(np.full(signal.size, factor)))
 
-    def linear(self, shape: tuple[int, ...], terms: list[Term], bias: Array | None = None) -> Signal:
+    def linear(
+        self, shape: tuple[int, ...], terms: list[Term], bias: Array | None = None, bias_error: Array | None = None
+    ) -> Signal:
         self.check_shape(shape)
-        return Signal(self.builder.linear(self.name, terms, bias), shape)
+        self.budget.spend(2 * math.prod(shape) + sum(t.operator.stored for t in terms), self.label)
+        return Signal(self.builder.linear(self.name, terms, bias, bias_error), shape)
 
     def activation(self, kind: str, parameters: Mapping[str, Array | float]) -> Signal:
         x = self.signal()
+        self.budget.spend(PARAMETER_ROWS * x.size, self.label)
         return Signal(self.builder.activation(self.name, x.node, kind, parameters), x.shape)
 
 
@@ -157,4 +188,4 @@ def places(signal: Signal) -> NDArray[np.int64]:
     return np.arange(signal.size).reshape(signal.shape)
 
 
-Handler = Callable[[Operation], Signal]
+Handler = Callable[[Operation], Signal | Comparison | tuple[Signal, ...]]

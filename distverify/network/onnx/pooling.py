@@ -1,8 +1,4 @@
-"""ONNX pools. Means are sparse linear operators; a maximum is made of max(a, b) = a + relu(b - a).
-
-That is exact, so every bound and derivative rule of linear and ReLU nodes holds as it is; a tie is a ReLU at its kink,
-whose Clarke interval [0, 1] contains every derivative of the maximum there.
-"""
+"""ONNX pools. Means are sparse linear operators; a maximum is a tree of maxima of two, max(a, b) = a + relu(b - a)."""
 
 from __future__ import annotations
 
@@ -11,14 +7,12 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.network.linear.sparse import Sparse, selection
+from distverify.network.linear.sparse import Sparse, averages, selection
 from distverify.network.nodes import Term
 from distverify.network.onnx.operation import Handler, Operation, Signal
 from distverify.network.onnx.windows import Pair, Windows, image_shape, pair, result_shape, windows
 
 Indices = NDArray[np.int64]
-# Each window is a row of a table of indices.
-_MAX_TABLE_VALUES = 2**26
 
 
 def _tables(op: Operation, w: Windows) -> tuple[Indices, Indices]:
@@ -27,8 +21,7 @@ def _tables(op: Operation, w: Windows) -> tuple[Indices, Indices]:
     int64 [channels * outputs, kernel], -1 outside of the image; int64 [outputs].
     """
     entries = w.kernel[0] * w.kernel[1]
-    if w.channels * w.output[0] * w.output[1] * entries > _MAX_TABLE_VALUES:
-        op.error(f"its windows of {w.kernel[0]} x {w.kernel[1]} values are too many for a real model")
+    op.budget.spend(w.channels * w.output[0] * w.output[1] * entries, op.label)
     inside, padded, places = [], [], []
     for axis in (0, 1):
         first = np.arange(w.output[axis]) * w.strides[axis] - w.before[axis]
@@ -58,7 +51,7 @@ def _average_pool(op: Operation) -> Signal:
         count = np.tile(padded, w.channels)
     if not count.all():
         op.error("has a window that lies in the pads only")
-    return op.linear(result_shape(x, w.channels, w.output), [Term(x.node, selection(table, x.size, 1.0 / count))])
+    return op.linear(result_shape(x, w.channels, w.output), [Term(x.node, averages(table, x.size, count))])
 
 
 def _global_average_pool(op: Operation) -> Signal:
@@ -66,7 +59,7 @@ def _global_average_pool(op: Operation) -> Signal:
     if len(x.shape) < 3:
         op.error(f"got values of shape {x.shape}; it needs channels and an image")
     table = np.arange(x.size).reshape(x.shape[0] * x.shape[1], -1)
-    mean = selection(table, x.size, 1.0 / table.shape[1])
+    mean = averages(table, x.size, table.shape[1])
     return op.linear((*x.shape[:2], *(1,) * (len(x.shape) - 2)), [Term(x.node, mean)])
 
 

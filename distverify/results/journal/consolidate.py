@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +15,7 @@ from distverify.errors import ResultError
 from distverify.results.files import create_variable, open_to_read, write_atomically
 from distverify.results.hulls import hull_blocks
 from distverify.results.journal.coverage import Segment
-from distverify.results.journal.shards import blocks
+from distverify.results.journal.shards import Shard, blocks
 from distverify.results.layout import describe_dataset, write_coordinates, write_root
 from distverify.results.manifest import Manifest
 from distverify.results.schema import Variable, hulls_for, run_variables_for, variables_for
@@ -46,8 +47,8 @@ def write_finished(
         for variable in variables:
             create_variable(file, variable, variable.shape(manifest.sizes))
             describe_dataset(file, variable)
-        for segment in segments:
-            _copy(segment, file, variables, check)
+        for shard, own in _by_shard(segments).items():
+            _copy(shard, own, file, variables, check)
         _write_hulls(file, manifest, check)
         for variable in run_variables_for(manifest.settings):
             file.create_dataset(variable.name, data=np.asarray(facts[variable.name], dtype=variable.dtype))
@@ -55,19 +56,27 @@ def write_finished(
         write_root(file, manifest, end=finished)
 
 
-def _copy(segment: Segment, file: h5py.File, variables: tuple[Variable, ...], check: Callable[[], None]) -> None:
-    path, begin = segment.shard.path, segment.shard.unit.start
+def _by_shard(segments: Iterable[Segment]) -> dict[Shard, list[Segment]]:
+    grouped: dict[Shard, list[Segment]] = {}
+    for segment in segments:
+        grouped.setdefault(segment.shard, []).append(segment)
+    return grouped
+
+
+def _copy(
+    shard: Shard, segments: list[Segment], file: h5py.File, variables: tuple[Variable, ...], check: Callable[[], None]
+) -> None:
     try:
-        with open_to_read(path) as source:
-            for variable in variables:
-                target = file[variable.name]
+        with open_to_read(shard.path) as source:
+            for variable, segment in itertools.product(variables, segments):
+                target, shift = file[variable.name], segment.start - segment.row
                 for where, values in blocks(source[variable.name], segment.source.start, segment.source.stop):
                     rows, *rest = where
-                    target[(slice(begin + rows.start, begin + rows.stop), *rest)] = values
+                    target[(slice(shift + rows.start, shift + rows.stop), *rest)] = values
                     check()
     except (OSError, KeyError) as error:
         raise ResultError(
-            f"{path}: cannot be read ({error}); run the same command again: damaged parts are found and computed again"
+            f"{shard.path}: cannot be read ({error}); run the same command again: damaged parts are found and computed again"
         ) from error
 
 

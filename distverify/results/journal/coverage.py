@@ -1,4 +1,4 @@
-"""Which shard holds which sample: pure bookkeeping, without files.
+"""Which file holds which sample: pure bookkeeping, without reading files.
 
 Arrays only, a few bytes per sample: a run may have hundreds of thousands of units.
 """
@@ -7,78 +7,103 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.results.journal.shards import BASE_NAME, Shard, shard_name
+from distverify.results.journal.shards import Shard
 from distverify.status import FAILED, PENDING, TIMED_OUT
 from distverify.work import WorkUnit
 
-_NOBODY = -1  # attempt of a sample that is not committed
+_NOWHERE = -1  # the file of a sample that was never committed
 
 
 @dataclass(frozen=True)
 class Segment:
-    """The samples ``start:stop`` of the result, and the shard that holds them."""
+    """The samples ``start:stop`` of the result are the rows from ``row`` on of one file."""
 
     start: int
     stop: int
     shard: Shard
+    row: int
 
     @property
     def source(self) -> slice:
-        """The same samples in the shard."""
-        return slice(self.start - self.shard.unit.start, self.stop - self.shard.unit.start)
+        """The same samples in the file."""
+        return slice(self.row, self.row + self.stop - self.start)
 
 
 class Coverage:
-    """The samples that are committed, their status, and the shard that counts for each.
+    """The samples that are committed, their status, and the row of the file that counts for each.
 
     Parameters
     ----------
     samples : int
         Of the whole run.
-    folder : Path
-        Of the shards.
 
     Attributes
     ----------
     status : int8 [samples]
     """
 
-    def __init__(self, samples: int, folder: Path) -> None:
+    def __init__(self, samples: int) -> None:
         self.status: NDArray[np.int8] = np.full(samples, PENDING, dtype=np.int8)
-        self._folder = folder
-        # A shard's name follows from its unit and attempt, so these three stand for it.
-        self._start = np.zeros(samples, dtype=np.int64)
-        self._stop = np.zeros(samples, dtype=np.int64)
-        self._attempt = np.full(samples, _NOBODY, dtype=np.int32)
-        self._latest = np.zeros(samples, dtype=np.int32)  # also of samples that are pending again
+        self._shards: dict[int, Shard] = {}
+        self._number = 0  # of the next file
+        # Of samples that are pending again too: their old rows are kept until there are new ones.
+        self._file = np.full(samples, _NOWHERE, dtype=np.int64)
+        self._row = np.zeros(samples, dtype=np.int64)
+        self._attempt = np.zeros(samples, dtype=np.int32)
 
     def add(self, shard: Shard, status: NDArray[np.int8]) -> None:
-        """Count ``shard`` for all its samples; add older attempts first."""
-        where = slice(shard.unit.start, shard.unit.stop)
-        self._start[where], self._stop[where] = shard.unit.start, shard.unit.stop
-        self._attempt[where] = self._latest[where] = shard.attempt
-        self.status[where] = status
+        """Count ``shard`` for the samples of which it has the highest attempt so far; at equal ones it counts too."""
+        where, rows = shard.rows.positions, np.arange(shard.rows.count)
+        newer = (shard.rows.attempts >= self._attempt[where]) | (self._file[where] == _NOWHERE)
+        where, rows = where[newer], rows[newer]
+        self._file[where], self._row[where] = self._number, rows
+        self._attempt[where] = shard.rows.attempts[newer]
+        self.status[where] = status[newer]
+        self._shards[self._number] = shard
+        self._number += 1
+
+    def merge(self, merged: Shard) -> None:
+        """Let ``merged`` stand for the same samples' rows in other files; what is pending again stays so."""
+        where = merged.rows.positions
+        self._file[where], self._row[where] = self._number, np.arange(merged.rows.count)
+        self._shards[self._number] = merged
+        self._number += 1
+
+    def unused(self) -> list[Shard]:
+        """The files that no sample needs any more; they are forgotten here."""
+        used = set(np.unique(self._file).tolist())
+        return [self._shards.pop(number) for number in sorted(set(self._shards) - used)]
+
+    @property
+    def shards(self) -> list[Shard]:
+        """The files that count, and those that have not been found unused yet; in the order in which they came."""
+        return list(self._shards.values())
+
+    def rows_of(self, shards: Iterable[Shard]) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """The samples for which one of ``shards`` counts, in order, and the attempts."""
+        names = {shard.path for shard in shards}
+        numbers = [number for number, shard in self._shards.items() if shard.path in names]
+        positions = np.flatnonzero(np.isin(self._file, numbers))
+        return positions, self._attempt[positions]
 
     def reopen_failed(self) -> int:
         """Make failed and timed-out samples pending again; returns how many."""
         failed = (self.status == FAILED) | (self.status == TIMED_OUT)
-        self._attempt[failed] = _NOBODY
         self.status[failed] = PENDING
         return int(failed.sum())
 
     def next_attempt(self, unit: WorkUnit) -> int:
-        """The attempt that overrides every shard so far with a sample of ``unit``; the first is 1."""
-        return 1 + int(self._latest[unit.start : unit.stop].max(initial=0))
+        """The attempt that overrides every file so far with a sample of ``unit``; the first is 1."""
+        return 1 + int(self._attempt[unit.start : unit.stop].max(initial=0))
 
     def missing(self, units: Iterable[WorkUnit]) -> Iterator[WorkUnit]:
         """The parts of ``units`` that are not committed, in order, when they are asked for."""
         for unit in units:
-            pending = self._attempt[unit.start : unit.stop] == _NOBODY
+            pending = self.status[unit.start : unit.stop] == PENDING
             if pending.all():
                 if unit.size:
                     yield unit
@@ -88,18 +113,20 @@ class Coverage:
                 yield WorkUnit(unit.start + start, unit.start + stop, unit.pieces)
 
     def segments(self) -> Iterator[Segment]:
-        """The committed samples, in order: the longest stretches that come from one shard each."""
-        attempt = self._attempt
-        if not attempt.size:
-            return
-        new = (np.diff(attempt) != 0) | (np.diff(self._start) != 0) | (np.diff(self._stop) != 0)
-        starts = np.concatenate(([0], np.flatnonzero(new) + 1))
-        for k, start in enumerate(starts):
-            if attempt[start] != _NOBODY:
-                stop = int(starts[k + 1]) if k + 1 < len(starts) else attempt.size
-                yield Segment(int(start), stop, self._shard(int(start)))
+        """The committed samples, in order: the longest stretches that are rows of one file in its order."""
+        yield from self._stretches(np.where(self.status == PENDING, _NOWHERE, self._file))
 
-    def _shard(self, position: int) -> Shard:
-        attempt = int(self._attempt[position])
-        unit = WorkUnit(int(self._start[position]), int(self._stop[position]))
-        return Shard(self._folder / (shard_name(unit, attempt) if attempt else BASE_NAME), unit, attempt)
+    def segments_of(self, shards: Iterable[Shard]) -> Iterator[Segment]:
+        """The same of the samples for which one of ``shards`` counts, those that are pending again too."""
+        names = {shard.path for shard in shards}
+        numbers = [number for number, shard in self._shards.items() if shard.path in names]
+        yield from self._stretches(np.where(np.isin(self._file, numbers), self._file, _NOWHERE))
+
+    def _stretches(self, file: NDArray[np.int64]) -> Iterator[Segment]:
+        if not file.size:
+            return
+        starts = np.concatenate(([0], np.flatnonzero((np.diff(file) != 0) | (np.diff(self._row) != 1)) + 1))
+        stops = np.concatenate((starts[1:], [file.size]))
+        kept = file[starts] != _NOWHERE
+        for start, stop in zip(starts[kept].tolist(), stops[kept].tolist(), strict=True):
+            yield Segment(start, stop, self._shards[int(file[start])], int(self._row[start]))

@@ -1,16 +1,15 @@
 """The journal of a run: what is committed, what is pending, and how the one result file comes about.
 
-While a run goes on, ``OUT.h5`` is a virtual master over the shards in ``OUT.h5.parts/``; at the end one
-consolidated file takes its place and the folder goes. At every moment a killed driver leaves one of the two,
-and every shard that was committed.
+While a run goes on, ``OUT.h5`` is a virtual master over the shards in ``OUT.h5.parts/``; many of them are merged to
+packs, so that they stay few. At the end one consolidated file takes the master's place and the folder goes. At every
+moment a killed driver leaves one of the two, and every row that was committed. No file goes while a program has a
+view open that maps it.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -19,26 +18,24 @@ from pathlib import Path
 from types import TracebackType
 
 from distverify.errors import ResultError
-from distverify.results.files import write_text_atomically, writing_failed
+from distverify.results.files import write_text_atomically
 from distverify.results.identify import Existing, identify
 from distverify.results.journal.consolidate import Facts, write_finished
-from distverify.results.journal.coverage import Coverage, Segment
+from distverify.results.journal.coverage import Coverage
+from distverify.results.journal.folder import MANIFEST_NAME, clear, folder_of, link_finished, lock_place
+from distverify.results.journal.listing import BASE_NAME, find_shards
 from distverify.results.journal.lock import LOCK_NAME, DriverLock
-from distverify.results.journal.master import mapping_seconds, write_master
-from distverify.results.journal.pieces import SUFFIX, PieceStore
-from distverify.results.journal.shards import BASE_NAME, Shard, find_shards, shard_name, write_shard
+from distverify.results.journal.pieces import PieceStore
+from distverify.results.journal.publication import Publication
+from distverify.results.journal.shards import FINISHED, Rows, Shard, write_shard
+from distverify.results.journal.views import Views
 from distverify.results.manifest import Manifest, difference
-from distverify.status import FAILED, PENDING, STATUS_MEANINGS
+from distverify.status import COMPUTED, STATUS_MEANINGS
 from distverify.work import Payload, Plan, WorkUnit
 
 _log = logging.getLogger(__name__)
-_MANIFEST_NAME = "manifest.json"
-_OURS = ("*.tmp", f"*{SUFFIX}.bad", f"*{SUFFIX}", "*.h5.bad", "*.h5", _MANIFEST_NAME, LOCK_NAME)
-# The master is rewritten when shards come that it does not map yet; at most this share of the time goes into it.
-_MASTER_SHARE = 0.05
-# Shards to come that the master maps ahead, so that readers see them at once: within a second of writing. A run of more
-# units maps what is committed, and lags.
-_FORESEEN = 2000
+# How long the end of a run waits for programs that have the view of the unfinished run open.
+VIEW_PATIENCE = 3.0
 # A piece is kept if it took so long in kernels, or longer if it is large: to write it and to read it back takes 1 ms
 # and 2 ms per MB, so up to about a tenth of its own time.
 KEEP_SECONDS = 0.2
@@ -60,7 +57,9 @@ class Journal:
         Shards and pieces that were found damaged or foreign and moved aside.
     """
 
-    def __init__(self, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, coverage: Coverage) -> None:
+    def __init__(
+        self, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, coverage: Coverage, shown: bool = False
+    ) -> None:
         self.output = output
         self.parts = parts
         self.manifest = manifest
@@ -69,10 +68,7 @@ class Journal:
         self._lock = lock
         self._coverage = coverage
         self._pieces = PieceStore(parts, manifest.run_id)
-        self._foreseen: set[str] = set()  # shards to come that the master on disk shows already
-        self._unmapped = 0  # shards that it does not show
-        self._master_written = 0.0  # when, time.monotonic()
-        self._master_cost = 0.0  # seconds
+        self._publication = Publication(output, parts, coverage, shown)
 
     @classmethod
     def open(
@@ -102,13 +98,13 @@ class Journal:
             settings (the message names the differences), or if the folder cannot be written.
         """
         path = Path(os.path.realpath(output))
-        lock = _lock_place(path)
+        lock = lock_place(path)
         try:
             return cls._open_locked(path, lock, manifest, overwrite, retry_failed)
         except BaseException:
-            parts = _parts_of(path)
+            parts = folder_of(path)
             if [p.name for p in parts.iterdir()] == [LOCK_NAME]:
-                _clear(parts)
+                clear(parts)
             lock.release()
             raise
 
@@ -116,55 +112,58 @@ class Journal:
     def _open_locked(
         cls, output: Path, lock: DriverLock, manifest: Manifest, overwrite: bool, retry_failed: bool
     ) -> Journal:
-        parts = _parts_of(output)
+        parts = folder_of(output)
+        if overwrite:
+            _start_afresh(output, parts)
         existing = None if overwrite else identify(output)
         if existing is not None and existing.finished:
             _refuse_difference(manifest, existing.manifest, output, "the finished result")
             manifest = replace(manifest, created=existing.manifest.created)
-            _clear(parts, keep_lock=True)  # left by a crash after the last step, or before the first of a retry
             if not (retry_failed and existing.failed):
                 return cls._of_finished(output, parts, lock, manifest, existing)
-        elif overwrite:
-            _clear(parts, keep_lock=True)
-        elif (parts / _MANIFEST_NAME).exists():
-            interrupted = Manifest.read(parts / _MANIFEST_NAME)
+            # Left by a crash after the last step, or before the first of a retry.
+            if not Views(output, parts).release(VIEW_PATIENCE):
+                raise _in_use(output)
+            clear(parts, keep_lock=True)
+        elif (parts / MANIFEST_NAME).exists():
+            interrupted = Manifest.read(parts / MANIFEST_NAME)
             _refuse_difference(manifest, interrupted, output, "the interrupted run")
             manifest = replace(manifest, created=interrupted.created, plan=interrupted.plan or manifest.plan)
         elif existing is not None:  # a master whose folder is gone: nothing to continue, but not to be lost unseen
             _refuse_difference(manifest, existing.manifest, output, "the interrupted run")
-        write_text_atomically(parts / _MANIFEST_NAME, manifest.to_json())
+        write_text_atomically(parts / MANIFEST_NAME, manifest.to_json())
         if existing is not None and existing.finished:
-            _link(output, parts / BASE_NAME)
-        return cls._resumed(output, parts, lock, manifest, retry_failed)
+            link_finished(output, parts / BASE_NAME)
+        shown = existing is not None and not existing.finished
+        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples), shown)
+        journal._resume(retry_failed)
+        return journal
 
     @classmethod
     def _of_finished(
         cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, existing: Existing
     ) -> Journal:
-        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples, parts))
-        journal._coverage.add(Shard(output, WorkUnit(0, manifest.samples), 0), existing.status)
+        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples))
+        journal._coverage.add(Shard(output, Rows.of(WorkUnit(0, manifest.samples), 0), FINISHED), existing.status)
         journal.finished = True
         return journal
 
-    @classmethod
-    def _resumed(cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, retry_failed: bool) -> Journal:
-        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples, parts))
-        for stale in parts.glob("*.tmp"):
+    def _resume(self, retry_failed: bool) -> None:
+        for stale in self.parts.glob("*.tmp"):
             stale.unlink()
         problems: list[str] = []
-        for shard, status in find_shards(parts, manifest, problems):
-            journal._coverage.add(shard, status)
+        for shard, status in find_shards(self.parts, self.manifest, problems):
+            self._coverage.add(shard, status)
         for problem in problems:
             _log.warning("%s", problem)
-        journal.problems = tuple(problems)
-        journal._forget_pieces()  # left by a crash between a commit and their removal
+        self.problems = tuple(problems)
+        self._forget_pieces()  # left by a crash between a commit and their removal
         if retry_failed:
-            journal._coverage.reopen_failed()
-        journal._write_master()
-        return journal
+            self._coverage.reopen_failed()
+        self._publication.begin(self.manifest)
 
     def record_plan(self, plan: Plan) -> None:
-        """Write down how the run is cut, for whoever continues it; readers then see shards as they come.
+        """Write down how the run is cut, for whoever continues it.
 
         Raises
         ------
@@ -175,10 +174,8 @@ class Journal:
         if plan.samples != self.manifest.samples:
             raise ResultError(f"plan: is for {plan.samples} samples; the run has {self.manifest.samples}")
         manifest = replace(self.manifest, plan=plan)
-        write_text_atomically(self.parts / _MANIFEST_NAME, manifest.to_json())
+        write_text_atomically(self.parts / MANIFEST_NAME, manifest.to_json())
         self.manifest = manifest
-        if self._to_come():
-            self._write_master()
 
     def pending(self, units: Iterable[WorkUnit]) -> Iterator[WorkUnit]:
         """What of ``units`` is not committed when it is asked for, in order; of one committed in part the missing
@@ -209,15 +206,10 @@ class Journal:
         """
         self._check_open()
         shard = write_shard(self.parts, unit, self._coverage.next_attempt(unit), payload, self.manifest)
-        self._coverage.add(shard, payload["status"].astype("int8"))
-        self._forget_pieces()
-        if shard.path.name in self._foreseen:
-            self._foreseen.remove(shard.path.name)
-        else:
-            self._unmapped += 1
-            cost = self._master_cost + mapping_seconds(self.manifest, self._unmapped)
-            if time.monotonic() - self._master_written >= cost / _MASTER_SHARE:
-                self._write_master()
+        with self._publication.mutex:
+            self._coverage.add(shard, payload["status"].astype("int8"))
+            self._forget_pieces()
+            self._publication.update(self.manifest)
 
     def commit_piece(self, position: int, key: str, payload: Payload, seconds: float) -> None:
         """Keep a piece of a sample until the sample is committed; one that is computed nearly as fast as written
@@ -267,7 +259,7 @@ class Journal:
         # Those of a sample that failed or timed out stay until the run ends: a retry needs them.
         status = self._coverage.status
         positions = self._pieces.positions()
-        self._pieces.forget([p for p in positions if p >= len(status) or PENDING < status[p] < FAILED])
+        self._pieces.forget([p for p in positions if p >= len(status) or status[p] in COMPUTED])
 
     def consolidate(self, finished: datetime, facts: Facts | None = None) -> None:
         """Replace the master by one file with everything, atomically, and remove the shards.
@@ -290,14 +282,16 @@ class Journal:
             raise ResultError(
                 f"{self.output}: {pending} samples are pending; run the same command to compute them first"
             )
-        write_finished(self.output, self.parts, self.manifest, self._coverage.segments(), finished, facts or {})
-        self._unmapped = 0
-        self.finished = True
+        with self._publication.mutex:
+            self._publication.keep_view()
+            write_finished(self.output, self.parts, self.manifest, self._coverage.segments(), finished, facts or {})
+            self._publication.end()
+            self.finished = True
 
     @property
     def removed(self) -> bool:
         """Whether somebody removed the folder, with all that was committed."""
-        return not (self.parts / _MANIFEST_NAME).exists()
+        return not (self.parts / MANIFEST_NAME).exists()
 
     @property
     def kept(self) -> bool:
@@ -309,21 +303,33 @@ class Journal:
         """Close a journal that keeps nothing, and remove it from the disk, the result file too."""
         if self.kept or self.finished or not self._lock.held:
             return
-        self._unmapped = 0
-        self.output.unlink(missing_ok=True)
-        with suppress(ResultError):
-            _clear(self.parts)
-        self._lock.release()
+        with self._publication.mutex:
+            self._publication.end()
+            self.output.unlink(missing_ok=True)
+            with suppress(ResultError):
+                clear(self.parts)
+            self._lock.release()
 
     def close(self) -> None:
         """Bring the master up to date, clean up if finished, and let other drivers in; again is harmless."""
-        try:
-            if self._unmapped:
-                self._write_master()
-            if self.finished and self._lock.held:
-                _clear(self.parts)
-        finally:
-            self._lock.release()
+        if not self._lock.held:
+            return
+        with self._publication.mutex:
+            try:
+                self._publication.stop(self.manifest)
+                if self.finished:
+                    self._clear()
+            finally:
+                self._lock.release()
+
+    def _clear(self) -> None:
+        if self._publication.released(VIEW_PATIENCE):
+            clear(self.parts)
+        else:
+            _log.warning(
+                "%s: stays, for a program still has the view of the unfinished run open; remove it when that has closed %s",
+                self.parts, self.output,
+            )  # fmt: skip
 
     def __enter__(self) -> Journal:
         return self
@@ -337,46 +343,6 @@ class Journal:
         if self.finished or not self._lock.held:
             raise ResultError(f"{self.output}: the journal is {'finished' if self.finished else 'closed'}")
 
-    def _write_master(self) -> None:
-        begin = time.monotonic()
-        to_come = self._to_come()
-        segments = itertools.chain(self._coverage.segments(), to_come)
-        write_master(self.output, self.parts, self.manifest, segments)
-        self._foreseen = {s.shard.path.name for s in to_come}
-        self._unmapped = 0
-        self._master_written = time.monotonic()
-        self._master_cost = self._master_written - begin
-
-    def _to_come(self) -> list[Segment]:
-        """The shards that the plan foresees; none where they are too many."""
-        plan = self.manifest.plan
-        if plan is None or plan.count > _FORESEEN:
-            return []
-        segments = []
-        for unit in self.pending(plan.units()):
-            attempt = self._coverage.next_attempt(unit)
-            shard = Shard(self.parts / shard_name(unit, attempt), unit, attempt)
-            segments.append(Segment(unit.start, unit.stop, shard))
-        return segments
-
-
-def _parts_of(output: Path) -> Path:
-    return output.with_name(output.name + ".parts")
-
-
-def _lock_place(output: Path) -> DriverLock:
-    if output.is_dir():
-        raise ResultError(f"{output}: is a folder; name the result file, for instance {output / 'result.h5'} (-o)")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        return DriverLock(_parts_of(output))
-    except (FileExistsError, NotADirectoryError) as error:
-        raise ResultError(
-            f"{error.filename}: is a file where a folder is needed; choose another output (-o)"
-        ) from error
-    except OSError as error:
-        raise writing_failed(output, error) from error
-
 
 def _refuse_difference(this: Manifest, other: Manifest, output: Path, name: str) -> None:
     lines = difference(this, other, name)
@@ -388,27 +354,22 @@ def _refuse_difference(this: Manifest, other: Manifest, output: Path, name: str)
         )
 
 
-def _link(output: Path, base: Path) -> None:
-    """Give the finished file a second name among the shards, so that readers never miss it."""
-    try:
-        os.link(output, base)
-    except OSError:  # no hard links here
-        try:
-            os.replace(output, base)
-        except OSError as error:
-            raise writing_failed(base, error) from error
+def _start_afresh(output: Path, parts: Path) -> None:
+    """Remove what is left of another run; a finished file stays until another takes its place."""
+    views = Views(output, parts)
+    with suppress(ResultError):
+        existing = identify(output)
+        if existing is not None and not existing.finished:
+            views.keep()
+            output.unlink()
+    if not views.release(VIEW_PATIENCE):
+        views.put_back()
+        raise _in_use(output)
+    clear(parts, keep_lock=True)
 
 
-def _clear(parts: Path, *, keep_lock: bool = False) -> None:
-    """Remove what is ours; a file of somebody else stays, and so does the folder then."""
-    # In this order: shards without a manifest would be nobody's, and the lock guards all of it.
-    names = [p for pattern in _OURS for p in parts.glob(pattern)]
-    try:
-        for path in names:
-            if not (keep_lock and path.name == LOCK_NAME):
-                path.unlink(missing_ok=True)
-    except OSError as error:
-        raise ResultError(f"{parts}: cannot be removed ({error.strerror}); remove it by hand") from error
-    if not keep_lock:
-        with suppress(OSError):  # not empty: somebody's file, or the next driver's lock
-            parts.rmdir()
+def _in_use(output: Path) -> ResultError:
+    return ResultError(
+        f"{output}: a program still has the view of an unfinished run open that is to be removed; close it there, or "
+        "choose another output (-o)"
+    )

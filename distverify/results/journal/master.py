@@ -1,4 +1,4 @@
-"""The virtual master: the result file of a run that goes on, a view of all shards, those to come included."""
+"""The virtual master: the result file of a run that goes on, a view of what is committed when it is written."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ _SECONDS_PER_MAPPING = 25e-6  # measured: 18 with 2,000 segments, 27 with 100,00
 def write_master(output: Path, parts: Path, manifest: Manifest, segments: Iterable[Segment]) -> None:
     """Replace ``output`` by a view of ``segments``.
 
-    A shard that does not exist yet reads as fill values, and is seen by open readers once it does. HDF5 finds
-    shards next to the master, so both may be moved together. :func:`mapping_seconds` tells what it costs.
+    HDF5 finds the files next to the master, so both may be moved together. :func:`mapping_seconds` tells what it costs.
 
     Parameters
     ----------
@@ -39,9 +38,7 @@ def write_master(output: Path, parts: Path, manifest: Manifest, segments: Iterab
     """
     # HDF5 takes "%b" in the name of a source for a block number.
     folder = parts.name.replace("%", "%%")
-    mapped = [
-        (s.start, s.stop, s.source.start, s.shard.unit.size, f"{folder}/{s.shard.path.name}".encode()) for s in segments
-    ]
+    mapped = [(s.start, s.stop, s.row, s.shard.rows.count, f"{folder}/{s.shard.path.name}".encode()) for s in segments]
     with write_atomically(output, parts / "master.tmp") as (file, _):
         write_coordinates(file, manifest)
         for variable in variables_for(manifest.settings):

@@ -14,6 +14,8 @@ from typing import Any
 
 from distverify.errors import ExecutorError
 from distverify.runtime.ray.head_watch import HeadLostError
+from distverify.runtime.ray.own import private_folder
+from distverify.runtime.ray.token import admitted, own_token
 from distverify.runtime.worker import describe
 
 # Deaths are events of the run; Ray's own lines about them are noise. Ray reads these variables while it is
@@ -55,25 +57,41 @@ def connected(address: str | None) -> Iterator[bool]:
             raise ExecutorError(f"address: got {address!r}, but Ray is connected to {here}; call ray.shutdown() first")
         yield False
         return
-    handler = signal.getsignal(signal.SIGTERM)
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    try:
+    with _surroundings(address) as (where, options):
+        handler = signal.getsignal(signal.SIGTERM)
         try:
-            _connect(address)
-        except SystemExit:  # from the handler of SIGTERM that Ray has while it connects
-            raise KeyboardInterrupt from None
-        # Ray installed a handler of its own.
-        if callable(handler) and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, handler)
-        yield address == "local"
-    except HeadLostError:
-        # To end in order takes the head, too: Ray would wait for it, and then end this process.
-        atexit.unregister(ray.shutdown)
-        raise
-    except BaseException:
+            try:
+                _connect(where, options)
+            except SystemExit:  # from the handler of SIGTERM that Ray has while it connects
+                raise KeyboardInterrupt from None
+            # Ray installed a handler of its own.
+            if callable(handler) and threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGTERM, handler)
+            yield where == "local"
+        except HeadLostError:
+            # To end in order takes the head, too: Ray would wait for it, and then end this process.
+            atexit.unregister(ray.shutdown)
+            raise
+        except BaseException:
+            ray.shutdown()
+            raise
         ray.shutdown()
-        raise
-    ray.shutdown()
+
+
+@contextmanager
+def _surroundings(address: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """What a connection needs around it: a private folder and token, or to be admitted. Where to connect, and with which options."""
+    if address == "local":
+        with private_folder() as folder, own_token(folder):
+            yield address, {"_temp_dir": str(folder / "ray")}
+        return
+    if address == "auto":
+        address = _running_here()
+    else:
+        _check_address(address)
+    with admitted(address):
+        yield address, {}
 
 
 def answers(unix_socket: str) -> bool:
@@ -125,26 +143,40 @@ def _get(call: Any) -> Any:
         return error
 
 
-def _connect(address: str) -> None:
+def _connect(address: str, options: dict[str, Any]) -> None:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         try:
-            ray.init(address="local", include_dashboard=False, num_cpus=_cpus_allowed(), **quiet)
+            ray.init(address="local", include_dashboard=False, num_cpus=_cpus_allowed(), **quiet, **options)
         except Exception as error:
             raise ExecutorError(
                 f"Ray cannot be started on this machine ({describe(error)}); "
                 "the serial executor works without it (--executor serial)"
             ) from error
         return
-    if address != "auto":
-        _check_address(address)
     try:
         ray.init(address=address, **quiet)
     except Exception as error:
         raise ExecutorError(
             f"address: cannot connect to Ray at {address!r} ({describe(error)}); check that the cluster "
-            "runs, with the same versions of Ray and Python, and that its authentication token is known here"
+            "runs, with the same versions of Ray and Python"
         ) from error
+
+
+def _running_here() -> str:
+    """Where the head of the Ray is that runs on this machine."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        found = canonicalize_bootstrap_address("auto")
+    except ConnectionError:
+        found = None
+    if not found:
+        raise ExecutorError(
+            'address: "auto" finds no Ray that runs on this machine; start one (`ray start --head`), or give host:port of a head'
+        )
+    _check_address(str(found))
+    return str(found)
 
 
 def _check_address(address: str) -> None:

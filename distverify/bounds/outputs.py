@@ -1,0 +1,81 @@
+"""Bounds of the outputs themselves over a region."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.bounds.enclosure import enclose
+from distverify.bounds.jacobian import check_methods
+from distverify.network.graph import Network
+from distverify.region import Ball
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class OutputBounds:
+    """``lower <= f(x) <= upper`` for every x of the region.
+
+    Attributes
+    ----------
+    lower, upper : float64 [outputs]
+        Valid in exact arithmetic.
+    """
+
+    lower: Floats
+    upper: Floats
+
+
+def output_bounds(
+    network: Network, region: Ball, *, layer_bounds: str = "crown", precision: str | None = None
+) -> OutputBounds:
+    """Bound every output of ``network`` over ``region``.
+
+    Parameters
+    ----------
+    network : Network
+    region : Ball or Box
+        Over an unbounded one the bounds are infinite.
+    layer_bounds : "crown" or "interval"
+        How pre-activations are bounded; outputs are bounded by CROWN (Zhang et al., NeurIPS 2018) and interval arithmetic, whichever
+        is tighter.
+    precision : "float64" or "float32", optional
+        Of matrix products, by default the network's; sound either way.
+
+    Returns
+    -------
+    OutputBounds
+
+    Raises
+    ------
+    SettingsError
+        An unknown name.
+    ModelError
+        A region of another size than the network's input.
+    """
+    check_methods("linear", layer_bounds)
+    network = network if precision is None else network.in_precision(precision)
+    if region.unbounded:
+        everything = np.full(network.output_size, np.inf)
+        return OutputBounds(-everything, everything)
+    enclosure = enclose(network, region, layer_bounds)
+    lower = enclosure.row_bounds(both_sides(network.output_size))[0]
+    return tightest(lower, (enclosure.lower[network.output], enclosure.upper[network.output]))
+
+
+def both_sides(outputs: int) -> Floats:
+    """Rows whose lower bounds are those of the outputs and of their negatives: float64 [2 outputs, outputs]."""
+    return np.concatenate([np.eye(outputs), -np.eye(outputs)])
+
+
+def tightest(lower: Floats, node: tuple[Floats, Floats] | None) -> OutputBounds:
+    """The bounds from those of :func:`both_sides`, and from those of the output node where there are such."""
+    half = lower.size // 2
+    low, high = lower[:half], -lower[half:]
+    if node is not None:
+        low, high = np.fmax(low, node[0]), np.fmin(high, node[1])
+    # What overflowed says nothing.
+    return OutputBounds(np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high))

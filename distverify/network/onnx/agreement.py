@@ -1,0 +1,257 @@
+"""A gate at import: the network must compute what ONNX's own reference evaluator does with the model.
+
+Both are evaluated in float64 at a few points. What they may differ by is the rounding of either, bounded along the way:
+more means that the model was misread, and no certificate about it would be worth anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, numpy_helper
+from onnx.reference import ReferenceEvaluator
+
+from distverify.errors import ModelError
+from distverify.kernels.activations import activate
+from distverify.kernels.rounding import BY_PRECISION, Rounding
+from distverify.network.graph import NetworkBuilder
+from distverify.network.linear.operator import Array
+from distverify.network.nodes import ActivationNode, InputNode, Node
+from distverify.network.onnx.file import FLOAT_TYPES, Constant
+from distverify.network.onnx.operation import Signal
+
+# The reference sums in its own order, and its functions have errors of their own.
+_MARGIN = 64.0
+_FUNCTION_ROUNDINGS = 16
+# Functions that the reference evaluator computes in single precision, whatever it is given.
+_SINGLE = frozenset({"Erf", "Gelu"})
+# Before this operator set the reference evaluator knows today's rules only.
+_OLDEST = 7
+
+
+class Reference:
+    """The part of a model that its output depends on, to be evaluated in float64.
+
+    Parameters
+    ----------
+    nodes : sequence of onnx.NodeProto
+        In the graph's order.
+    constants : dict name -> array
+        The initialisers that they read.
+    source, output : str
+        Names of the input and of the output.
+    """
+
+    def __init__(
+        self, nodes: Sequence[onnx.NodeProto], constants: Mapping[str, Constant], source: str, output: str, opset: int
+    ) -> None:
+        self.source = source
+        self._feeds = {k: _doubled(v) for k, v in constants.items()}
+        inputs = [onnx.ValueInfoProto(name=name) for name in (source, *constants)]
+        copies = [_in_float64(node) for node in nodes]
+        graph = onnx.helper.make_graph(copies, "reference", inputs, [onnx.ValueInfoProto(name=output)])
+        opsets = [onnx.helper.make_opsetid("", opset)]
+        self.single = any(node.op_type in _SINGLE for node in nodes)
+        self._evaluator = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets))
+
+    def __call__(self, x: Array) -> dict[str, NDArray[Any]]:
+        """Every tensor at the input ``x``, by name."""
+        with np.errstate(all="ignore"):
+            results = self._evaluator.run(None, {self.source: x, **self._feeds}, intermediate=True)
+        return {name: np.asarray(value) for name, value in results.items() if value is not None}
+
+
+def check_agreement(
+    make_reference: Callable[[], Reference],
+    builder: NetworkBuilder,
+    signals: Mapping[str, Signal],
+    shape: tuple[int, ...],
+    output: str,
+    *,
+    open_batch: bool,
+    opset: int,
+) -> str:
+    """Compare the nodes of ``builder`` with the reference.
+
+    Parameters
+    ----------
+    signals : dict name -> Signal
+        The tensors that depend on the input, and their nodes, in the graph's order.
+    shape : tuple of int
+        Of the input tensor, for one sample.
+    output : str
+        The output's name.
+    open_batch : bool
+        Whether the model takes any number of samples at once.
+
+    Returns
+    -------
+    str
+        What was found, for the provenance.
+
+    Raises
+    ------
+    ModelError
+        They differ; the message names the first node that does. Or the samples of a batch influence each other.
+    """
+    if opset < _OLDEST:
+        return f"not compared with the ONNX reference evaluator: operator set {opset} is older than its rules"
+    points = _points(builder.size(0))
+    try:
+        reference = make_reference()
+        tensors = [reference(point.reshape(shape)) for point in points]
+    except Exception as error:  # whatever the reference's NumPy code raises on what it does not support
+        reason = " ".join(str(error).split())[:120]
+        return f"not compared with the ONNX reference evaluator, which fails on it ({type(error).__name__}: {reason})"
+    single = reference.single or any(v.dtype == np.float32 for at_point in tensors for v in at_point.values())
+    values, errors = _values_with_errors(builder.nodes, points, BY_PRECISION["float32" if single else "float64"])
+    largest = 0.0
+    for k in range(len(points)):
+        ratio = _largest_ratio(tensors[k][output], values, errors, signals[output].node, k)
+        if not ratio <= 1.0:
+            raise ModelError(_difference(tensors[k], values, errors, signals, k))
+        largest = max(largest, _gap(tensors[k][output], values[signals[output].node][:, k]))
+    if open_batch:
+        _check_samples_apart(reference, points[:2], shape, output, tensors[:2])
+    return f"agrees with the ONNX reference evaluator at {len(points)} points, within {largest:.1e}"
+
+
+def check_folding(before: Sequence[Node], after: Sequence[Node], output: int) -> None:
+    """Refuse a network whose simplified nodes do not compute what they did before; ``output`` is the node that counts."""
+    points = _points(before[0].size)
+    values, errors = _values_with_errors(before[: output + 1], points, BY_PRECISION["float64"])
+    folded, more = _values_with_errors(after[: output + 1], points, BY_PRECISION["float64"])
+    both = [e + m for e, m in zip(errors, more, strict=True)]
+    for k in range(len(points)):
+        if not _largest_ratio(folded[output][:, k], values, both, output, k) <= 1.0:
+            gap = _gap(folded[output][:, k], values[output][:, k])
+            raise ModelError(
+                f"{before[output].name}: folding constants changed the function by {gap:.3g}; "
+                "the model cannot be certified as it is: please report it"
+            )
+
+
+def _points(size: int) -> Array:
+    rng = np.random.default_rng(0)
+    return np.stack([rng.uniform(size=size), rng.standard_normal(size), 3.0 * rng.standard_normal(size)])
+
+
+def _values_with_errors(nodes: Sequence[Node], points: Array, rounding: Rounding) -> tuple[list[Array], list[Array]]:
+    """Values of all nodes, float64 [size, points] each, and by how much rounding and inexact parameters may move them."""
+    values: list[Array] = []
+    errors: list[Array] = []
+    with np.errstate(all="ignore"):
+        for node in nodes:
+            if isinstance(node, InputNode):
+                values.append(np.ascontiguousarray(points.T))
+                errors.append(np.zeros(values[0].shape))
+            elif isinstance(node, ActivationNode):
+                z, e = values[node.source].T, errors[node.source].T
+                a, above, below = (activate(node.code, v, node.parameters) for v in (z, z + e, z - e))
+                values.append(np.ascontiguousarray(a.T))
+                moved = np.maximum(np.abs(above - a), np.abs(below - a)) + rounding.gamma(_FUNCTION_ROUNDINGS) * (
+                    np.abs(a) + np.abs(z)
+                )
+                errors.append(np.ascontiguousarray(moved.T))
+            else:
+                total = np.repeat(node.bias[:, None], points.shape[0], axis=1)
+                sizes, error, terms = np.abs(total), np.zeros(total.shape), len(node.terms) + 1
+                if node.bias_error is not None:
+                    error += node.bias_error[:, None]
+                for source, operator in node.terms:
+                    total += operator.push(values[source])
+                    sizes += operator.push_abs(np.abs(values[source]))
+                    error += operator.push_abs(errors[source])
+                    terms += operator.push_terms
+                values.append(total)
+                errors.append(error + rounding.gamma(terms) * sizes)
+    return values, errors
+
+
+def _largest_ratio(expected: NDArray[Any], values: list[Array], errors: list[Array], node: int, k: int) -> float:
+    """Largest difference in units of what rounding allows; infinite where sizes differ."""
+    flat = np.asarray(expected, dtype=np.float64).reshape(-1)
+    own, error = values[node][:, k], errors[node][:, k]
+    if flat.size != own.size:
+        return np.inf
+    # Nothing can be said where either overflows.
+    known = np.isfinite(flat) & np.isfinite(own) & np.isfinite(error)
+    allowed = _MARGIN * error[known] + np.finfo(np.float64).tiny
+    return float((np.abs(flat[known] - own[known]) / allowed).max(initial=0.0))
+
+
+def _gap(expected: NDArray[Any], own: Array) -> float:
+    known = np.isfinite(expected.reshape(-1)) & np.isfinite(own)
+    return float(np.abs(np.asarray(expected, dtype=np.float64).reshape(-1) - own)[known].max(initial=0.0))
+
+
+def _difference(
+    tensors: Mapping[str, NDArray[Any]], values: list[Array], errors: list[Array], signals: Mapping[str, Signal], k: int
+) -> str:
+    """Which tensor is the first that differs, and by how much."""
+    for name, signal in signals.items():
+        expected = tensors.get(name)
+        if expected is None:
+            continue
+        if expected.size != signal.size:
+            return (
+                f"{name!r}: read with {signal.size} values, but the ONNX reference evaluator gives shape {expected.shape}; "
+                "the model cannot be certified as it is: please report it"
+            )
+        if not _largest_ratio(expected, values, errors, signal.node, k) <= 1.0:
+            gap = _gap(expected, values[signal.node][:, k])
+            return (
+                f"{name!r}: read as a function that differs from the ONNX reference evaluator's by {gap:.3g}; "
+                "the model cannot be certified as it is: please report it"
+            )
+    raise AssertionError("a difference of the output is one of the last tensor")
+
+
+def _check_samples_apart(
+    reference: Reference,
+    points: Array,
+    shape: tuple[int, ...],
+    output: str,
+    alone: Sequence[Mapping[str, NDArray[Any]]],
+) -> None:
+    """Refuse a model in which one sample of a batch changes another's output."""
+    try:
+        together = reference(points.reshape(len(points), *shape[1:]))[output]
+    except Exception:  # a shape for a batch of one stands somewhere in the model
+        return
+    if together.shape[:1] != (len(points),):
+        return
+    for row, single in zip(together, alone, strict=True):
+        expected = np.asarray(single[output], dtype=np.float64).reshape(-1)
+        scale = float(np.abs(expected).max(initial=1.0))
+        if row.size != expected.size or not np.allclose(
+            row.reshape(-1), expected, rtol=1e-6, atol=1e-6 * scale, equal_nan=True
+        ):
+            raise ModelError(
+                f"output {output!r}: the samples of a batch influence each other, so there is no function of one sample; "
+                "export the model with a fixed shape, and say that its first axis is no batch axis (batch_axis)"
+            )
+
+
+def _doubled(array: Constant) -> Constant:
+    return array if array.dtype.kind in "iub" else array.astype(np.float64)
+
+
+def _in_float64(node: onnx.NodeProto) -> onnx.NodeProto:
+    """A copy of ``node`` whose constants and casts are of double precision."""
+    copy = onnx.NodeProto()
+    copy.CopyFrom(node)
+    for attribute in copy.attribute:
+        if attribute.type == onnx.AttributeProto.TENSOR and attribute.t.data_type in FLOAT_TYPES:
+            attribute.t.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(attribute.t).astype(np.float64)))
+        elif node.op_type == "Cast" and attribute.name == "to" and attribute.i in FLOAT_TYPES:
+            attribute.i = TensorProto.DOUBLE
+        elif node.op_type == "Constant" and attribute.name in ("value_float", "value_floats"):
+            numbers = attribute.f if attribute.name == "value_float" else list(attribute.floats)
+            tensor = numpy_helper.from_array(np.asarray(numbers, dtype=np.float64))
+            attribute.CopyFrom(onnx.helper.make_attribute("value", tensor))
+    return copy

@@ -1,0 +1,380 @@
+"""Exact evaluation of ONNX models from the numbers in the file, with derivatives; nothing of the importer is used.
+
+Tensors are object arrays of :class:`Dual` numbers: rational ones where the model is piecewise linear, else 240-bit ones. Every
+operator is written down from its definition in the ONNX standard, slowly and plainly, for small models.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from tests.exact import MP, slope, to_mp, value
+
+Tensor = NDArray[Any]
+Number = Any
+Attributes = Mapping[str, Any]
+
+_TRANSCENDENTAL = frozenset(
+    "Atan BatchNormalization Celu Elu Erf Gelu Mish Selu Sigmoid Sin Softplus Sqrt Swish Tanh".split()  # noqa: SIM905
+)
+
+
+class Dual:
+    """A number and its derivative with respect to each input that it depends on."""
+
+    def __init__(self, value: Number, gradient: Mapping[int, Number] | None = None) -> None:
+        self.value = value
+        self.gradient = dict(gradient or {})
+
+    def chained(self, value: Number, slope: Number) -> Dual:
+        """A function of this number, by its value and its derivative here."""
+        return Dual(value, {k: slope * g for k, g in self.gradient.items()})
+
+    def __add__(self, other: Dual) -> Dual:
+        gradient = dict(self.gradient)
+        for k, g in other.gradient.items():
+            gradient[k] = gradient[k] + g if k in gradient else g
+        return Dual(self.value + other.value, gradient)
+
+    def __neg__(self) -> Dual:
+        return self.chained(-self.value, -1)
+
+    def __sub__(self, other: Dual) -> Dual:
+        return self + -other
+
+    def __mul__(self, other: Dual) -> Dual:
+        return self.chained(0, other.value) + other.chained(self.value * other.value, self.value)
+
+    def __truediv__(self, other: Dual) -> Dual:
+        return self * other.chained(1 / other.value, -1 / (other.value * other.value))
+
+    def __lt__(self, other: Dual) -> bool:
+        return bool(self.value < other.value)
+
+    def __gt__(self, other: Dual) -> bool:
+        return bool(self.value > other.value)
+
+
+class ExactModel:
+    """The function in an ONNX file, for one sample.
+
+    Parameters
+    ----------
+    model : onnx.ModelProto
+        With one input and one output.
+    shape : sequence of int
+        Of the input tensor, its batch axis included.
+    """
+
+    def __init__(self, model: onnx.ModelProto, shape: Sequence[int]) -> None:
+        self.graph = model.graph
+        self.shape = tuple(shape)
+        self.opset = max(o.version for o in model.opset_import)
+        self.rational = not _TRANSCENDENTAL & {n.op_type for n in self.graph.node}
+        self.convert: Callable[[Any], Number] = Fraction if self.rational else to_mp
+        self.constants = {t.name: numpy_helper.to_array(t) for t in self.graph.initializer}
+        self.input = next(i.name for i in self.graph.input if i.name not in self.constants)
+
+    def __call__(self, x: Sequence[Fraction]) -> list[Dual]:
+        """The outputs, flattened, with their gradients."""
+        seeds = [Dual(self.convert(v), {i: self.convert(1)}) for i, v in enumerate(x)]
+        tensors: dict[str, Tensor] = dict(self.constants)
+        tensors[self.input] = _tensor(seeds).reshape(self.shape)
+        for node in self.graph.node:
+            attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+            inputs = [tensors[name] if name else None for name in node.input]
+            made = self._apply(node.op_type, inputs, attributes, len(node.output))
+            tensors.update(zip(node.output, made, strict=True))
+        return list(self.number(tensors[self.graph.output[0].name]).reshape(-1))
+
+    def number(self, tensor: Tensor) -> Tensor:
+        """``tensor`` of Duals; numbers from the file are taken exactly."""
+        if tensor.dtype == object:
+            return tensor
+        flat = [Dual(self.convert(float(v))) for v in tensor.astype(np.float64).reshape(-1)]
+        return _tensor(flat).reshape(tensor.shape)
+
+    def _apply(self, operator: str, inputs: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
+        if operator == "Constant":
+            return [numpy_helper.to_array(a["value"])]
+        if operator in _MOVES:
+            return _MOVES[operator](inputs, a, outputs)
+        numbers = [None if t is None else self.number(t) for t in inputs]
+        if operator in _ACTIVATIONS:
+            kind, names = _ACTIVATIONS[operator]
+            return [self._elementwise(numbers[0], kind, [float(a.get(n, default)) for n, default in names])]
+        result = _ARITHMETIC[operator](self, numbers, a)
+        # NumPy takes the only entry out of arrays without axes.
+        return [result if isinstance(result, np.ndarray) else _tensor([result]).reshape(())]
+
+    def _elementwise(self, x: Tensor, kind: str, parameters: Sequence[float]) -> Tensor:
+        return _map(lambda d: d.chained(value(kind, d.value, *parameters), slope(kind, d.value, *parameters)), x)
+
+
+def _tensor(values: Sequence[Any]) -> Tensor:
+    out = np.empty(len(values), dtype=object)
+    out[:] = values
+    return out
+
+
+def _map(function: Callable[[Any], Any], *tensors: Tensor) -> Tensor:
+    joined = np.broadcast_arrays(*tensors)
+    flat = [function(*row) for row in zip(*(t.reshape(-1) for t in joined), strict=True)]
+    return _tensor(flat).reshape(joined[0].shape)
+
+
+def _ints(tensor: Any) -> list[int]:
+    return [int(v) for v in np.asarray(tensor).reshape(-1)]
+
+
+# Operators that move values and compute nothing.
+
+
+def _reshape(i: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
+    shape = [i[0].shape[k] if d == 0 else d for k, d in enumerate(_ints(i[1]))]
+    return [i[0].reshape(shape)]
+
+
+def _flatten(i: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
+    axis = a.get("axis", 1) % (i[0].ndim + 1)
+    return [i[0].reshape(math.prod(i[0].shape[:axis]), -1)]
+
+
+def _slice(i: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
+    starts, ends = _ints(i[1]), _ints(i[2])
+    axes = _ints(i[3]) if len(i) > 3 and i[3] is not None else range(len(starts))
+    steps = _ints(i[4]) if len(i) > 4 else [1] * len(starts)
+    key = [slice(None)] * i[0].ndim
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        key[axis] = slice(start, None if step < 0 and end < -i[0].shape[axis] else end, step)
+    return [i[0][tuple(key)]]
+
+
+def _split(i: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
+    axis, size = a.get("axis", 0), i[0].shape[a.get("axis", 0)]
+    each = -(-size // outputs)
+    lengths = _ints(i[1]) if len(i) > 1 else [min(each, size - each * k) for k in range(outputs)]
+    return list(np.split(i[0], np.cumsum(lengths)[:-1], axis=axis))
+
+
+def _concat(i: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
+    if any(t.dtype == object for t in i):
+        i = [t if t.dtype == object else _map(lambda v: Dual(Fraction(float(v))), t) for t in i]
+    return [np.concatenate(i, axis=a["axis"])]
+
+
+def _pad(i: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
+    pads, rank = _ints(i[1]), i[0].ndim
+    fill = Fraction(float(np.asarray(i[2]).reshape(()))) if len(i) > 2 and i[2] is not None else Fraction(0)
+    shape = [d + pads[k] + pads[k + rank] for k, d in enumerate(i[0].shape)]
+    out = _tensor([Dual(fill) for _ in range(math.prod(shape))]).reshape(shape)
+    out[tuple(slice(pads[k], pads[k] + d) for k, d in enumerate(i[0].shape))] = i[0]
+    return [out]
+
+
+_MOVES: dict[str, Callable[[list[Any], Attributes, int], list[Tensor]]] = {
+    "Cast": lambda i, a, o: [i[0]],
+    "Concat": _concat,
+    "Dropout": lambda i, a, o: [i[0]],
+    "Expand": lambda i, a, o: [np.array(np.broadcast_to(i[0], np.broadcast_shapes(i[0].shape, tuple(_ints(i[1])))))],
+    "Flatten": _flatten,
+    "Gather": lambda i, a, o: [np.take(i[0], i[1], axis=a.get("axis", 0))],
+    "Identity": lambda i, a, o: [i[0]],
+    "Pad": _pad,
+    "Reshape": _reshape,
+    "Slice": _slice,
+    "Split": _split,
+    "Squeeze": lambda i, a, o: [np.squeeze(i[0], tuple(_ints(i[1])))],
+    "Transpose": lambda i, a, o: [np.transpose(i[0], a.get("perm"))],
+    "Unsqueeze": lambda i, a, o: [np.expand_dims(i[0], tuple(_ints(i[1])))],
+}
+
+
+# Operators that compute.
+
+
+def _total(values: Sequence[Dual]) -> Dual:
+    total = Dual(0)
+    for v in values:
+        total = total + v
+    return total
+
+
+def _matmul(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
+    return np.asarray(np.matmul(i[0], i[1]))
+
+
+def _gemm(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
+    left, right = i[0].T if a.get("transA") else i[0], i[1].T if a.get("transB") else i[1]
+    out = left @ right * Dual(m.convert(a.get("alpha", 1.0)))
+    if len(i) > 2:
+        out = out + i[2] * Dual(m.convert(a.get("beta", 1.0)))
+    return np.asarray(out)
+
+
+def _reduce(m: ExactModel, i: list[Any], a: Attributes, mean: bool) -> Tensor:
+    axes = (
+        _ints([v.value for v in i[1].reshape(-1)])
+        if len(i) > 1 and i[1] is not None
+        else a.get("axes", range(i[0].ndim))
+    )
+    axes = sorted(k % i[0].ndim for k in axes)
+    kept = [k for k in range(i[0].ndim) if k not in axes]
+    count = math.prod(i[0].shape[k] for k in axes)
+    rows = i[0].transpose(kept + axes).reshape(-1, count)
+    sums = _tensor([_total(row) for row in rows])
+    if mean:
+        sums = _map(lambda v: v * Dual(m.convert(Fraction(1, count))), sums)
+    keep = a.get("keepdims", 1)
+    return sums.reshape([1 if k in axes else d for k, d in enumerate(i[0].shape) if keep or k not in axes])
+
+
+def _geometry(
+    a: Attributes, image: Sequence[int], kernel: Sequence[int]
+) -> tuple[list[int], list[int], list[int], list[int]]:
+    rank = len(image)
+    strides, dilations = list(a.get("strides", [1] * rank)), list(a.get("dilations", [1] * rank))
+    pads = list(a.get("pads", [0] * 2 * rank))
+    ends = [pads[k + rank] for k in range(rank)]
+    out = []
+    for k in range(rank):
+        room = image[k] + pads[k] + ends[k] - (kernel[k] - 1) * dilations[k] - 1
+        out.append((-(-room // strides[k]) if a.get("ceil_mode") else room // strides[k]) + 1)
+    return strides, dilations, pads[:rank], out
+
+
+def _conv(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
+    x, w, groups = i[0][0], i[1], a.get("group", 1)
+    strides, dilations, pads, size = _geometry(a, x.shape[1:], w.shape[2:])
+    out = np.empty((w.shape[0], *size), dtype=object)
+    for place in np.ndindex(*out.shape):
+        o, position = place[0], place[1:]
+        total = Dual(0) if len(i) < 3 else i[2][o]
+        for tap in np.ndindex(*w.shape[1:]):
+            c = o // (w.shape[0] // groups) * w.shape[1] + tap[0]
+            at = [p * s - b + t * d for p, s, b, t, d in zip(position, strides, pads, tap[1:], dilations, strict=True)]
+            if all(0 <= v < n for v, n in zip(at, x.shape[1:], strict=True)):
+                total = total + x[(c, *at)] * w[(o, *tap)]
+        out[place] = total
+    return out[None]
+
+
+def _conv_transpose(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
+    x, w, groups = i[0][0], i[1], a.get("group", 1)
+    rank = x.ndim - 1
+    strides, dilations = list(a.get("strides", [1] * rank)), list(a.get("dilations", [1] * rank))
+    extra = list(a.get("output_padding", [0] * rank))
+    full = [(n - 1) * s + (k - 1) * d + 1 + e
+            for n, s, k, d, e in zip(x.shape[1:], strides, w.shape[2:], dilations, extra, strict=True)]  # fmt: skip
+    if "output_shape" in a:
+        size = list(a["output_shape"])[-rank:]
+        totals = [f - n for f, n in zip(full, size, strict=True)]
+        before = [t // 2 if a.get("auto_pad") == b"SAME_UPPER" else t - t // 2 for t in totals]
+    else:
+        pads = list(a.get("pads", [0] * 2 * rank))
+        before, size = pads[:rank], [f - pads[k] - pads[k + rank] for k, f in enumerate(full)]
+    out = np.empty((w.shape[1] * groups, *size), dtype=object)
+    for place in np.ndindex(*out.shape):
+        out[place] = Dual(0) if len(i) < 3 else i[2][place[0]]
+    for place in np.ndindex(*x.shape):
+        for tap in np.ndindex(*w.shape[1:]):
+            o = place[0] // (x.shape[0] // groups) * w.shape[1] + tap[0]
+            at = [
+                p * s - b + t * d for p, s, b, t, d in zip(place[1:], strides, before, tap[1:], dilations, strict=True)
+            ]
+            if all(0 <= v < n for v, n in zip(at, size, strict=True)):
+                out[(o, *at)] = out[(o, *at)] + x[place] * w[(place[0], *tap)]
+    return out[None]
+
+
+def _pool(m: ExactModel, i: list[Any], a: Attributes, mean: bool) -> Tensor:
+    x = i[0][0]
+    strides, dilations, pads, size = _geometry(a, x.shape[1:], a["kernel_shape"])
+    out = np.empty((x.shape[0], *size), dtype=object)
+    for place in np.ndindex(*out.shape):
+        window = []
+        for tap in np.ndindex(*a["kernel_shape"]):
+            at = [p * s - b + t * d for p, s, b, t, d in zip(place[1:], strides, pads, tap, dilations, strict=True)]
+            if all(0 <= v < n for v, n in zip(at, x.shape[1:], strict=True)):
+                window.append(x[(place[0], *at)])
+        count = math.prod(a["kernel_shape"]) if a.get("count_include_pad") else len(window)
+        out[place] = _total(window) * Dual(m.convert(Fraction(1, count))) if mean else max(window)
+    return out[None]
+
+
+def _global_pool(m: ExactModel, i: list[Any], a: Attributes, mean: bool) -> Tensor:
+    return _pool(m, i, {"kernel_shape": i[0].shape[2:]}, mean)
+
+
+def _batch_normalization(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
+    scale, shift, mean, variance = (t.reshape(-1, *[1] * (i[0].ndim - 2)) for t in i[1:])
+    epsilon = m.convert(a.get("epsilon", float(np.float32(1e-5))))
+    factor = _map(lambda s, v: Dual(s.value / MP.sqrt(v.value + epsilon)), scale, variance)
+    return np.asarray((i[0] - mean) * factor + shift)
+
+
+def _clip(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
+    lo = i[1].reshape(()).item() if len(i) > 1 and i[1] is not None else None
+    hi = i[2].reshape(()).item() if len(i) > 2 and i[2] is not None else None
+    return _map(lambda v: min(v if lo is None else max(v, lo), hi) if hi is not None else max(v, lo), i[0])
+
+
+def _softsign(d: Dual) -> Dual:
+    size = 1 + abs(d.value)
+    return d.chained(d.value / size, 1 / (size * size))
+
+
+def _hard_swish(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
+    third = Dual(m.convert(Fraction(1, 6)))
+    half, zero, one = (Dual(m.convert(v)) for v in (0.5, 0.0, 1.0))
+    return _map(lambda v: v * max(zero, min(one, v * third + half)), i[0])
+
+
+_ACTIVATIONS: dict[str, tuple[str, list[tuple[str, float]]]] = {
+    "Relu": ("relu", []),
+    "LeakyRelu": ("leaky_relu", [("alpha", float(np.float32(0.01)))]),
+    "HardSigmoid": ("hard_sigmoid", [("alpha", float(np.float32(0.2))), ("beta", 0.5)]),
+    "Sigmoid": ("sigmoid", []),
+    "Tanh": ("tanh", []),
+    "Atan": ("arctan", []),
+    "Softplus": ("softplus", []),
+    "Sin": ("sin", []),
+    "Erf": ("erf", []),
+    "Elu": ("elu", [("alpha", 1.0), ("gamma", 1.0)]),
+}
+_ARITHMETIC: dict[str, Callable[[ExactModel, list[Any], Attributes], Tensor]] = {
+    "Abs": lambda m, i, a: _map(lambda v: v if v.value >= 0 else -v, i[0]),
+    "Add": lambda m, i, a: i[0] + i[1],
+    "AveragePool": lambda m, i, a: _pool(m, i, a, True),
+    "BatchNormalization": _batch_normalization,
+    "Clip": _clip,
+    "Conv": _conv,
+    "ConvTranspose": _conv_transpose,
+    "Div": lambda m, i, a: i[0] / i[1],
+    "Gemm": _gemm,
+    "GlobalAveragePool": lambda m, i, a: _global_pool(m, i, a, True),
+    "GlobalMaxPool": lambda m, i, a: _global_pool(m, i, a, False),
+    "HardSwish": _hard_swish,
+    "MatMul": _matmul,
+    "Max": lambda m, i, a: _map(lambda *v: max(v), *i),
+    "MaxPool": lambda m, i, a: _pool(m, i, a, False),
+    "Min": lambda m, i, a: _map(lambda *v: min(v), *i),
+    "Mul": lambda m, i, a: i[0] * i[1],
+    "Neg": lambda m, i, a: _map(lambda v: -v, i[0]),
+    "PRelu": lambda m, i, a: _map(lambda v, s: v if v.value >= 0 else v * s, *i),
+    "ReduceMean": lambda m, i, a: _reduce(m, i, a, True),
+    "ReduceSum": lambda m, i, a: _reduce(m, i, a, False),
+    "Softsign": lambda m, i, a: _map(_softsign, i[0]),
+    "Sqrt": lambda m, i, a: _map(lambda v: Dual(MP.sqrt(v.value)), i[0]),
+    "Sub": lambda m, i, a: i[0] - i[1],
+    "Sum": lambda m, i, a: sum(i[1:], start=i[0]),
+    "Where": lambda m, i, a: _map(lambda c, x, y: x if c.value else y, *i),
+}
