@@ -13,6 +13,7 @@ from distverify._version import __version__
 if TYPE_CHECKING:
     from distverify.analysis.landscape import monotone_features, stationary_free_radius
     from distverify.analysis.radius import CertifiedRadius, certified_radius
+    from distverify.analysis.verify import Verdict, verify
     from distverify.api import Progress, certify
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
     from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
@@ -33,6 +34,7 @@ _PLACES = {
     "OutputBounds": "distverify.bounds.outputs",
     "Progress": "distverify.api",
     "Result": "distverify.results.reader",
+    "Verdict": "distverify.analysis.verify",
     "certified_radius": "distverify.analysis.radius",
     "certify": "distverify.api",
     "jacobian_bounds": "distverify.bounds.jacobian",
@@ -42,6 +44,7 @@ _PLACES = {
     "open_result": "distverify.results.reader",
     "output_bounds": "distverify.bounds.outputs",
     "stationary_free_radius": "distverify.analysis.landscape",
+    "verify": "distverify.analysis.verify",
 }
 
 __all__ = [
@@ -54,6 +57,7 @@ __all__ = [
     "OutputBounds",
     "Progress",
     "Result",
+    "Verdict",
     "__version__",
     "certified_radius",
     "certify",
@@ -64,6 +68,7 @@ __all__ = [
     "open_result",
     "output_bounds",
     "stationary_free_radius",
+    "verify",
 ]
 
 

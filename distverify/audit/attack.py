@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.points import Surroundings
 from distverify.audit.attained import ATTAINED, Target
-from distverify.audit.points import Surroundings
 from distverify.network.graph import Network
 from distverify.region import Balls
 from distverify.settings import Settings

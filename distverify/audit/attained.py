@@ -10,10 +10,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.adversarial import nearest_adversarial
 from distverify.analysis.margins import choose_targets
-from distverify.audit.adversarial import nearest_adversarial
+from distverify.analysis.points import Surroundings
 from distverify.audit.extremes import Extremes, search_extremes
-from distverify.audit.points import Surroundings
 from distverify.bounds.interval import largest, output_at
 from distverify.bounds.jacobian import margin_rows
 from distverify.network.graph import Network

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.audit.points import Surroundings, dual_norms, induced_norms
+from distverify.analysis.points import Surroundings, dual_norms, induced_norms
 from distverify.bounds.gradient import jacobian_at
 from distverify.network.graph import Network
 

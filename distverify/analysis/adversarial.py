@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.audit.points import Surroundings
+from distverify.analysis.points import Surroundings
 from distverify.bounds.gradient import jacobian_at
 from distverify.network.graph import Network
 
