@@ -12,11 +12,11 @@ from distverify._version import __version__
 
 if TYPE_CHECKING:
     from distverify.analysis.landscape import monotone_features, stationary_free_radius
+    from distverify.analysis.lipschitz import LipschitzConstants, lipschitz_constant
     from distverify.analysis.radius import CertifiedRadius, certified_radius
     from distverify.analysis.verify import Verdict, verify
     from distverify.api import Progress, certify
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
-    from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
     from distverify.bounds.outputs import OutputBounds, output_bounds
     from distverify.inputs import load_network
     from distverify.network.graph import Network
@@ -29,7 +29,7 @@ _PLACES = {
     "Box": "distverify.region",
     "CertifiedRadius": "distverify.analysis.radius",
     "JacobianBounds": "distverify.bounds.jacobian",
-    "LipschitzConstants": "distverify.bounds.lipschitz",
+    "LipschitzConstants": "distverify.analysis.lipschitz",
     "Network": "distverify.network.graph",
     "OutputBounds": "distverify.bounds.outputs",
     "Progress": "distverify.api",
@@ -38,7 +38,7 @@ _PLACES = {
     "certified_radius": "distverify.analysis.radius",
     "certify": "distverify.api",
     "jacobian_bounds": "distverify.bounds.jacobian",
-    "lipschitz_constant": "distverify.bounds.lipschitz",
+    "lipschitz_constant": "distverify.analysis.lipschitz",
     "monotone_features": "distverify.analysis.landscape",
     "load_network": "distverify.inputs",
     "open_result": "distverify.results.reader",

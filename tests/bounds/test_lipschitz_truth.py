@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distverify.analysis.lipschitz import lipschitz_constant
 from distverify.bounds.enclosure import enclose
-from distverify.bounds.lipschitz import lipschitz_constant, magnitude_chords, row_constants
+from distverify.bounds.lipschitz import magnitude_chords, row_constants
 from distverify.bounds.methods import bound_rows
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
