@@ -32,7 +32,7 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
     from distverify.cli.progress import reporting
     from distverify.cli.tables import print_result
     from distverify.demo import DATA, MODEL
-    from distverify.report.report import write_report
+    from distverify.pages.report import report
 
     # A file that the user named may be anything: only the demo's own is replaced unasked, and an interrupted
     # demo is continued, as every run is.
@@ -50,7 +50,7 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
             progress=progress,
             command=command_line(ctx),
         )
-    page = write_report([result], output.with_suffix(".html"))
+    page = report(result, output.with_suffix(".html"))
     if quiet:
         return
     print_result(result)

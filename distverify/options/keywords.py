@@ -31,6 +31,7 @@ class SettingsKeywords(TypedDict, total=False):
     eps_units: str
     direction: str
     precision: str
+    arithmetic: str
 
 
 class InputsKeywords(TypedDict, total=False):

@@ -27,8 +27,8 @@ from distverify.network.onnx.operation import Signal
 # The reference sums in its own order, and its functions have errors of their own.
 _MARGIN = 64.0
 _FUNCTION_ROUNDINGS = 16
-# Functions that the reference evaluator computes in single precision, whatever it is given.
-_SINGLE = frozenset({"Erf", "Gelu"})
+# Functions that the reference evaluator computes in single precision, whatever it is given, or with constants of it.
+_SINGLE = frozenset({"Erf", "Gelu", "HardSwish"})
 # Before this operator set the reference evaluator knows today's rules only.
 _OLDEST = 7
 

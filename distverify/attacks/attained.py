@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from distverify.analysis.adversarial import nearest_adversarial
 from distverify.analysis.margins import choose_targets
 from distverify.analysis.points import Surroundings
-from distverify.audit.extremes import Extremes, search_extremes
+from distverify.attacks.extremes import Extremes, search_extremes
 from distverify.bounds.interval import largest, output_at
 from distverify.bounds.jacobian import margin_rows
 from distverify.network.graph import Network

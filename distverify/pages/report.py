@@ -8,18 +8,18 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from distverify.errors import ResultError, SettingsError
-from distverify.report.content import gather
-from distverify.report.figures import draw_all, drawing
-from distverify.report.page import render
+from distverify.pages.content import gather
+from distverify.pages.figures import draw_all, drawing
+from distverify.pages.page import render
 from distverify.results.files import replacing
-from distverify.results.reader import Result
+from distverify.results.reader import Result, as_result
 
 MOST_RESULTS = 4  # as many as there are colours that everybody can tell apart
 
 
-def write_report(
-    results: Sequence[Result],
-    output: str | os.PathLike[str],
+def report(
+    results: Result | str | os.PathLike[str] | Sequence[Result | str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
     *,
     figures: str | os.PathLike[str] | None = None,
     samples: Sequence[int] | None = None,
@@ -29,16 +29,21 @@ def write_report(
 
     Parameters
     ----------
-    results : sequence of Result
+    results : Result or path, or a sequence of them
         One to four; finished, or of runs that go on.
-    output : path
-        The page; replaced when it exists.
+    output : path, optional
+        The page; replaced when it exists. By default named as the (first) result, with .html.
     figures : path, optional
         A folder that also gets every figure as PNG and SVG.
     samples : sequence of int, optional
         Data-set indices of the samples whose Jacobians are drawn; hardest and easiest ones by default.
     shape : sequence of int, optional
         [H, W], [C, H, W] or [H, W, C] of one input as an image; guessed by default.
+
+    Returns
+    -------
+    Path
+        Of the page.
 
     Raises
     ------
@@ -47,17 +52,19 @@ def write_report(
     ResultError
         A file that cannot be read or written.
     """
-    if not 1 <= len(results) <= MOST_RESULTS:
-        raise SettingsError(f"results: got {len(results)}; give 1 to {MOST_RESULTS}")
-    if len(results) > 1 and (samples is not None or shape is not None):
+    several = results if isinstance(results, list | tuple) else [results]
+    opened = [as_result(r) for r in several]  # type: ignore[arg-type]
+    if not 1 <= len(opened) <= MOST_RESULTS:
+        raise SettingsError(f"results: got {len(opened)}; give 1 to {MOST_RESULTS}")
+    if len(opened) > 1 and (samples is not None or shape is not None):
         raise SettingsError(
             "samples, shape: are for the maps of one result, and a comparison draws none; leave them out"
         )
-    path = Path(output)
-    if any(path.resolve() == r.path.resolve() for r in results):
+    path = opened[0].path.with_suffix(".html") if output is None else Path(output)
+    if any(path.resolve() == r.path.resolve() for r in opened):
         raise SettingsError(f"output: {path} is the result itself; name another file (-o)")
     with ExitStack() as moments:
-        frozen = [moments.enter_context(r.at_one_moment()) for r in results]
+        frozen = [moments.enter_context(r.at_one_moment()) for r in opened]
         norms = sorted({r.settings.norm for r in frozen})
         if len(norms) > 1:
             raise SettingsError(

@@ -16,9 +16,9 @@ from click.testing import CliRunner
 
 from distverify import inputs as inputs_module
 from distverify.api import certify
-from distverify.audit import audit as audit_module
-from distverify.audit.audit import Audit, audit
-from distverify.audit.claims import all_claims
+from distverify.attacks import audit as audit_module
+from distverify.attacks.audit import Audit, audit
+from distverify.attacks.claims import all_claims
 from distverify.cli.main import main
 from distverify.errors import ModelError, ResultError, SettingsError
 from distverify.network.graph import Network
@@ -265,7 +265,7 @@ def test_what_cannot_be_compared_is_told(files: tuple[str, str, str], monkeypatc
     def fail(*arguments: Any) -> Any:
         raise ModelError("the ONNX reference evaluator fails on it (RuntimeError: no such operator)")
 
-    monkeypatch.setattr("distverify.audit.of_file.file_evaluator", fail)
+    monkeypatch.setattr("distverify.attacks.of_file.file_evaluator", fail)
     done = CliRunner().invoke(main, ["audit", *files, "--executor", "serial", "--points", "8"])
     assert done.exit_code == 0
     assert "NOTE: the file's own outputs are not compared: the ONNX reference evaluator fails on it" in done.stdout

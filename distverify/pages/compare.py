@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from distverify.pages.content import Content, Floats
+from distverify.pages.html import Html, join, table, tag
 from distverify.quantities import catalogue
-from distverify.report.content import Content, Floats
-from distverify.report.html import Html, join, table, tag
 from distverify.words import duration, significant
 
 _LISTED = 12

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.audit.attained import ATTAINED
+from distverify.attacks.attained import ATTAINED
 from distverify.quantities import catalogue
 from distverify.quantities.quantity import AT_LEAST, AT_MOST, Claim
 from distverify.settings import Settings

@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.analysis.warm_up import warm_up
-from distverify.audit.attack import Attack
-from distverify.audit.attained import ATTAINED, DISTANCES, with_partners
-from distverify.audit.claims import Verdict, all_claims, judge
-from distverify.audit.of_file import COMPARED, compare_with_file, is_onnx, to_file
-from distverify.audit.of_file import VARIABLE as OF_FILE
+from distverify.attacks.attack import Attack
+from distverify.attacks.attained import ATTAINED, DISTANCES, with_partners
+from distverify.attacks.claims import Verdict, all_claims, judge
+from distverify.attacks.of_file import COMPARED, compare_with_file, is_onnx, to_file
+from distverify.attacks.of_file import VARIABLE as OF_FILE
 from distverify.errors import ExecutorError, ResultError, SettingsError
 from distverify.executors import choose_executor
 from distverify.inputs import Data, Model, prepare_network, prepare_samples
@@ -23,7 +23,7 @@ from distverify.options.keywords import WorkersKeywords
 from distverify.options.option import check_names, chosen, takes
 from distverify.options.run import Inputs, Workers
 from distverify.quantities.quantity import Claim
-from distverify.results.reader import Result
+from distverify.results.reader import Result, as_result
 from distverify.runtime.job import Executor, Job, UnitDone
 from distverify.runtime.plan import make_plan
 from distverify.status import COMPUTED, OK
@@ -114,7 +114,7 @@ class Audit:
 
 @takes(Workers)
 def audit(
-    result: Result,
+    result: Result | str | os.PathLike[str],
     model: Model,
     x: Data,
     y: ArrayLike | None = None,
@@ -135,7 +135,7 @@ def audit(
 
     Parameters
     ----------
-    result : Result
+    result : Result or path
         Finished, or of a run that goes on: what is there is attacked.
     model, x, y
         The same that the result was computed from.
@@ -160,6 +160,7 @@ def audit(
     if points < 8:
         raise SettingsError(f"points: got {points}; give at least 8")
     check_names("audit", options, Workers)
+    result = as_result(result)
     runner = choose_executor(Workers(**chosen(Workers, options)))
     job, positions = _job(result, model, x, y, points, seed)
     dims = result.dims

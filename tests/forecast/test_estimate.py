@@ -10,7 +10,7 @@ from distverify.api import certify
 from distverify.cli.main import main
 from distverify.demo import DATA, MODEL
 from distverify.errors import SettingsError
-from distverify.estimate.estimate import choose_samples, estimate
+from distverify.forecast.estimate import choose_samples, estimate
 
 # The promise to users; the machine's own ups and downs are in it.
 FACTOR = 1.5

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from distverify.cli.main import main
 from distverify.errors import ResultError, SettingsError
-from distverify.export import formats
-from distverify.export.formats import export, safe_cell
+from distverify.exports import formats
+from distverify.exports.formats import export, safe_cell
 from distverify.results.reader import Result, open_result
 from distverify.status import FAILED
 from tests.results.runs import finish, make_manifest

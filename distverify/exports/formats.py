@@ -18,7 +18,7 @@ from distverify.data.selection import select_samples
 from distverify.errors import ResultError, SettingsError
 from distverify.results.columns import sample_columns
 from distverify.results.files import replacing
-from distverify.results.reader import Result
+from distverify.results.reader import Result, as_result
 
 _BLOCK_BYTES = 1 << 26
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
@@ -26,7 +26,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def export(
-    result: Result,
+    result: Result | str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
     arrays: Sequence[str] | None = None,
@@ -36,7 +36,7 @@ def export(
 
     Parameters
     ----------
-    result : Result
+    result : Result or path
     path : path
         By its suffix: ``.csv`` or ``.parquet`` (a row per sample), or ``.npz`` (arrays as they are).
     arrays : sequence of str, optional
@@ -57,6 +57,7 @@ def export(
     ResultError
         An array that is not there or does not fit a table, pyarrow missing, a file that cannot be written.
     """
+    result = as_result(result)
     target = Path(path)
     writers: dict[str, Callable[[Path, Result, Sequence[str] | None, NDArray[np.int64]], list[str]]] = {
         ".csv": _csv, ".npz": _npz, ".parquet": _parquet,

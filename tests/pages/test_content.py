@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from distverify.errors import ResultError, SettingsError
+from distverify.pages.content import gather, image_shape
 from distverify.quantities.radius import RADIUS
-from distverify.report.content import gather, image_shape
-from tests.report.results import write_result
+from tests.pages.results import write_result
 
 
 @pytest.mark.parametrize(

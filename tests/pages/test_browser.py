@@ -10,8 +10,8 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from distverify.report.report import write_report
-from tests.report.results import write_result
+from distverify.pages.report import report
+from tests.pages.results import write_result
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = (
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
-    return write_report([write_result(folder / "out.h5")], folder / "out.html")
+    return report([write_result(folder / "out.h5")], folder / "out.html")
 
 
 def browse(folder: Path, page: Path, *flags: str) -> subprocess.CompletedProcess[str]:

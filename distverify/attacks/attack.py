@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.points import Surroundings
-from distverify.audit.attained import ATTAINED, Target
+from distverify.attacks.attained import ATTAINED, Target
 from distverify.network.graph import Network
 from distverify.region import Balls
 from distverify.settings import Settings
@@ -25,7 +25,7 @@ class Attack:
     Attributes
     ----------
     asked : tuple of str
-        Names of what is to be attained, in the order of :data:`distverify.audit.attained.ATTAINED`.
+        Names of what is to be attained, in the order of :data:`distverify.attacks.attained.ATTAINED`.
     positions : dict int -> int
         A sample's index in the data set -> its row in the arrays below.
     radii : float64 [samples, levels]
@@ -45,7 +45,7 @@ class Attack:
     seed: int
 
     def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
-        """What was attained around the sample, by the names of :data:`distverify.audit.attained.ATTAINED`."""
+        """What was attained around the sample, by the names of :data:`distverify.attacks.attained.ATTAINED`."""
         row = self.positions[sample.index]
         generator = np.random.default_rng((self.seed, sample.index))
         around = Surroundings(Balls(sample.x, settings.norm, settings.clip, settings.feature_eps), generator)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distverify.report.curves import distribution, share_at_least, wide
+from distverify.pages.curves import distribution, share_at_least, wide
 
 RADII = np.array([0.0, 0.0, 0.1, 0.3, 0.3])
 
