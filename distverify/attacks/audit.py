@@ -18,10 +18,10 @@ from distverify.attacks.of_file import COMPARED, compare_with_file, is_onnx, to_
 from distverify.attacks.of_file import VARIABLE as OF_FILE
 from distverify.errors import ExecutorError, ResultError, SettingsError
 from distverify.executors import choose_executor
-from distverify.inputs import Data, Model, prepare_network, prepare_samples
+from distverify.inputs import Data, Model, prepare_network, prepare_samples, recorded_inputs
 from distverify.options.keywords import WorkersKeywords
 from distverify.options.option import check_names, chosen, takes
-from distverify.options.run import Inputs, Workers
+from distverify.options.run import Workers
 from distverify.quantities.quantity import Claim
 from distverify.results.reader import Result, as_result
 from distverify.runtime.job import Executor, Job, UnitDone
@@ -212,7 +212,7 @@ def _job(
     files = isinstance(x, str | os.PathLike)
     selection = ",".join(map(str, indices.tolist())) if files else None
     scale = stored.get("scale") if files else None
-    inputs = Inputs(scale, stored.get("mean"), stored.get("std"), stored.get("layout", "flat"), selection)
+    inputs = recorded_inputs(stored, {"scale": scale, "samples": selection})
     network, name = prepare_network(model, inputs, settings)
     _refuse("model", given["model"], network.digest)
     data = prepare_samples(network, name, x, y, inputs, settings).data

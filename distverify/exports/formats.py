@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from distverify.data.selection import select_samples
 from distverify.errors import ResultError, SettingsError
+from distverify.options.files import check_output
 from distverify.results.columns import sample_columns
 from distverify.results.files import replacing
 from distverify.results.reader import Result, as_result
@@ -64,9 +65,15 @@ def export(
     writers: dict[str, Callable[[Path, Result, Sequence[str] | None, NDArray[np.int64]], list[str]]] = {
         ".csv": _csv, ".npz": _npz, ".parquet": _parquet,
     }  # fmt: skip
-    writer = writers.get(target.suffix.lower())
-    if writer is None:
-        raise SettingsError(f"output: got {target.name!r}; its name must end in {', '.join(writers)}")
+    check_output(target, tuple(writers), (result.path,))
+    provenance = result.provenance
+    for what in ("model", "data"):
+        # The provenance has no folder; a file of that name is hardly meant to be replaced.
+        if target.name == provenance[what]["name"] and target.exists():
+            raise SettingsError(
+                f"output: {target} has the name of the {what} that the result was computed from; name another file"
+            )
+    writer = writers[target.suffix.lower()]
     with result.at_one_moment() as moment, replacing(target) as temporary:
         unknown = sorted(set(arrays or ()) - set(moment))
         if unknown:
@@ -122,7 +129,9 @@ def _parquet(path: Path, result: Result, names: Sequence[str] | None, rows: NDAr
 def _npz(path: Path, result: Result, names: Sequence[str] | None, rows: NDArray[np.int64]) -> list[str]:
     dims = result.dims
     chosen = (
-        [n for n in dims if "input" not in dims[n] or n == "input"] if names is None else list(dict.fromkeys(names))
+        [n for n in dims if "input" not in dims[n] or dims[n] == ("input",)]
+        if names is None
+        else list(dict.fromkeys(names))
     )
     if "sample" not in chosen:
         chosen.insert(0, "sample")
