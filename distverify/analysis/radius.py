@@ -14,6 +14,7 @@ from distverify.analysis.around import Around, Over
 from distverify.analysis.march import march_radii
 from distverify.analysis.margins import MarginProblem, margin_constants, margins_around, pose_margins
 from distverify.analysis.search import TOLERANCE, search_smallest
+from distverify.arguments import class_of, network_of, whole
 from distverify.bounds.jacobian import check_methods
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
@@ -101,10 +102,10 @@ def certified_radius(
         A label or target that is not an output of the network, a network with a single output, ``evaluations`` below 1.
     """
     check_methods(method, layer_bounds)
+    network, label = network_of(network), class_of(label)
     if arithmetic not in ARITHMETICS:
         raise SettingsError(f"arithmetic: got {arithmetic!r}; choose {', '.join(ARITHMETICS)}")
-    if evaluations < 1:
-        raise SettingsError(f"evaluations: got {evaluations}; give a whole number of at least 1")
+    evaluations = whole("evaluations", evaluations, 1)
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
     problem = pose_margins(Bounder(network, method, layer_bounds), balls, label, targets, seed, arithmetic)
     return find_radius(problem, evaluations, tolerance)

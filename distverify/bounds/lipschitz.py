@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.arguments import network_of, numbers
 from distverify.bounds.enclosure import Steepness, enclose
 from distverify.bounds.jacobian import check_methods, output_rows
 from distverify.bounds.methods import RowBounds, bound_rows
@@ -17,7 +18,7 @@ from distverify.kernels.rounding import SOUND, Rounding
 from distverify.network.graph import Network
 from distverify.network.linear.operator import LinearOperator
 from distverify.network.nodes import ActivationNode, LinearNode
-from distverify.region import Ball, Box
+from distverify.region import Ball, Box, region_of
 from distverify.settings import NORMS
 
 Floats = NDArray[np.float64]
@@ -75,13 +76,14 @@ def lipschitz_constant(
         ``norm`` given beside a region, or not one of inf, 2, 1; unknown methods.
     """
     check_methods(method, layer_bounds, direction)
-    network = network if precision is None else network.in_precision(precision)
-    if norm is not None and float(norm) not in NORMS:
+    network = network_of(network, precision)
+    if norm is not None and numbers("norm", norm, "inf, 2 or 1") not in NORMS:
         raise SettingsError(f"norm: got {norm}; choose inf, 2 or 1")
     if region is None:
         region = Ball(np.zeros(network.input_size), np.inf, math.inf if norm is None else norm)
-    elif norm is not None and not isinstance(region, Box) and float(norm) != region.norm:
+    elif norm is not None and not isinstance(region_of(region), Box) and float(norm) != region.norm:
         raise SettingsError(f"norm: got {norm:g} beside a region of norm {region.norm:g}; leave norm out")
+    region = region_of(region)
     measured = region.norm if norm is None else float(norm)
     enclosure = enclose(network, region, layer_bounds)
     bounds = bound_rows(enclosure, output_rows(network, None, None), method, direction)
