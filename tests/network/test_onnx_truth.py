@@ -88,6 +88,16 @@ def test_batch_normalisation_far_from_zero(epsilon: float, tmp_path: Path) -> No
     checked(proto, tmp_path, [1e8 + 0.1, -1e8], 1e-9)
 
 
+@pytest.mark.parametrize("opset", [7, 9, 13, 14, 15])
+def test_batch_normalisation_of_every_operator_set(opset: int, tmp_path: Path) -> None:
+    """The reference evaluator's own version mixes in the mean of the batch from 9 to 13; the gate must not be misled."""
+    constants = {k: np.linspace(low, 1.0, 2) for k, low in {"s": 0.5, "b": -1.0, "m": 0.3, "v": 0.2}.items()}
+    nodes = [node("BatchNormalization", "x s b m v", "n"), node("Flatten", "n", "y")]
+    proto = model(nodes, constants, shape=(1, 2, 2, 1), output_shape=(1, 4), opset=opset)
+    network = checked(proto, tmp_path, [0.2, -1.0, 3.0, 0.7], 0.1)
+    assert "agrees" in network.remarks["reference"]
+
+
 @pytest.mark.parametrize("divisor", [1.4142135381698608, 0.3])
 def test_written_out_gelu(divisor: float, tmp_path: Path) -> None:
     nodes = [
