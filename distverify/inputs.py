@@ -15,13 +15,14 @@ from distverify.data.dataset import NO_LABEL, Dataset, dataset_from_arrays, load
 from distverify.data.image_layout import arrange_images
 from distverify.data.property_set import is_instance_list, load_properties
 from distverify.data.selection import select_samples
-from distverify.data.vector import load_vector
+from distverify.data.vector import load_vector, read_names
 from distverify.data.vnnlib import Property, is_property_file
 from distverify.errors import DataError, ModelError, SettingsError
 from distverify.network.graph import Network
 from distverify.network.normalisation import apply_normalisation, mean_and_std
 from distverify.network.onnx.importer import load_onnx
 from distverify.network.torch_import import is_module, load_torch
+from distverify.options import parse
 from distverify.options.rules import ARRAYS, FILE, PROPERTIES
 from distverify.options.run import Inputs
 from distverify.quantities import catalogue
@@ -56,6 +57,8 @@ class Prepared:
         Empty for a data set.
     names : tuple of str
         Of the property files, one per sample; empty for a data set.
+    axis_names : dict "input" or "output" -> tuple of str
+        What inputs and outputs are called, where that is said.
     """
 
     network: Network
@@ -66,6 +69,7 @@ class Prepared:
     described: dict[str, Any]
     properties: Mapping[int, Property] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    axis_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def take(self, positions: NDArray[np.int64]) -> Prepared:
         """Some of the samples, by position, under the same indices."""
@@ -119,6 +123,7 @@ def prepare_samples(
     if chosen is not None:
         settings = replace(settings, feature_eps=chosen)
     described = _describe(network, inputs)
+    called = _axis_names(network, inputs)
     paths = property_paths(x)
     if paths:
         found = load_properties(
@@ -127,13 +132,13 @@ def prepare_samples(
         centres = found.centres(network.input_size)
         data = Dataset(centres, np.full(len(centres), NO_LABEL), found.indices, found.name, (network.input_size,))
         properties = dict(zip(found.indices.tolist(), found.properties, strict=True))
-        return Prepared(network, model, data, found.digest, settings, described, properties, found.names)
+        return Prepared(network, model, data, found.digest, settings, described, properties, found.names, called)
     data = _open_dataset(x, y, inputs, network)  # type: ignore[arg-type]  # no paths: one of the others
     if _normalised(inputs) and settings.eps_units != "raw":
         # In normalised units, the data are normalised instead of the network.
         means, deviations = mean_and_std(network, *_mean_and_std(inputs), layout=inputs.model_layout)
         data = replace(data, inputs=np.ascontiguousarray((data.inputs - means) / deviations))
-    return Prepared(network, model, data, data.digest, settings, described)
+    return Prepared(network, model, data, data.digest, settings, described, axis_names=called)
 
 
 def kind_of(x: object) -> str:
@@ -252,6 +257,26 @@ def _factors(network: Network, feature_eps: Any, features: str | None) -> tuple[
         free[select_samples(features, size, "feature")] = True
         factors = np.where(free, factors, 0.0)
     return tuple(factors.tolist())
+
+
+def _axis_names(network: Network, inputs: Inputs) -> dict[str, tuple[str, ...]]:
+    """The names of inputs and outputs that are said, checked."""
+    called: dict[str, tuple[str, ...]] = {}
+    given = {"input": (inputs.input_names, network.input_size), "output": (inputs.output_names, network.output_size)}
+    for axis, (value, size) in given.items():
+        if value is None:
+            continue
+        # A text is what was typed; a Path is a file.
+        names = parse.names(value) if isinstance(value, str) else value
+        if isinstance(names, os.PathLike):
+            names = read_names(names)
+        called[axis] = tuple(str(name).strip() for name in names)
+        if len(called[axis]) != size or not all(called[axis]):
+            got = "an empty name" if len(called[axis]) == size else f"{len(called[axis])} names"
+            raise SettingsError(
+                f"{axis}_names: got {got}; the network has {size} {axis}s, give a name for each with commas between them"
+            )
+    return called
 
 
 def _describe(network: Network, inputs: Inputs) -> dict[str, Any]:

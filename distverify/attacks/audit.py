@@ -208,7 +208,10 @@ def _job(
     files = isinstance(x, str | os.PathLike)
     selection = ",".join(map(str, indices.tolist())) if files else None
     scale = stored.get("scale") if files else None
-    inputs = Inputs(scale, stored.get("mean"), stored.get("std"), stored.get("layout", "flat"), selection)
+    inputs = Inputs(
+        scale=scale, mean=stored.get("mean"), std=stored.get("std"), layout=stored.get("layout", "flat"),
+        model_layout=stored.get("model_layout"), samples=selection,
+    )  # fmt: skip
     network, name = prepare_network(model, inputs, settings)
     _refuse("model", given["model"], network.digest)
     data = prepare_samples(network, name, x, y, inputs, settings).data

@@ -28,8 +28,10 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
 
     Needs no network connection and no arguments, and takes less than a minute on two cores.
     """
-    from distverify.api import certify
     from distverify.cli.progress import reporting
+
+    with reporting(quiet):  # the first import ever compiles kernels, and says so
+        from distverify.api import certify
     from distverify.cli.tables import print_result
     from distverify.demo import DATA, MODEL
     from distverify.pages.report import report

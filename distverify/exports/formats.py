@@ -118,7 +118,9 @@ def _parquet(path: Path, result: Result, names: Sequence[str] | None, rows: NDAr
 def _npz(path: Path, result: Result, names: Sequence[str] | None, rows: NDArray[np.int64]) -> list[str]:
     dims = result.dims
     chosen = (
-        [n for n in dims if "input" not in dims[n] or n == "input"] if names is None else list(dict.fromkeys(names))
+        [n for n in dims if "input" not in dims[n] or dims[n] == ("input",)]
+        if names is None
+        else list(dict.fromkeys(names))
     )
     if "sample" not in chosen:
         chosen.insert(0, "sample")

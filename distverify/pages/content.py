@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError, SettingsError
+from distverify.pages.ranges import Ranges, gather_ranges
 from distverify.quantities.catalogue import all_spreads
 from distverify.quantities.quantity import Spread
 from distverify.results.facts import values_of
 from distverify.results.reader import Result
 from distverify.results.summary import Summary, arrays_told
-from distverify.results.telling import sentence, spreads_told
+from distverify.results.telling import sentence, spreads_told, tells_classes
 from distverify.settings import Settings
 from distverify.status import COMPUTED, OK
 from distverify.words import significant
@@ -66,6 +67,9 @@ class Content:
     computed : bool [sample]
         Those with results.
     maps : list of JacobianMap
+    classes_told : bool
+        Whether classes mean something in the run.
+    ranges : Ranges
     shape : tuple of int or None
         [H, W] or [C, H, W] or [H, W, C] if the inputs are taken for images.
     """
@@ -78,6 +82,8 @@ class Content:
     computed: NDArray[np.bool_]
     maps: list[JacobianMap]
     shape: tuple[int, ...] | None
+    classes_told: bool
+    ranges: Ranges
 
     @property
     def spreads(self) -> tuple[Spread, ...]:
@@ -117,19 +123,19 @@ class Content:
         label, predicted = self.arrays["label"][self.computed], self.arrays["predicted"][self.computed]
         return np.where(label >= 0, label, predicted)
 
-    def extremes(self) -> tuple[list[int], list[int]]:
-        """Positions of the samples with the weakest and the strongest guarantees, by the first number that is told of them.
-
-        Misclassified ones are left out.
-        """
-        ok = np.flatnonzero(self.arrays["status"] == OK)
+    def by_strength(self) -> list[int]:
+        """Positions of the computed samples from the weakest to the strongest guarantee, by the first number told of them."""
+        computed = np.flatnonzero(self.computed)
         spread = next((s for s in self.spreads if "output" not in s.dims), None)
         if spread is None:
-            return [], []
-        values = self.of_samples()[0][1][ok]
+            return [int(k) for k in computed]
+        values = self.of_samples()[0][1][computed]
         keys = values if spread.weakest == "least" else -values
-        known = ~np.isnan(keys)
-        order = ok[known][np.argsort(keys[known], kind="stable")].tolist()
+        return [int(k) for k in computed[np.argsort(keys, kind="stable")]]  # NaN comes last
+
+    def extremes(self) -> tuple[list[int], list[int]]:
+        """The samples that are worth a picture: those of the weakest and of the strongest guarantees, misclassified ones left out."""
+        order = [k for k in self.by_strength() if self.arrays["status"][k] == OK]
         return order[:LISTED], order[::-1][: min(LISTED, len(order) // 2)]
 
 
@@ -158,13 +164,33 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
     computed = np.isin(arrays["status"], COMPUTED)
     told = provenance.get("environment", {}).get("inputs", {}).get("shape") or [provenance["model"]["inputs"]]
     image = image_shape(provenance["model"]["inputs"], told, shape)
-    content = Content(result.path.name, summary, result.settings, provenance, arrays, computed, [], image)
+    content = Content(
+        result.path.name,
+        summary,
+        result.settings,
+        provenance,
+        arrays,
+        computed,
+        [],
+        image,
+        tells_classes(summary, result.settings),
+        gather_ranges(result, _names(result, dims)),
+    )
     if "jacobian_lower" in dims and image is not None:
         positions = _chosen(content, samples)
         content.maps.extend(m for p in positions if (m := _map(result, content, p, image)) is not None)
     elif samples is not None:
         raise ResultError(f"{result.path}: has no Jacobians of images to draw for --samples; leave it out")
     return content
+
+
+def _names(result: Result, dims: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    """What outputs and inputs are called."""
+    return {
+        axis: result[f"{axis}_name"].tolist() if f"{axis}_name" in dims else [f"{axis} {k}" for k in range(size)]
+        for axis, size in result.sizes.items()
+        if axis in ("output", "input")
+    }
 
 
 def image_shape(size: int, told: Sequence[int], shape: Sequence[int] | None = None) -> tuple[int, ...] | None:

@@ -90,7 +90,12 @@ def _over_samples(contents: Sequence[Content], spread: Spread, several: bool) ->
         f"Empirical distribution: {noun}",
         f"Distribution of the {noun}: share with at most this value{zero}.",
     )
-    if not several and spread.dims == ("sample",) and len(np.unique(contents[0].classes())) > 1:
+    if (
+        not several
+        and contents[0].classes_told
+        and spread.dims == ("sample",)
+        and len(np.unique(contents[0].classes())) > 1
+    ):
         drawn[f"{spread.figure}-by-class"] = (
             distribution_by_class(contents[0], spread),
             f"Distribution of the {noun} of each class against all",
@@ -281,8 +286,8 @@ def jacobian_map(m: JacobianMap) -> Figure:
 
 
 def _map_label(m: JacobianMap) -> str:
-    label = f"label {m.label}, " if m.label >= 0 else ""
-    return f"Sample {m.sample} ({label}predicted class {m.predicted}): bounds and certain signs of the derivatives"
+    label = f"label {m.label}, predicted class {m.predicted}" if m.label >= 0 else f"output {m.predicted}"
+    return f"Sample {m.sample} ({label}): bounds and certain signs of the derivatives"
 
 
 def _axes(height: float) -> tuple[Figure, Axes]:

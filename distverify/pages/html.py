@@ -53,16 +53,21 @@ def facts(rows: Mapping[str, object]) -> Html:
 
 
 def table(
-    headers: Sequence[str], rows: Iterable[Sequence[object]], *, words: Sequence[str] = (), caption: str = ""
+    headers: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    words: Sequence[str] = (),
+    caption: str = "",
+    sortable: bool = False,
 ) -> Html:
-    """A table; columns named in ``words`` hold text, all others numbers."""
+    """A table; columns named in ``words`` hold text, all others numbers. A sortable one is sorted by a click on a heading."""
     kinds = ["t" if header in words else "n" for header in headers]
     head = tag("thead", tag("tr", *(tag("th", h, scope="col", class_=k) for h, k in zip(headers, kinds, strict=True))))
     body = tag(
         "tbody", *(tag("tr", *(tag("td", c, class_=k) for c, k in zip(row, kinds, strict=True))) for row in rows)
     )
     below = [tag("caption", caption)] if caption else []
-    return tag("div", tag("table", *below, head, body), class_="scroll")
+    return tag("div", tag("table", *below, head, body, **({"class_": "sortable"} if sortable else {})), class_="scroll")
 
 
 def tiles(values: Mapping[str, tuple[str, str]]) -> Html:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from importlib import resources
 
 import numpy as np
@@ -14,11 +16,13 @@ from distverify.pages.html import Html, facts, join, picture, table, tag, tiles
 from distverify.pages.references import references
 from distverify.pages.wording import in_words, of
 from distverify.results.telling import facts_of_network, rows_of_radii, sentence, weakest
+from distverify.status import STATUS_MEANINGS
 from distverify.words import describe_settings, duration, provenance_facts, session_facts, session_title, significant
 
 Figures = Mapping[str, tuple[Figure, str, str]]
 _FAILURES_LISTED = 50
 _TILE_RADII = 2
+_SAMPLES_LISTED = 2000
 
 
 def render(contents: Sequence[Content], figures: Figures) -> str:
@@ -33,13 +37,15 @@ def render(contents: Sequence[Content], figures: Figures) -> str:
     if len(contents) == 1:
         body += _one(contents[0], figures)
     else:
-        body += [compare(contents), tag("h2", "Figures"), _figures(figures)]
+        body += [_figures(figures), compare(contents)]
         for content in contents:
             body += [tag("h2", content.name), tag("p", in_words(content)), *_failures(content), *_provenance(content)]
     body += _citations(contents)
     style = resources.files("distverify.pages").joinpath("style.css").read_text(encoding="utf-8")
-    # Nothing may be loaded or run, whatever text the files hold.
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    # Nothing may be loaded, and nothing run but the script that sorts tables, whatever text the files hold.
+    script = resources.files("distverify.pages").joinpath("sort.js").read_text(encoding="utf-8")
+    digest = b64encode(sha256(script.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     head = join([
         Html('<meta charset="utf-8">'),
         Html(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
@@ -47,7 +53,7 @@ def render(contents: Sequence[Content], figures: Figures) -> str:
         tag("title", f"{title} - distverify"),
         Html(f"<style>{style}</style>"),
     ])  # fmt: skip
-    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main>{join(body)}</main></body></html>\n'
+    return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body><main>{join(body)}</main><script>{script}</script></body></html>\n'
 
 
 def _one(content: Content, figures: Figures) -> list[object]:
@@ -64,7 +70,8 @@ def _one(content: Content, figures: Figures) -> list[object]:
     if maps:
         assert content.shape is not None
         said = (
-            f"Inputs drawn as images of {' x '.join(map(str, content.shape))}; derivatives are those of the predicted class. "
+            f"Inputs drawn as images of {' x '.join(map(str, content.shape))}; derivatives are those of "
+            f"{'the predicted class' if content.classes_told else 'the largest output'}. "
             "Left: the input. Middle: the largest magnitude that the derivative by each pixel can have anywhere in the ball. "
             "Right: pixels whose derivative certainly keeps one sign all over the ball: brightening them always "
         )
@@ -75,7 +82,7 @@ def _one(content: Content, figures: Figures) -> list[object]:
             " the output; grey: not known.",
         ]
         body += [tag("h2", "Jacobian maps"), tag("p", said, *legend, class_="note"), _figures(maps)]
-    return body + _extremes(content) + _failures(content) + _time(content) + _provenance(content)
+    return body + _ranges(content) + _samples(content) + _failures(content) + _time(content) + _provenance(content)
 
 
 def _headline(content: Content) -> Html:
@@ -123,36 +130,69 @@ def _network(content: Content) -> list[object]:
     return [tag("h3", "The network as a whole"), facts(rows), tag("p", note, class_="note")]
 
 
-def _extremes(content: Content) -> list[object]:
-    hardest, easiest = content.extremes()
-    if not hardest:
+def _ranges(content: Content) -> list[object]:
+    """Ranges of outputs and derivatives, where they are few."""
+    ranges, parts = content.ranges, list[object]()
+    if ranges.outputs:
+        rows = table(["output", "over", "range"], ranges.outputs, words=["output", "over", "range"])
+        parts += [tag("h2", "Ranges of outputs"), rows]
+    if ranges.derivatives:
+        headers = ["output", "input", "over", "derivative", "the output"]
+        said = "Bounds of each derivative everywhere in the region, and how the output changes as the input grows."
+        parts += [
+            tag("h2", "Derivatives and signs"),
+            tag("p", said, class_="note"),
+            table(headers, ranges.derivatives, words=headers, sortable=True),
+        ]
+    elif ranges.left_out:
+        said = f"{ranges.left_out:,} derivatives are too many for a page: distverify export has them."
+        parts.append(tag("p", said, class_="note"))
+    return parts
+
+
+def _samples(content: Content) -> list[object]:
+    """Every computed sample, the weakest guarantee first; of very many the first and the last."""
+    order = content.by_strength()
+    if not order:
         return []
-    arrays, columns = content.arrays, content.of_samples()
-    headers = ["sample", "class", *(name for name, _ in columns)]
+    arrays, columns, classes = content.arrays, content.of_samples(), content.classes_told
+    some = order if len(order) <= _SAMPLES_LISTED else order[: _SAMPLES_LISTED // 2] + order[-_SAMPLES_LISTED // 2 :]
+    headers = [
+        "sample",
+        *(["label", "predicted", "status"] if classes else []),
+        *(name for name, _ in columns),
+        "seconds",
+    ]
 
     def row(i: int) -> list[object]:
+        label = int(arrays["label"][i])
+        status = STATUS_MEANINGS[int(arrays["status"][i])]
+        known = ["-" if label < 0 else label, int(arrays["predicted"][i]), status] if classes else []
         own = [significant(float(values[i])) for _, values in columns]
-        return [int(arrays["sample"][i]), int(arrays["predicted"][i]), *own]
+        return [int(arrays["sample"][i]), *known, *own, significant(float(arrays["seconds"][i]))]
 
-    said = "Of the samples that are classified right, by the first number beside them. Samples are numbered as in the data set."
-    parts = [tag("h2", "Hardest and easiest samples"), tag("p", said, class_="note")]
-    tables = [
-        tag("div", tag("h3", name), table(headers, map(row, rows)))
-        for name, rows in (("Hardest", hardest), ("Easiest", easiest))
-        if rows
-    ]
-    return [*parts, tag("div", *tables, class_="pair")]
+    said = (
+        "Samples are numbered as in the data set"
+        + (f", those with the weakest {columns[0][0]} first" if columns else "")
+        + "."
+    )
+    if len(some) < len(order):
+        said += f" Of {len(order):,} samples the first and the last {len(some) // 2:,} are listed; distverify export has all."
+    listed = table(headers, map(row, some), words=["status"], sortable=True)
+    return [tag("h2", "Samples"), tag("p", said, class_="note"), tag("div", listed, class_="long")]
 
 
 def _failures(content: Content) -> list[object]:
     failures = content.summary.failures
-    wrong = content.summary.counts["misclassified"]
+    counts, samples = content.summary.counts, content.summary.samples
     parts: list[object] = [tag("h2", "Failures and timeouts")]
     if not failures:
-        parts.append(tag("p", f"None of {content.summary.samples:,} samples failed or timed out. "
-                         f"{of(wrong, 'sample')} misclassified (radius 0)." if wrong else
-                         f"None of {content.summary.samples:,} samples failed, timed out or was misclassified."))  # fmt: skip
-        return parts
+        said = [f"None of {samples:,} samples failed or timed out."]
+        if content.classes_told:
+            said += [
+                f"{of(n, 'sample')} {s} (radius 0)." for s in ("misclassified", "undecided") if (n := counts.get(s, 0))
+            ]
+        return [*parts, tag("p", " ".join(said))]
     rows = [[f.sample, f.status.replace("_", " "), f.message] for f in failures[:_FAILURES_LISTED]]
     more = len(failures) - len(rows)
     parts.append(tag("p", f"{len(failures):,} of {content.summary.samples:,} samples without a result.", class_="bad"))

@@ -6,6 +6,7 @@ import math
 
 from distverify.pages.content import Content
 from distverify.quantities import catalogue
+from distverify.results.telling import is_around_samples
 from distverify.words import norm_name, radii
 
 _NORMS = {
@@ -27,6 +28,11 @@ def in_words(content: Content) -> str:
     network = f"The network {model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)"
     if "property" in settings.compute:
         first = f"{network} was examined for {data['samples']:,} properties of {data['name']}."
+    elif not is_around_samples(settings):
+        first = f"{network} was examined as a whole; {data['samples']:,} samples of {data['name']} were evaluated."
+        if settings.domain is not None:
+            low, high = settings.domain
+            first = f"{network} was examined for all inputs with every value between {low:g} and {high:g}."
     else:
         first = (
             f"{network} was examined on {data['samples']:,} samples of {data['name']}, in balls of the "

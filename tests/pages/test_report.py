@@ -1,18 +1,23 @@
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import time
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import distverify as dv
 from distverify.cli.main import main
 from distverify.errors import ResultError, SettingsError
 from distverify.pages.content import gather
 from distverify.pages.page import render
+from distverify.pages.ranges import _sign
 from distverify.pages.report import report
 from distverify.results.statistics import describe_statistics
 from distverify.words import session_facts
@@ -45,7 +50,8 @@ class Page(HTMLParser):
         assert self._open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if not {"style", "script"} & set(self._open):
+            self.text += data
 
 
 def page_of(tmp_path: Path, **options: Any) -> Page:
@@ -60,7 +66,8 @@ def test_a_reader_who_knows_nothing_finds_the_answers(tmp_path: Path) -> None:
         "net.onnx on data.csv", "36 inputs, 3 outputs", "24 samples", "every input value may change by at most eps",
         "computed of 24", "95.7%", "Certified at 0.01", "Radius",
         "Free of stationary points", "samples certified", "clean accuracy", "CROWN margins",
-        "Jacobian integral", "class 2 (7)", "Lipschitz constant (inf norm)", "bound of |df/dx|", "sign known", "Hardest", "Easiest",
+        "class 2 (7)", "Lipschitz constant (inf norm)", "bound of |df/dx|", "sign known",
+        "those with the weakest radius first",
         "ValueError: no bounds", "1 of 24 samples without a result", "Kernel time", "a" * 64, "b" * 64,
         "distverify certify net.onnx data.csv -o out.h5", "How to cite", "arXiv:1811.00866", "arXiv:2210.07394",
     ):  # fmt: skip
@@ -81,7 +88,11 @@ def test_the_workers_are_told_as_on_the_terminal(tmp_path: Path) -> None:
 
 def test_nothing_is_loaded_and_no_text_is_markup(tmp_path: Path) -> None:
     page = page_of(tmp_path, message=HOSTILE, model=HOSTILE, data=HOSTILE)
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1, "the one that sorts tables"
+    text = (tmp_path / "out.html").read_text(encoding="utf-8")
+    (own,) = re.findall(r"<script>(.*?)</script>", text, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(own.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in text, "nothing else may run"
     assert 'alert("x")' in page.text
     assert "\x1b" not in page.text
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.links)
@@ -167,3 +178,51 @@ def test_command_line(tmp_path: Path) -> None:
     wrong = CliRunner().invoke(main, ["report", str(tmp_path / "out.h5"), "--samples", "a"])
     assert wrong.exit_code == 2
     assert "--samples: got 'a'; write whole numbers" in wrong.stderr
+
+
+def regression(tmp_path: Path, **options: Any) -> Page:
+    """The page of a run on a network of two outputs without classes."""
+    generator = np.random.default_rng(0)
+    layers = [(generator.standard_normal((8, 3)), np.zeros(8)), (generator.standard_normal((2, 8)), np.zeros(2))]
+    network = dv.Network.from_layers(layers, "tanh")
+    given = {"eps": (0.01,), "compute": ("jacobian", "outputs"), "domain": (0.0, 1.0)} | options
+    output = tmp_path / "regression.h5"
+    result = dv.certify(
+        network, generator.uniform(size=(5, 3)), output=output, executor="serial", overwrite=True, **given
+    )
+    return Page(dv.report(result).read_text(encoding="utf-8"))
+
+
+def test_a_regression_has_no_classes(tmp_path: Path) -> None:
+    text = regression(tmp_path).text
+    for absent in ("isclassified", "class", "Certified", "accuracy"):
+        assert absent not in visible(text), absent
+    for expected in (
+        "Ranges of outputs",
+        "Derivatives and signs",
+        "the domain",
+        "balls of 0.01",
+        "output 1",
+        "input 2",
+    ):
+        assert expected in text, expected
+
+
+def test_without_balls_none_are_told_of(tmp_path: Path) -> None:
+    text = visible(regression(tmp_path, eps=()).text)
+    assert "with every value between 0 and 1" in text
+    assert "ball" not in text
+    text = visible(regression(tmp_path, eps=(), domain=None, compute=("global",)).text)
+    assert "examined as a whole" in text
+    assert "ball" not in text
+
+
+def test_signs_are_those_of_the_bounds() -> None:
+    assert [_sign(*pair) for pair in ((0.1, 0.2), (-2.0, -1.0), (-1.0, 1.0), (0.0, 1.0), (0.0, 0.0))] == [
+        "always rises", "always falls", "not known", "not known", "no influence",
+    ]  # fmt: skip
+
+
+def visible(text: str) -> str:
+    """All but where the numbers come from."""
+    return text.partition("Provenance")[0]
