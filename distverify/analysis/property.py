@@ -14,7 +14,8 @@ from distverify.analysis.branching.polytopes import Target
 from distverify.analysis.verify import FALSIFIED, UNKNOWN, VERIFIED, Verdict, decide
 from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.bounds.evaluation import SinglePrecision
-from distverify.data.vnnlib import Case, Polytope, Property
+from distverify.data.vnnlib.cases import Case, Polytope
+from distverify.data.vnnlib.property import Property
 from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network
 from distverify.region import Box
