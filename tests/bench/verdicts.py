@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from distverify.analysis.property import decide_property
-from distverify.data.vnnlib import load_property
+from distverify.data.vnnlib.property import load_property
+from distverify.network.graph import Network
 from distverify.network.onnx.importer import load_onnx
 from tests.bench.cases import DATA
 
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=None, help="of wall time per instance")
     arguments = parser.parse_args()
-    networks: dict[Path, object] = {}
+    networks: dict[Path, Network] = {}
     times: list[float] = []
     wrong = decided = 0
     print("| network | property | known | verdict | seconds | nodes | bound |\n|---|---|---|---|---|---|---|")
