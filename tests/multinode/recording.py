@@ -100,8 +100,8 @@ def main() -> None:
     from distverify.runtime.ray import head_watch
 
     log = Path(sys.argv.pop(1))
-    api.analyse_sample, api.BoundsWorker = Recorded(log), RecordedPieces(log)
-    ThroughCrew.__init__ = small_pieces  # in the driver: workers only compute what it asks for
+    vars(api).update(analyse_sample=Recorded(log), BoundsWorker=RecordedPieces(log))
+    ThroughCrew.__init__ = small_pieces  # type: ignore[method-assign]  # in the driver: workers only compute what it asks for
     head_watch.LONGEST_SILENCE = 5.0
     command_line()
 
