@@ -97,6 +97,8 @@ class Audit:
         A variable of the file each.
     failures : dict int -> str
         Samples whose attack failed, and why.
+    unchanged : bool or None
+        Whether the file is as the run wrote it, by its digest; None: it has none.
     notes : tuple of str
         What could not be looked at, and why.
     """
@@ -104,6 +106,7 @@ class Audit:
     samples: int
     findings: list[Finding]
     failures: dict[int, str]
+    unchanged: bool | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -163,6 +166,7 @@ def audit(
     result = as_result(result)
     runner = choose_executor(Workers(**chosen(Workers, options)))
     job, positions = _job(result, model, x, y, points, seed)
+    unchanged = result.unchanged()
     dims = result.dims
     claims = [c for c in all_claims() if c.variable in dims]
     findings = {c.variable: Finding(c.variable) for c in claims}
@@ -191,7 +195,7 @@ def audit(
             notes.append(f"the file's own outputs are not compared: {finding}")
         else:
             findings[finding.variable] = finding
-    return Audit(len(positions) - len(failures), list(findings.values()), failures, tuple(notes))
+    return Audit(len(positions) - len(failures), list(findings.values()), failures, unchanged, tuple(notes))
 
 
 def _job(

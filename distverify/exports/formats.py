@@ -6,6 +6,7 @@ import csv
 import importlib
 import json
 import os
+import string
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -23,7 +24,8 @@ from distverify.results.reader import Result, as_result
 
 _BLOCK_BYTES = 1 << 26
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@")
+_UNSEEN = "\ufeff\u200b\u2060"  # marks that some programs pass over, besides white space
 
 
 def export(
@@ -84,7 +86,9 @@ def safe_cell(text: str) -> str:
 
     Messages hold what libraries and files said; a leading apostrophe keeps a spreadsheet from running it.
     """
-    guarded = f"'{text}" if text.startswith(_FORMULA) else text
+    # With what may stand before it unseen: spreadsheets strip blanks, and a byte order mark.
+    seen = text.lstrip(_UNSEEN + string.whitespace + "\xa0")
+    guarded = f"'{text}" if seen.startswith(_FORMULA) or text[:1] in ("\t", "\r", "\n") else text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in guarded)
 
 
@@ -134,7 +138,7 @@ def _npz(path: Path, result: Result, names: Sequence[str] | None, rows: NDArray[
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in chosen:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                _write_array(file, result, name, rows if dims[name][0] == "sample" else None)
+                _write_array(file, result, name, rows if dims[name][:1] == ("sample",) else None)
     return chosen
 
 
