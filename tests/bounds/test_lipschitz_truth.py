@@ -175,5 +175,5 @@ def test_norm_is_asked_for_once() -> None:
         lipschitz_constant(network, norm=3)
     with pytest.raises(SettingsError, match="method: got 'x'; choose linear, coupled, recurjac, interval, fastlip"):
         lipschitz_constant(network, method="x")
-    with pytest.raises(SettingsError, match="layer_bounds: got 'x'; choose crown, interval"):
+    with pytest.raises(SettingsError, match="layer_bounds: got 'x'; choose alpha, crown, interval"):
         lipschitz_constant(network, layer_bounds="x")
