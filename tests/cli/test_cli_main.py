@@ -246,7 +246,10 @@ def test_errors_are_one_text_on_stderr(api: Recorder, error: BaseException, stat
         (("--executor", "serial", "--max-actors", "2"), "max_actors: got 2, which only the ray executor uses"),
         (("--executor", "serial", "--cpus-per-actor", "1"), "cpus_per_actor: got 1, which only the ray executor uses"),
         (("--executor", "serial", "--time-limit", "9"), "time_limit: got 9.0, which only the ray executor uses"),
-        (("--compute", "lipschitz", "--targets", "3"), "targets: got 3, which is only for margins, radius, radius_jacobian, verified"),
+        (
+            ("--compute", "lipschitz", "--targets", "3"),
+            "targets: got 3, which is only for margins, radius, radius_jacobian, verified",
+        ),
         (("--compute", "landscape"), "eps: got (0.1,), which is only for jacobian,"),
         (("--method", "linear,recurjac"), "a result file holds one method: run once for each, with its own -o"),
         (("--method", "ibp"), "'ibp' is unknown; choose one of linear, recurjac, interval, fastlip"),
