@@ -13,57 +13,125 @@ from distverify._version import __version__
 if TYPE_CHECKING:
     from distverify.analysis.landscape import monotone_features, stationary_free_radius
     from distverify.analysis.radius import CertifiedRadius, certified_radius
+    from distverify.analysis.verify import Verdict, verify
     from distverify.api import Progress, certify
+    from distverify.attacks.audit import Audit, Finding, Violation, audit
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
     from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
     from distverify.bounds.outputs import OutputBounds, output_bounds
+    from distverify.errors import (
+        DataError,
+        DistverifyError,
+        ExecutorError,
+        Interrupted,
+        ModelError,
+        PieceError,
+        ResultError,
+        SettingsError,
+    )
+    from distverify.exports.formats import export
+    from distverify.forecast.estimate import Estimate, estimate
     from distverify.inputs import load_network
     from distverify.network.graph import Network
+    from distverify.pages.report import report
     from distverify.region import Ball, Box
+    from distverify.results.facts import ClassFacts, Quantiles
     from distverify.results.reader import Result, open_result
+    from distverify.results.summary import Failure, Summary
+    from distverify.settings import Settings
+    from distverify.work import Plan
 
-# Names load on first use: the kernels, ONNX and HDF5 cost a second that `distverify --help` need not pay.
+# Names load on first use: the kernels, ONNX and HDF5 cost a second that `distverify --help` need not pay. No folder has the name
+# of one of them: an imported folder would stand in its place.
 _PLACES = {
+    "Audit": "distverify.attacks.audit",
     "Ball": "distverify.region",
     "Box": "distverify.region",
     "CertifiedRadius": "distverify.analysis.radius",
+    "ClassFacts": "distverify.results.facts",
+    "DataError": "distverify.errors",
+    "DistverifyError": "distverify.errors",
+    "Estimate": "distverify.forecast.estimate",
+    "ExecutorError": "distverify.errors",
+    "Failure": "distverify.results.summary",
+    "Finding": "distverify.attacks.audit",
+    "Interrupted": "distverify.errors",
     "JacobianBounds": "distverify.bounds.jacobian",
     "LipschitzConstants": "distverify.bounds.lipschitz",
+    "ModelError": "distverify.errors",
     "Network": "distverify.network.graph",
     "OutputBounds": "distverify.bounds.outputs",
+    "PieceError": "distverify.errors",
+    "Plan": "distverify.work",
     "Progress": "distverify.api",
+    "Quantiles": "distverify.results.facts",
     "Result": "distverify.results.reader",
+    "ResultError": "distverify.errors",
+    "Settings": "distverify.settings",
+    "SettingsError": "distverify.errors",
+    "Summary": "distverify.results.summary",
+    "Verdict": "distverify.analysis.verify",
+    "Violation": "distverify.attacks.audit",
+    "audit": "distverify.attacks.audit",
     "certified_radius": "distverify.analysis.radius",
     "certify": "distverify.api",
+    "estimate": "distverify.forecast.estimate",
+    "export": "distverify.exports.formats",
     "jacobian_bounds": "distverify.bounds.jacobian",
     "lipschitz_constant": "distverify.bounds.lipschitz",
-    "monotone_features": "distverify.analysis.landscape",
     "load_network": "distverify.inputs",
+    "monotone_features": "distverify.analysis.landscape",
     "open_result": "distverify.results.reader",
     "output_bounds": "distverify.bounds.outputs",
+    "report": "distverify.pages.report",
     "stationary_free_radius": "distverify.analysis.landscape",
+    "verify": "distverify.analysis.verify",
 }
 
 __all__ = [
+    "Audit",
     "Ball",
     "Box",
     "CertifiedRadius",
+    "ClassFacts",
+    "DataError",
+    "DistverifyError",
+    "Estimate",
+    "ExecutorError",
+    "Failure",
+    "Finding",
+    "Interrupted",
     "JacobianBounds",
     "LipschitzConstants",
+    "ModelError",
     "Network",
     "OutputBounds",
+    "PieceError",
+    "Plan",
     "Progress",
+    "Quantiles",
     "Result",
+    "ResultError",
+    "Settings",
+    "SettingsError",
+    "Summary",
+    "Verdict",
+    "Violation",
     "__version__",
+    "audit",
     "certified_radius",
     "certify",
+    "estimate",
+    "export",
     "jacobian_bounds",
     "lipschitz_constant",
     "load_network",
     "monotone_features",
     "open_result",
     "output_bounds",
+    "report",
     "stationary_free_radius",
+    "verify",
 ]
 
 

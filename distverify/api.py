@@ -143,7 +143,7 @@ def run(
         output_size=network.output_size, data=data.name, data_digest=prepared.digest,
         indices=tuple(int(i) for i in data.indices), settings=settings, distverify_version=__version__,
         created=datetime.now(UTC), environment=describe_environment(command) | {"inputs": prepared.described},
-        names=prepared.names,
+        names=prepared.names, axis_names=dict(prepared.axis_names),
     )  # fmt: skip
     job = Job(
         network, data, settings, analyse, warm_up, variables,

@@ -15,13 +15,14 @@ from distverify.data.dataset import NO_LABEL, Dataset, dataset_from_arrays, load
 from distverify.data.image_layout import arrange_images
 from distverify.data.property_set import is_instance_list, load_properties
 from distverify.data.selection import select_samples
-from distverify.data.vector import load_vector
+from distverify.data.vector import load_vector, read_names
 from distverify.data.vnnlib import Property, is_property_file
 from distverify.errors import DataError, ModelError, SettingsError
 from distverify.network.graph import Network
-from distverify.network.normalisation import apply_normalisation, channel_layout, mean_and_std
+from distverify.network.normalisation import apply_normalisation, mean_and_std
 from distverify.network.onnx.importer import load_onnx
 from distverify.network.torch_import import is_module, load_torch
+from distverify.options import parse
 from distverify.options.rules import ARRAYS, FILE, PROPERTIES
 from distverify.options.run import Inputs
 from distverify.quantities import catalogue
@@ -56,6 +57,8 @@ class Prepared:
         Empty for a data set.
     names : tuple of str
         Of the property files, one per sample; empty for a data set.
+    axis_names : dict "input" or "output" -> tuple of str
+        What inputs and outputs are called, where that is said.
     """
 
     network: Network
@@ -66,6 +69,7 @@ class Prepared:
     described: dict[str, Any]
     properties: Mapping[int, Property] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    axis_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def take(self, positions: NDArray[np.int64]) -> Prepared:
         """Some of the samples, by position, under the same indices."""
@@ -98,14 +102,16 @@ def prepare(
 def prepare_network(model: Model, inputs: Inputs, settings: Settings) -> tuple[Network, str]:
     """The network of raw inputs (of normalised ones if radii are in those units), and its name for people."""
     if isinstance(model, Network):
+        if inputs.batch_axis is not None:
+            raise SettingsError("batch_axis: is for model files; give it to load_network")
         network, name = model, "network"
     elif isinstance(model, str | os.PathLike):
-        network, name = load_network(model), Path(model).name
+        network, name = load_network(model, batch_axis=inputs.batch_axis), Path(model).name
     else:
         raise ModelError(f"model: got {type(model).__name__}; give a Network or the path of an ONNX file")
     if _normalised(inputs) and settings.eps_units == "raw":
         means, deviations = _mean_and_std(inputs)
-        network = apply_normalisation(network, means, deviations, layout=channel_layout(network.input_shape))
+        network = apply_normalisation(network, means, deviations, layout=inputs.model_layout)
     return network.in_precision(settings.precision), name
 
 
@@ -117,6 +123,7 @@ def prepare_samples(
     if chosen is not None:
         settings = replace(settings, feature_eps=chosen)
     described = _describe(network, inputs)
+    called = _axis_names(network, inputs)
     paths = property_paths(x)
     if paths:
         found = load_properties(
@@ -125,13 +132,13 @@ def prepare_samples(
         centres = found.centres(network.input_size)
         data = Dataset(centres, np.full(len(centres), NO_LABEL), found.indices, found.name, (network.input_size,))
         properties = dict(zip(found.indices.tolist(), found.properties, strict=True))
-        return Prepared(network, model, data, found.digest, settings, described, properties, found.names)
+        return Prepared(network, model, data, found.digest, settings, described, properties, found.names, called)
     data = _open_dataset(x, y, inputs, network)  # type: ignore[arg-type]  # no paths: one of the others
     if _normalised(inputs) and settings.eps_units != "raw":
         # In normalised units, the data are normalised instead of the network.
-        means, deviations = mean_and_std(network, *_mean_and_std(inputs), layout=channel_layout(network.input_shape))
+        means, deviations = mean_and_std(network, *_mean_and_std(inputs), layout=inputs.model_layout)
         data = replace(data, inputs=np.ascontiguousarray((data.inputs - means) / deviations))
-    return Prepared(network, model, data, data.digest, settings, described)
+    return Prepared(network, model, data, data.digest, settings, described, axis_names=called)
 
 
 def kind_of(x: object) -> str:
@@ -149,7 +156,9 @@ def property_paths(x: object) -> tuple[str | os.PathLike[str], ...]:
     return tuple(x) if several else ()  # type: ignore[arg-type]
 
 
-def load_network(model: str | os.PathLike[str] | Any, example_input: Any = None) -> Network:
+def load_network(
+    model: str | os.PathLike[str] | Any, example_input: Any = None, *, batch_axis: bool | None = None
+) -> Network:
     """Read a network from an ONNX file, or from a PyTorch module.
 
     Parameters
@@ -158,23 +167,28 @@ def load_network(model: str | os.PathLike[str] | Any, example_input: Any = None)
         ``distverify show MODEL`` prints what was read.
     example_input : torch.Tensor [N, ...]
         For a module, and needed there: inputs of the shape that it takes, at least one; it is exported for the first.
+    batch_axis : bool, optional
+        Of a file: whether the first axis of its input counts samples. By default it does if it has no fixed length, or
+        length 1 at the input and 1 or no fixed length at the output.
 
     Raises
     ------
     ModelError
         The model cannot be read, or has an operator that is not supported (the message names the node).
     SettingsError
-        A module without ``example_input``, or a path with one.
+        A module without ``example_input`` or with ``batch_axis``, or a path with ``example_input``.
     """
     if is_module(model):
         if example_input is None:
             raise SettingsError("example_input: is missing; give a tensor of the shape that the module takes")
+        if batch_axis is not None:
+            raise SettingsError("batch_axis: is for model files; a module takes a batch, leave it out")
         return load_torch(model, example_input)
     if not isinstance(model, str | os.PathLike):
         raise ModelError(f"model: got {type(model).__name__}; give the path of an ONNX file, or a torch.nn.Module")
     if example_input is not None:
         raise SettingsError("example_input: is for torch modules; an ONNX file declares its input, leave it out")
-    return load_onnx(model)
+    return load_onnx(model, batch_axis=batch_axis)
 
 
 def check_fit(prepared: Prepared) -> None:
@@ -215,7 +229,7 @@ def _open_dataset(
         data = load_dataset(x, **sizes, scale=inputs.scale, samples=inputs.samples)
     else:
         data = dataset_from_arrays(x, y, **sizes)
-    return arrange_images(data, inputs.layout, network.input_shape)
+    return arrange_images(data, inputs.layout, network.input_shape, inputs.model_layout)
 
 
 def _normalised(inputs: Inputs) -> bool:
@@ -245,10 +259,30 @@ def _factors(network: Network, feature_eps: Any, features: str | None) -> tuple[
     return tuple(factors.tolist())
 
 
+def _axis_names(network: Network, inputs: Inputs) -> dict[str, tuple[str, ...]]:
+    """The names of inputs and outputs that are said, checked."""
+    called: dict[str, tuple[str, ...]] = {}
+    given = {"input": (inputs.input_names, network.input_size), "output": (inputs.output_names, network.output_size)}
+    for axis, (value, size) in given.items():
+        if value is None:
+            continue
+        # A text is what was typed; a Path is a file.
+        names = parse.names(value) if isinstance(value, str) else value
+        if isinstance(names, os.PathLike):
+            names = read_names(names)
+        called[axis] = tuple(str(name).strip() for name in names)
+        if len(called[axis]) != size or not all(called[axis]):
+            got = "an empty name" if len(called[axis]) == size else f"{len(called[axis])} names"
+            raise SettingsError(
+                f"{axis}_names: got {got}; the network has {size} {axis}s, give a name for each with commas between them"
+            )
+    return called
+
+
 def _describe(network: Network, inputs: Inputs) -> dict[str, Any]:
     return {
         "shape": list(network.input_shape), "scale": inputs.scale, "mean": _recorded(inputs.mean),
-        "std": _recorded(inputs.std), "layout": inputs.layout,
+        "std": _recorded(inputs.std), "layout": inputs.layout, "model_layout": inputs.model_layout, **network.remarks,
     }  # fmt: skip
 
 

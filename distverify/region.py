@@ -130,6 +130,20 @@ class Ball:
         return np.maximum(low, lo), np.minimum(high, hi)
 
     @property
+    def inner_box(self) -> tuple[Floats, Floats]:
+        """The largest box of float64 numbers that is certainly inside of :attr:`box`'s exact one: (lo, hi), float64 [D].
+
+        For norm inf the region itself, less at most a unit in the last place; where a feature leaves no number but its
+        centre, the centre.
+        """
+        lo, hi = self.clip_box
+        low, high = self.x0 - self.eps, self.x0 + self.eps
+        exact = (self.x0 == 0.0) | (np.asarray(self.eps) == 0.0)
+        low = np.where(exact, low, np.nextafter(low, np.inf))
+        high = np.where(exact, high, np.nextafter(high, -np.inf))
+        return np.minimum(np.maximum(low, lo), self.x0), np.maximum(np.minimum(high, hi), self.x0)
+
+    @property
     def unbounded(self) -> bool:
         """Whether the region is the whole space, or unbounded in some direction."""
         low, high = self.box
@@ -169,6 +183,11 @@ class Box(Ball):
 
     @property
     def box(self) -> tuple[Floats, Floats]:
+        """The corners, (lower, upper) float64 [D]: exact."""
+        return self.clip_box
+
+    @property
+    def inner_box(self) -> tuple[Floats, Floats]:
         """The corners, (lower, upper) float64 [D]: exact."""
         return self.clip_box
 

@@ -14,6 +14,7 @@ from distverify.options import parse
 from distverify.options.option import defaults_of, documented, in_use, option, options_of
 from distverify.options.rules import DATA, PROPERTIES, refuse
 from distverify.quantities import catalogue
+from distverify.quantities.evaluation import EVALUATION
 from distverify.quantities.property import PROPERTY as OF_PROPERTIES
 
 COMPUTE = catalogue.names()
@@ -29,6 +30,7 @@ LANDSCAPE_OUTPUTS = ("all", "label")
 EPS_UNITS = ("raw", "normalised")
 DIRECTIONS = ("auto", "backward", "forward", "both")
 PRECISIONS = ("float64", "float32")
+ARITHMETICS = ("exact", "float32")
 MARCH_EVALUATIONS = 16
 MARCH_TOLERANCE = 1e-3
 
@@ -113,8 +115,17 @@ class Settings:
         choices=PRECISIONS, of_properties=True,
     )  # fmt: skip
 
+    arithmetic: str = option(
+        "exact", "What radii and verdicts hold for: the network in exact arithmetic, or (float32) also as it runs in single "
+        "precision, in any order of summation; the difference's bound is stored as evaluation_error.", "What is computed",
+        choices=ARITHMETICS, needs=_used_by("arithmetic"), of_properties=True,
+    )  # fmt: skip
+
     def __post_init__(self) -> None:
+        _choice("arithmetic", self.arithmetic, ARITHMETICS)
         _set(self, "compute", _compute(self.compute))
+        if self.arithmetic != "exact" and self.compute != (PROPERTY,):
+            _set(self, "compute", _compute((*self.compute, EVALUATION.name)))
         _set(self, "eps", _radii(self.eps))
         _set(self, "norm", float(self.norm))
         if self.norm not in NORMS:

@@ -137,6 +137,8 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         "Model SHA-256": model["digest"],
         "Data SHA-256": data["digest"],
         "Values": ", ".join(normalisation),
+        "Outputs": inputs.get("outputs"),
+        "Reference": inputs.get("reference"),
         "Start": provenance["start"],
         "End": provenance["end"] or "not finished",
         "Host": environment.get("host"),

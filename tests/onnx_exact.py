@@ -332,16 +332,12 @@ def _softsign(d: Dual) -> Dual:
     return d.chained(d.value / size, 1 / (size * size))
 
 
-def _hard_swish(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
-    third = Dual(m.convert(Fraction(1, 6)))
-    half, zero, one = (Dual(m.convert(v)) for v in (0.5, 0.0, 1.0))
-    return _map(lambda v: v * max(zero, min(one, v * third + half)), i[0])
-
-
 _ACTIVATIONS: dict[str, tuple[str, list[tuple[str, float]]]] = {
     "Relu": ("relu", []),
     "LeakyRelu": ("leaky_relu", [("alpha", float(np.float32(0.01)))]),
     "HardSigmoid": ("hard_sigmoid", [("alpha", float(np.float32(0.2))), ("beta", 0.5)]),
+    "HardSwish": ("hard_swish", []),
+    "Mish": ("mish", []),
     "Sigmoid": ("sigmoid", []),
     "Tanh": ("tanh", []),
     "Atan": ("arctan", []),
@@ -362,7 +358,6 @@ _ARITHMETIC: dict[str, Callable[[ExactModel, list[Any], Attributes], Tensor]] = 
     "Gemm": _gemm,
     "GlobalAveragePool": lambda m, i, a: _global_pool(m, i, a, True),
     "GlobalMaxPool": lambda m, i, a: _global_pool(m, i, a, False),
-    "HardSwish": _hard_swish,
     "MatMul": _matmul,
     "Max": lambda m, i, a: _map(lambda *v: max(v), *i),
     "MaxPool": lambda m, i, a: _pool(m, i, a, False),

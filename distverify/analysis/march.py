@@ -36,6 +36,7 @@ def march_radii(
     evaluations: int = MARCH_EVALUATIONS,
     tolerance: float = MARCH_TOLERANCE,
     goal: float = 0.0,
+    losses: Callable[[float], Floats] | None = None,
     certified: Floats | None = None,
 ) -> tuple[Floats, int]:
     """Certified radii of K margins, and the number of evaluations that they took.
@@ -58,6 +59,8 @@ def march_radii(
         Relative: the march ends when no further evaluation can raise the smallest radius by more.
     goal : float
         The march ends when the smallest radius can no longer reach it, or has.
+    losses : callable (radius) -> float64 [K], optional
+        What must be left of each margin all over the ball, at least 0.
     certified : float64 [K], optional
         Radii that are certified otherwise: the march minds the margin whose larger radius is the smallest, and ends when it can
         no longer raise that one.
@@ -73,7 +76,7 @@ def march_radii(
     steps = _Staircase(at_zero, nothing if slopes is None else slopes, nothing if certified is None else certified)
     radius = min(guess, limit)
     for used in range(1, evaluations + 1):
-        steps.add(radius, constants(radius))
+        steps.add(radius, constants(radius), losses(radius) if losses else np.zeros(at_zero.size))
         following = steps.next(limit, tolerance, goal)
         if following is None:
             return steps.certified(), used
@@ -89,26 +92,30 @@ class _Staircase:
         self.otherwise = otherwise
         self.radii = [0.0]
         self.constants = [np.nan_to_num(slopes, nan=0.0)]
+        self.losses = [np.zeros(at_zero.size)]
 
-    def add(self, radius: float, constants: Floats) -> None:
+    def add(self, radius: float, constants: Floats, losses: Floats) -> None:
         place = int(np.searchsorted(self.radii, radius))
         self.radii.insert(place, radius)
         self.constants.insert(place, np.where(np.isnan(constants), np.inf, constants))
+        self.losses.insert(place, np.where(np.isnan(losses), np.inf, losses))
 
     def _heights(self) -> Floats:
         """The constant that holds on each step, float64 [steps, K]: of any radius at least as large, the smallest."""
-        return np.minimum.accumulate(np.stack(self.constants[1:])[::-1])[::-1]
+        return _smallest_from(self.constants[1:])
 
     def certified(self) -> Floats:
         """Where each margin is used up at the latest place that the constants prove, rounding included."""
         shrink, grow = 1.0 - 8 * SOUND.unit, 1.0 + 8 * SOUND.unit
         left, radii, open_ = self.at_zero.copy(), np.zeros(self.at_zero.size), np.ones(self.at_zero.size, dtype=bool)
-        for inner, outer, height in zip(self.radii, self.radii[1:], self._heights(), strict=False):
+        losses = _smallest_from(self.losses[1:]) * grow
+        for inner, outer, height, loss in zip(self.radii, self.radii[1:], self._heights(), losses, strict=False):
             slope = height * grow
             spent = np.where(slope > 0, slope * ((outer - inner) * grow), 0.0)
+            free = left - loss
             with np.errstate(divide="ignore", invalid="ignore"):
-                within = inner + np.where(np.isfinite(slope), left / slope, 0.0) * shrink
-            passed = spent < left * shrink
+                within = inner + np.where(np.isfinite(slope), np.maximum(free, 0.0) / slope, 0.0) * shrink
+            passed = spent < free * shrink
             reached = np.where(passed, outer, np.fmin(within * shrink, outer))
             radii = np.where(open_, np.maximum(radii, reached), radii)
             open_ &= passed
@@ -121,10 +128,12 @@ class _Staircase:
         worst = int(np.argmin(np.maximum(certified, self.otherwise)))
         radii, heights = np.array(self.radii), self._heights()[:, worst]
         end, last = float(certified[worst]), self.radii[-1]
-        budget = float(self.at_zero[worst])
+        # What is left at the end is not to be spent.
+        ends = min(int(np.searchsorted(radii, end, side="right")), len(radii) - 1)
+        budget = max(float(self.at_zero[worst] - self.losses[ends][worst]), 0.0)
         if 0.0 < goal <= end:
             return None
-        if end <= self.otherwise[worst]:
+        if self.otherwise[worst] > 0.0 and end <= self.otherwise[worst]:
             lowest, likely, deciding = self._up_to(worst, float(self.otherwise[worst]))
             if lowest >= budget:
                 return None
@@ -203,3 +212,8 @@ class _Staircase:
         step = math.log1p(left * growth / height) / growth if growth > 0.0 else left / height
         following = min(last + step, _FARTHEST_STEP * last, limit)
         return following if following > last * (1.0 + 1e-12) else None
+
+
+def _smallest_from(values: list[Floats]) -> Floats:
+    """For each entry the smallest of it and all later ones."""
+    return np.minimum.accumulate(np.stack(values)[::-1])[::-1]

@@ -37,7 +37,11 @@ class MarginProblem:
     rows : float64 [targets, outputs]
         The margins as combinations of outputs.
     at_centre : float64 [targets]
-        Sound lower bounds of the margins at the sample itself.
+        Sound lower bounds of the margins at the sample itself, in exact arithmetic.
+    arithmetic : "exact" or "float32"
+        Whether margins are those of the exact network, or also of the one that runs in single precision.
+    centre_losses : float64 [targets]
+        What evaluation may take off the margins at the sample itself.
     """
 
     bounder: Bounder
@@ -47,15 +51,26 @@ class MarginProblem:
     targets: tuple[int, ...]
     rows: Floats
     at_centre: Floats
+    arithmetic: str
+    centre_losses: Floats
 
     @property
     def misclassified(self) -> bool:
         """Whether some margin is not certainly positive even at the sample itself."""
-        return self.predicted != self.label or not bool((self.at_centre > 0).all())
+        return self.predicted != self.label or not bool((self.at_centre > self.centre_losses).all())
 
     def enclose(self, eps: float) -> RegionBounds:
         """Bounds of every node's value over the ball of radius ``eps``."""
         return self.bounder.enclose(self.balls.at(eps))
+
+    def margins(self, known: RegionBounds) -> Floats:
+        """Sound lower bounds of the margins over an enclosed region: float64 [targets]."""
+        margins = self.bounder.margins(known, self.rows)
+        return margins if self.arithmetic == "exact" else np.nextafter(margins - self.losses(known), -np.inf)
+
+    def losses(self, known: RegionBounds) -> Floats:
+        """What evaluation may take off the margins over an enclosed region: float64 [targets]; 0 in exact arithmetic."""
+        return _losses(self.bounder, known, self.rows, self.arithmetic)
 
     def per_output(self, values: Floats | float) -> Floats:
         """``values`` of the targets at their classes, NaN at all others: float64 [outputs]."""
@@ -70,6 +85,7 @@ def pose_margins(
     label: int | None,
     targets: str | int = "untargeted",
     seed: int | Sequence[int] = 0,
+    arithmetic: str = "exact",
 ) -> MarginProblem:
     """The margins of the sample at the centre of ``balls``.
 
@@ -89,10 +105,19 @@ def pose_margins(
         raise SettingsError(f"label: got {label}; the network has classes 0 to {outputs - 1}")
     chosen = choose_targets(logits, label, targets, seed)
     rows = margin_rows(outputs, label, chosen)
-    at_centre = np.zeros(0)
+    at_centre = losses = np.zeros(0)
     if chosen:
-        at_centre = bounder.margins(bounder.enclose(balls.at(0.0)), rows)
-    return MarginProblem(bounder, balls, label, predicted, tuple(chosen), rows, at_centre)
+        centre = bounder.enclose(balls.at(0.0))
+        at_centre, losses = bounder.margins(centre, rows), _losses(bounder, centre, rows, arithmetic)
+    return MarginProblem(bounder, balls, label, predicted, tuple(chosen), rows, at_centre, arithmetic, losses)
+
+
+def _losses(bounder: Bounder, known: RegionBounds, rows: Floats, arithmetic: str) -> Floats:
+    if arithmetic == "exact":
+        return np.zeros(rows.shape[0])
+    # Classes are compared without rounding: only the outputs' own errors count.
+    error = bounder.evaluation_error(known)
+    return np.array([float(error[row != 0.0] @ np.abs(row[row != 0.0])) for row in rows]) * (1.0 + 1e-12)
 
 
 def choose_targets(logits: Floats, label: int, targets: str | int, seed: int | Sequence[int]) -> list[int]:
@@ -117,7 +142,9 @@ def margins_around(around: Around) -> MarginProblem:
     """The margins of a run's sample."""
     settings = around.settings
     label, index = around.sample.label, around.sample.index
-    problem = pose_margins(around.bounder, around.balls, label, settings.targets, (settings.seed, index))
+    problem = pose_margins(
+        around.bounder, around.balls, label, settings.targets, (settings.seed, index), settings.arithmetic
+    )
     if not problem.targets:
         around.notes.append(f"no radius: target class {settings.targets} is the sample's own class")
     return problem

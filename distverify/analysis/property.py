@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.bounds.enclosure import Enclosure, enclose
+from distverify.bounds.evaluation import SinglePrecision
 from distverify.data.vnnlib import Case, Polytope, Property
 from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network
@@ -33,7 +34,7 @@ class PropertyAnalysis:
 
     def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
         logits = network(sample.x)[0]
-        margin = property_margin(network, self.properties[sample.index], settings.layer_bounds)
+        margin = property_margin(network, self.properties[sample.index], settings.layer_bounds, settings.arithmetic)
         return {
             "status": OK,
             "message": "",
@@ -44,7 +45,7 @@ class PropertyAnalysis:
         }
 
 
-def property_margin(network: Network, prop: Property, layer_bounds: str = "crown") -> float:
+def property_margin(network: Network, prop: Property, layer_bounds: str = "crown", arithmetic: str = "exact") -> float:
     """By how much a counterexample is ruled out: positive only if there is none.
 
     The smallest, over all alternatives of the counterexample, of the largest amount by which one of its constraints
@@ -53,20 +54,33 @@ def property_margin(network: Network, prop: Property, layer_bounds: str = "crown
     Parameters
     ----------
     layer_bounds : "crown" or "interval"
+    arithmetic : "exact" or "float32"
+        Of the outputs that counterexamples are about: also as they are computed in single precision.
     """
-    return min((_case_margin(network, case, layer_bounds) for case in prop.cases), default=math.inf)
+    return min((_case_margin(network, case, layer_bounds, arithmetic) for case in prop.cases), default=math.inf)
 
 
-def _case_margin(network: Network, case: Case, layer_bounds: str) -> float:
+def _case_margin(network: Network, case: Case, layer_bounds: str, arithmetic: str) -> float:
     enclosure = enclose(network, Box(case.lower, case.upper), layer_bounds)
-    clear = _clearances(enclosure, case.polytopes)
+    error = np.zeros(network.output_size)
+    if arithmetic != "exact":
+        error = SinglePrecision(network).error(
+            enclosure.region, dict(enumerate(zip(enclosure.lower, enclosure.upper, strict=True)))
+        )
+    clear = _clearances(enclosure, case.polytopes, error)
     ends = np.cumsum([p.bounds.size for p in case.polytopes])
     # An alternative without constraints on outputs is met by every input of the box.
     return float(min(part.max(initial=-math.inf) for part in np.split(clear, ends[:-1])))
 
 
-def _clearances(enclosure: Enclosure, polytopes: tuple[Polytope, ...]) -> Floats:
-    """By how much each constraint is violated everywhere, at least: float64 [constraints of all polytopes]."""
+def _clearances(enclosure: Enclosure, polytopes: tuple[Polytope, ...], error: Floats) -> Floats:
+    """By how much each constraint is violated everywhere, at least: float64 [constraints of all polytopes].
+
+    Parameters
+    ----------
+    error : float64 [outputs]
+        What evaluation may change of the outputs.
+    """
     rows = np.concatenate([p.rows for p in polytopes])
     bounds, inexact = np.concatenate([p.bounds for p in polytopes]), np.concatenate([p.inexact for p in polytopes])
     if bounds.size == 0:
@@ -75,5 +89,7 @@ def _clearances(enclosure: Enclosure, polytopes: tuple[Polytope, ...]) -> Floats
     off = np.zeros(bounds.size)
     if inexact.any():
         off = inexact @ enclosure.magnitude(enclosure.network.output) * (1.0 + SOUND.gamma(rows.shape[1] + 2))
+    if error.any():
+        off = (off + np.array([float(error[r != 0.0] @ np.abs(r[r != 0.0])) for r in rows])) * (1.0 + 1e-12)
     clear = np.nextafter(np.nextafter(lower - bounds, -np.inf) - np.nextafter(off, np.inf), -np.inf)
     return np.where(np.isnan(clear), -np.inf, clear)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,8 +18,9 @@ from distverify.bounds.jacobian import check_methods
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.questions.bounder import Bounder
+from distverify.questions.region import RegionBounds
 from distverify.region import Ball, Balls
-from distverify.settings import MARCH_EVALUATIONS, MARCH_TOLERANCE
+from distverify.settings import ARITHMETICS, MARCH_EVALUATIONS, MARCH_TOLERANCE
 from distverify.status import BY_CROWN, BY_JACOBIAN, NO_VALUE, NOT_VERIFIED
 from distverify.work import SampleResult
 
@@ -66,6 +68,7 @@ def certified_radius(
     evaluations: int = MARCH_EVALUATIONS,
     tolerance: float = MARCH_TOLERANCE,
     seed: int | Sequence[int] = 0,
+    arithmetic: str = "exact",
 ) -> CertifiedRadius:
     """Radii of balls around ``x0`` in which the network's class is certainly ``label``.
 
@@ -88,6 +91,9 @@ def certified_radius(
         Relative: the march ends where more evaluations cannot raise the radius by more.
     seed : int or sequence of int
         Of the random target.
+    arithmetic : "exact" or "float32"
+        What the radius holds for: the network in exact arithmetic, or also as it runs in single precision, in any order of
+        summation (a little smaller).
 
     Raises
     ------
@@ -95,10 +101,12 @@ def certified_radius(
         A label or target that is not an output of the network, a network with a single output, ``evaluations`` below 1.
     """
     check_methods(method, layer_bounds)
+    if arithmetic not in ARITHMETICS:
+        raise SettingsError(f"arithmetic: got {arithmetic!r}; choose {', '.join(ARITHMETICS)}")
     if evaluations < 1:
         raise SettingsError(f"evaluations: got {evaluations}; give a whole number of at least 1")
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
-    problem = pose_margins(Bounder(network, method, layer_bounds), balls, label, targets, seed)
+    problem = pose_margins(Bounder(network, method, layer_bounds), balls, label, targets, seed, arithmetic)
     return find_radius(problem, evaluations, tolerance)
 
 
@@ -118,7 +126,7 @@ def find_radius(problem: MarginProblem, evaluations: int, tolerance: float, *, i
 
     def margins(eps: float) -> Floats:
         bounded.append(eps)
-        return problem.bounder.margins(problem.enclose(eps), problem.rows)
+        return problem.margins(problem.enclose(eps))
 
     slopes = _centre_slopes(problem)
     with np.errstate(divide="ignore"):
@@ -127,9 +135,11 @@ def find_radius(problem: MarginProblem, evaluations: int, tolerance: float, *, i
     by_crown = search_smallest(margins, at_centre, 0.8 * reach, balls.farthest)
     guess = 0.9 * float(by_crown.min()) or 0.5 * reach
     constants = margin_constants(problem)
+    enclose = lru_cache(maxsize=1)(problem.enclose)
     by_jacobian, spent = march_radii(
-        lambda eps: constants(problem.enclose(eps)), at_centre, guess, balls.farthest,
+        lambda eps: constants(enclose(eps)), at_centre, guess, balls.farthest,
         slopes=slopes, evaluations=evaluations, tolerance=tolerance, certified=None if in_full else by_crown,
+        losses=_losses(problem, enclose),
     )  # fmt: skip
     per_class = np.maximum(by_crown, by_jacobian)
     return CertifiedRadius(
@@ -167,17 +177,29 @@ def verify_at(
         if eps > found.crown * (1.0 + 2.0 * TOLERANCE):
             return NOT_VERIFIED
     known = problem.enclose(eps) if over is None else over.known
-    open_ = np.flatnonzero(~(problem.bounder.margins(known, problem.rows) > 0))
+    open_ = np.flatnonzero(~(problem.margins(known) > 0))
     if open_.size == 0:
         return BY_CROWN
     if found is not None:
         return NOT_VERIFIED
     constants = margin_constants(problem, open_)
+    enclose = lru_cache(maxsize=1)(lambda radius: known if radius == eps else problem.enclose(radius))
     by_jacobian, _ = march_radii(
-        lambda radius: constants(known if radius == eps else problem.enclose(radius)), problem.at_centre[open_], eps, eps,
+        lambda radius: constants(enclose(radius)), problem.at_centre[open_], eps, eps,
         slopes=_centre_slopes(problem)[open_], evaluations=evaluations, tolerance=0.0, goal=eps,
+        losses=_losses(problem, enclose, open_),
     )  # fmt: skip
     return BY_JACOBIAN if bool((by_jacobian >= eps).all()) else NOT_VERIFIED
+
+
+def _losses(
+    problem: MarginProblem, enclose: Callable[[float], RegionBounds], which: NDArray[np.int64] | None = None
+) -> Callable[[float], Floats] | None:
+    """What evaluation may take off the margins (or those of ``which``) over balls; None in exact arithmetic."""
+    if problem.arithmetic == "exact":
+        return None
+    chosen = slice(None) if which is None else which
+    return lambda eps: problem.losses(enclose(eps))[chosen]
 
 
 def _centre_slopes(problem: MarginProblem) -> Floats:

@@ -18,8 +18,8 @@ def jacobian_at(network: Network, x: ArrayLike, rows: Floats | None = None) -> F
     Parameters
     ----------
     x : array_like [N, inputs]
-    rows : float64 [K, outputs], optional
-        All outputs by default.
+    rows : float64 [K, outputs] or [N, K, outputs], optional
+        The same for all points, or each point's own; all outputs by default.
 
     Returns
     -------
@@ -29,7 +29,8 @@ def jacobian_at(network: Network, x: ArrayLike, rows: Floats | None = None) -> F
     values = network.values(x)
     n = values[0].shape[0]
     combined = np.eye(network.output_size) if rows is None else rows
-    moving: dict[int, Floats] = {network.output: np.repeat(combined[None], n, axis=0)}
+    own = combined if combined.ndim == 3 else np.repeat(combined[None], n, axis=0)
+    moving: dict[int, Floats] = {network.output: own}
     for index in range(network.output, 0, -1):
         if index not in moving:
             continue
@@ -43,4 +44,4 @@ def jacobian_at(network: Network, x: ArrayLike, rows: Floats | None = None) -> F
                 flat = term.operator.pull(np.ascontiguousarray(y.reshape(-1, node.size)))
                 pulled = flat.reshape(n, -1, flat.shape[1])
                 moving[term.source] = moving[term.source] + pulled if term.source in moving else pulled
-    return moving.get(0, np.zeros((n, combined.shape[0], network.input_size)))
+    return moving.get(0, np.zeros((n, own.shape[1], network.input_size)))

@@ -5,7 +5,7 @@ function of the groups so far, so that a linear node costs one matrix product ov
 
 Rounding. A product of a stable chain is off by at most gamma_n |W| |M| entrywise. Its effect on values is carried along, as a
 vector (through |W|) and as a 2-norm (through the spectral norm), whichever is smaller: the first is tighter for few layers, the
-second does not explode with depth.
+second does not explode with depth. See docs/ROUNDING.md, section 3.
 """
 
 from __future__ import annotations

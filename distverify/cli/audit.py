@@ -13,7 +13,7 @@ from distverify.options.run import Workers
 from distverify.words import count, printable
 
 if TYPE_CHECKING:
-    from distverify.audit.audit import Audit
+    from distverify.attacks.audit import Audit
 
 BROKEN = 1
 _SHOWN = 3
@@ -44,7 +44,7 @@ def audit(
       distverify audit out.h5 net.onnx data.npz
     """
     given = typed(ctx, Workers)
-    from distverify.audit.audit import audit as attack
+    from distverify.attacks.audit import audit as attack
     from distverify.results.reader import open_result
 
     def tell(done: int, total: int) -> None:

@@ -28,11 +28,13 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
 
     Needs no network connection and no arguments, and takes less than a minute on two cores.
     """
-    from distverify.api import certify
     from distverify.cli.progress import reporting
+
+    with reporting(quiet):  # the first import ever compiles kernels, and says so
+        from distverify.api import certify
     from distverify.cli.tables import print_result
     from distverify.demo import DATA, MODEL
-    from distverify.report.report import write_report
+    from distverify.pages.report import report
 
     # A file that the user named may be anything: only the demo's own is replaced unasked, and an interrupted
     # demo is continued, as every run is.
@@ -50,7 +52,7 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
             progress=progress,
             command=command_line(ctx),
         )
-    page = write_report([result], output.with_suffix(".html"))
+    page = report(result, output.with_suffix(".html"))
     if quiet:
         return
     print_result(result)

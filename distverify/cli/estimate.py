@@ -33,7 +33,7 @@ def estimate(ctx: click.Context, /, model: Path, data: tuple[Path, ...], timed: 
     """
     given = typed(ctx, Settings, Inputs)
     from distverify.cli.run_tables import describe_units
-    from distverify.estimate.estimate import estimate as predict
+    from distverify.forecast.estimate import estimate as predict
 
     predicted = predict(model, data[0] if len(data) == 1 else data, timed=timed, seed=seed, **given)
     cores = os.cpu_count() or 1

@@ -25,7 +25,7 @@ def export(result: Path, output: Path, arrays: str | None, samples: str | None) 
       distverify export out.h5 -o out.parquet --arrays label,radius,radius_target
       distverify export out.h5 -o jacobians.npz --arrays jacobian_lower,jacobian_upper --samples 0:10
     """
-    from distverify.export.formats import export as write
+    from distverify.exports.formats import export as write
     from distverify.results.reader import open_result
 
     names = None if arrays is None else [name.strip() for name in arrays.split(",")]

@@ -31,13 +31,10 @@ def report(
       distverify report out.h5 -o page.html --figures figures
       distverify report linear.h5 recurjac.h5 -o comparison.html
     """
-    from distverify.report.report import write_report
-    from distverify.results.reader import open_result
+    from distverify.pages.report import report as write
 
-    opened = [open_result(path) for path in results]
-    page = output or results[0].with_suffix(".html")
-    write_report(
-        opened, page, figures=figures, samples=_integers("--samples", samples), shape=_integers("--shape", shape)
+    page = write(
+        results, output, figures=figures, samples=_integers("--samples", samples), shape=_integers("--shape", shape)
     )
     click.echo(f"{page}: {page.stat().st_size / 1e6:.2f} MB; open it in any browser")
 

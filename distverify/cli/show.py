@@ -6,10 +6,15 @@ from pathlib import Path
 
 import click
 
+from distverify.errors import SettingsError
+
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
-def show(file: Path) -> None:
+@click.option(
+    "--batch-axis", type=click.Choice(["yes", "no"]), help="Whether the first axis of a model's input counts samples."
+)
+def show(file: Path, batch_axis: str | None) -> None:
     """Show what FILE holds.
 
     Of a model (.onnx): its layers. Of a result file: the summary, the arrays and where they come from.
@@ -23,11 +28,13 @@ def show(file: Path) -> None:
     """
     from distverify.cli import run_tables, tables
 
-    if file.suffix.lower() == ".onnx":
+    if file.name.lower().endswith((".onnx", ".onnx.gz")):
         from distverify.inputs import load_network
 
-        tables.print_network(load_network(file), file)
+        tables.print_network(load_network(file, batch_axis=None if batch_axis is None else batch_axis == "yes"), file)
         return
+    if batch_axis is not None:
+        raise SettingsError(f"batch_axis: is for models, and {file} is none; leave it out")
     from distverify.results.reader import open_result
 
     with open_result(file).at_one_moment() as result:

@@ -12,7 +12,9 @@ from distverify.network.normalisation import channel_layout
 from distverify.options.run import LAYOUTS
 
 
-def arrange_images(data: Dataset, layout: str, input_shape: tuple[int, ...]) -> Dataset:
+def arrange_images(
+    data: Dataset, layout: str, input_shape: tuple[int, ...], model_layout: str | None = None
+) -> Dataset:
     """``data`` with every sample in the order of ``input_shape``.
 
     Parameters
@@ -22,12 +24,14 @@ def arrange_images(data: Dataset, layout: str, input_shape: tuple[int, ...]) -> 
     layout : "flat", "chw" or "hwc"
         The order of a row: as the model takes it; channel by channel; or pixel by pixel, its channels side by side.
     input_shape : tuple of int
-        Of the model. Of three axes the shorter one of first and last holds the channels.
+        Of the model.
+    model_layout : "chw" or "hwc", optional
+        Which of its axes holds the channels; see :func:`~distverify.network.normalisation.channel_layout`.
 
     Raises
     ------
     SettingsError
-        An unknown layout, or one for a model whose input is no image.
+        An unknown layout, or one for a model whose input is no image; sizes that do not tell the model's layout.
     """
     if layout not in LAYOUTS:
         raise SettingsError(f"layout: got {layout!r}; choose {', '.join(LAYOUTS)}")
@@ -37,7 +41,7 @@ def arrange_images(data: Dataset, layout: str, input_shape: tuple[int, ...]) -> 
         raise SettingsError(
             f"layout: got {layout!r}, but the model takes values of shape {input_shape}, no image; leave it out"
         )
-    own = channel_layout(input_shape)
+    own = channel_layout(input_shape, model_layout)
     if layout == own:
         return data
     order = (0, 3, 1, 2) if own == "chw" else (0, 2, 3, 1)

@@ -1,6 +1,7 @@
 """Lines, slope ranges and value ranges of a piecewise linear activation on an interval: its pieces are known exactly.
 
 The helpers work on the pieces of one neuron, laid out in scratch memory by :func:`lay_out`.
+What rounding may do: docs/ROUNDING.md, section 1.
 """
 
 from __future__ import annotations

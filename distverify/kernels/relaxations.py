@@ -1,7 +1,7 @@
 """What bounds need of an activation on an interval: lines above and below, the range of its slope, the range of its values.
 
 Derived from the activation table by general rules: between two breakpoints the slope is monotone, so the function is convex or
-concave there, and every extremum can be bracketed.
+concave there, and every extremum can be bracketed. What rounding may do: docs/ROUNDING.md, section 1.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from distverify.kernels.table import (
     NOISE,
     NOISE_FAR,
     PIECES,
+    ROWS,
     SLOPE_NOISE,
     SLOPE_NOISE_FAR,
     STEEPEST,
@@ -35,6 +36,10 @@ from distverify.kernels.table import (
 )
 
 Floats = NDArray[np.float64]
+
+# In single precision: roundings of a piece, with its parameters; of other functions.
+_SINGLE_PIECES, _SINGLE_CURVES = 4.0 * 2.0**-24, 16.0 * 2.0**-24
+_FARTHEST_IN_SINGLE = 1e12
 
 
 @helper
@@ -225,6 +230,38 @@ def relax(code: int, lower: Floats, upper: Floats, parameters: Floats) -> Floats
     out = np.empty((8, lower.shape[0]))
     fill_relaxation(code, lower, upper, parameters, out)
     return out
+
+
+@kernel(types.void(i8, readonly(1), readonly(2), writable(1)))
+def _fill_noise(code, far, parameters, out):
+    for i in range(far.shape[0]):
+        p0, p1 = parameters[0, i], parameters[1, i]
+        out[i] = column(code, NOISE, p0, p1) + column(code, NOISE_FAR, p0, p1) * far[i]
+
+
+def evaluation_noise(code: int, lower: Floats, upper: Floats, parameters: Floats, relaxed: Floats) -> Floats:
+    """What evaluating s in single precision, by a runtime's own formula, may be off over [lower, upper]: float64 [n].
+
+    Pieces whose slopes are 0 or 1 (-1) are exact, up to their ends. Of other functions a runtime's formula is trusted to 16 units of
+    the magnitudes that enter it, as its own is in double precision; see docs/ROUNDING.md, section 6.
+
+    Parameters
+    ----------
+    relaxed : float64 [8, n]
+        See :func:`relax`.
+    """
+    glo, ghi, alo, ahi = relaxed[4:]
+    far = np.maximum(np.abs(lower), np.abs(upper))
+    steepest, size = np.maximum(np.abs(glo), np.abs(ghi)), np.maximum(np.abs(alo), np.abs(ahi))
+    noise = np.empty(far.shape[0])
+    _fill_noise(code, far, parameters, noise)
+    if ROWS[code, PIECES] > 0:
+        exact = np.isin(glo, (-1.0, 0.0, 1.0)) & np.isin(ghi, (-1.0, 0.0, 1.0))
+        exact &= (parameters == parameters.astype(np.float32)).all(axis=0) & (noise == 0.0)
+        return np.where(exact, 0.0, _SINGLE_PIECES * (size + noise))
+    own = _SINGLE_CURVES * (size + steepest * far + np.minimum(1.0, far) + noise) + 2.0**-24 * far
+    # Powers of the argument may overflow on the way.
+    return np.where(far < _FARTHEST_IN_SINGLE, own, np.inf)
 
 
 def lines(code: int, lower: Floats, upper: Floats, parameters: Floats) -> tuple[Floats, Floats, Floats, Floats]:

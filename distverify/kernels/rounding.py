@@ -1,4 +1,4 @@
-"""Rounding-error constants (Higham, Accuracy and Stability of Numerical Algorithms, chapter 3).
+"""Rounding-error constants (Higham, Accuracy and Stability of Numerical Algorithms, chapter 3); see docs/ROUNDING.md.
 
 An inner product of n terms, in any order of summation and with or without fused multiply-add, is off by at most
 gamma_n = n u / (1 - n u) times the sum of its terms' magnitudes, barring underflow; each product that underflows adds at

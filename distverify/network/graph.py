@@ -42,15 +42,23 @@ class Network:
         Shape of one sample, without the batch dimension.
     precision : "float64" or "float32"
         Of the matrix products in its bounds; see :meth:`in_precision`.
+    remarks : dict
+        What was noted when it was read, such as "reference" (whether it agrees with a reference evaluator) and "outputs".
     """
 
     def __init__(
-        self, nodes: Sequence[Node], output: int, input_shape: tuple[int, ...], precision: str = "float64"
+        self,
+        nodes: Sequence[Node],
+        output: int,
+        input_shape: tuple[int, ...],
+        precision: str = "float64",
+        remarks: Mapping[str, str] | None = None,
     ) -> None:
         self.nodes = tuple(nodes)
         self.output = output
         self.input_shape = input_shape
         self.precision = precision
+        self.remarks = dict(remarks or {})
 
     def in_precision(self, precision: str) -> Network:
         """The same network, whose bounds are computed by matrix products in "float64" or "float32".
@@ -59,10 +67,10 @@ class Network:
         """
         if precision not in PRECISIONS:
             raise ModelError(f"precision: got {precision!r}; choose {', '.join(PRECISIONS)}")
-        return Network(self.nodes, self.output, self.input_shape, precision)
+        return Network(self.nodes, self.output, self.input_shape, precision, self.remarks)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (self.nodes, self.output, self.input_shape, self.precision)
+        return Network, (self.nodes, self.output, self.input_shape, self.precision, self.remarks)
 
     def consumers(self) -> tuple[tuple[int, ...], ...]:
         """For each node, the indices of the nodes that read it, ascending."""
@@ -287,8 +295,13 @@ class NetworkBuilder:
         counts[output] += 1
         return counts
 
-    def build(self, output: int) -> Network:
+    def build(self, output: int, remarks: Mapping[str, str] | None = None) -> Network:
         """The network whose output is node ``output``, without the nodes that it does not depend on.
+
+        Parameters
+        ----------
+        remarks : dict, optional
+            What is worth knowing about it.
 
         Raises
         ------
@@ -298,7 +311,7 @@ class NetworkBuilder:
         if output == 0:
             output = self.linear("output", [self.skip(0)])
         place = {old: new for new, old in enumerate(np.flatnonzero(self.needed(output)).tolist())}
-        return Network([_frozen(self.nodes[i], place) for i in place], place[output], self.input_shape)
+        return Network([_frozen(self.nodes[i], place) for i in place], place[output], self.input_shape, remarks=remarks)
 
 
 def _real_numbers(what: str, array: ArrayLike) -> Array:

@@ -17,15 +17,48 @@ from distverify.network.linear.operator import Array
 from distverify.network.nodes import ActivationNode, LinearNode, Term
 from distverify.network.simplify import simplify
 
-
-def channel_layout(shape: tuple[int, ...]) -> Literal["chw", "hwc"]:
-    """Whether the first or the last axis of an image's shape holds the channels: the shorter one."""
-    return "hwc" if len(shape) == 3 and shape[2] < shape[0] else "chw"
+# Grey, colour, colour with opacity.
+_CHANNELS = (1, 3, 4)
 
 
-def apply_normalisation(
-    network: Network, mean: ArrayLike, std: ArrayLike, *, layout: Literal["chw", "hwc"] = "chw"
-) -> Network:
+def channel_layout(shape: tuple[int, ...], told: str | None = None) -> Literal["chw", "hwc"]:
+    """Whether the first or the last axis of an image's shape holds the channels.
+
+    Sizes tell where one of the two is 1, 3 or 4 and smaller than both other axes. Shapes that are no image have no channels:
+    their values are in one order.
+
+    Parameters
+    ----------
+    told : "chw" or "hwc", optional
+        What somebody says of the model; it counts before the sizes.
+
+    Raises
+    ------
+    SettingsError
+        Sizes do not tell, or ``told`` is neither.
+    """
+    if told is not None:
+        if told not in ("chw", "hwc"):
+            raise SettingsError(f"model_layout: got {told!r}; choose chw or hwc")
+        if len(shape) != 3:
+            raise SettingsError(
+                f"model_layout: got {told!r}, but the model takes values of shape {shape}, no image; leave it out"
+            )
+        return "chw" if told == "chw" else "hwc"
+    if len(shape) != 3:
+        return "chw"
+    first, _, last = shape
+    if first in _CHANNELS and first < min(shape[1:]):
+        return "chw"
+    if last in _CHANNELS and last < min(shape[:2]):
+        return "hwc"
+    raise SettingsError(
+        f"model_layout: is needed, for the sizes of the model's input {shape} do not tell which axis holds the channels; "
+        "say chw (the first) or hwc (the last)"
+    )
+
+
+def apply_normalisation(network: Network, mean: ArrayLike, std: ArrayLike, *, layout: str | None = None) -> Network:
     """The network x -> f((x - mean) / std), folded into the layers that read the input.
 
     Parameters
@@ -34,8 +67,9 @@ def apply_normalisation(
         f.
     mean, std : float or array
         One value for all, one per channel [C], or one per feature [D] (C order of ``network.input_shape``).
-    layout : "chw" or "hwc"
-        Which axis of a three-dimensional ``network.input_shape`` holds the channels: the first or the last.
+    layout : "chw" or "hwc", optional
+        Which axis of a three-dimensional ``network.input_shape`` holds the channels, the first or the last: see
+        :func:`channel_layout`. Only asked for with one value per channel.
 
     Raises
     ------
@@ -62,11 +96,11 @@ def apply_normalisation(
             builder.add(replace(node, source=node.source + 1))
     output = network.output + 1
     simplify(builder, output)
-    return builder.build(output)
+    return builder.build(output, network.remarks)
 
 
 def mean_and_std(
-    network: Network, mean: ArrayLike, std: ArrayLike, *, layout: Literal["chw", "hwc"] = "chw"
+    network: Network, mean: ArrayLike, std: ArrayLike, *, layout: str | None = None
 ) -> tuple[Array, Array]:
     """Mean and standard deviation of every feature, float64 [input_size] each; see :func:`apply_normalisation`."""
     means = _per_feature("mean", mean, network, layout)
@@ -76,7 +110,7 @@ def mean_and_std(
     return means, deviations
 
 
-def _per_feature(what: str, values: ArrayLike, network: Network, layout: str) -> Array:
+def _per_feature(what: str, values: ArrayLike, network: Network, layout: str | None) -> Array:
     """``values`` repeated to float64 [input_size]."""
     try:
         array = np.asarray(values, dtype=np.float64)
@@ -87,8 +121,7 @@ def _per_feature(what: str, values: ArrayLike, network: Network, layout: str) ->
     shape, size = network.input_shape, network.input_size
     if array.size == 1 or array.size == size:
         return np.broadcast_to(array.reshape(-1), (size,))
-    if layout not in ("chw", "hwc"):
-        raise SettingsError(f"layout: got {layout!r}; choose chw or hwc")
+    layout = channel_layout(shape, layout)
     channels = shape[0 if layout == "chw" else -1] if len(shape) == 3 else None
     if array.ndim == 1 and array.size == channels:
         per_channel = array[:, None, None] if layout == "chw" else array

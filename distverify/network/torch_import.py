@@ -16,6 +16,7 @@ import numpy as np
 
 from distverify.errors import ModelError
 from distverify.network.graph import Network
+from distverify.network.linear.operator import Array
 from distverify.network.onnx.importer import load_onnx
 
 # Modules mostly compute in float32; what is further off was not translated rightly.
@@ -60,17 +61,26 @@ def load_torch(module: Any, example_input: Any) -> Network:
         except Exception as error:
             reason = " ".join(str(error).split())[:300]
             raise ModelError(f"module: torch cannot export it ({type(error).__name__}: {reason})") from error
-        network = load_onnx(path)
+        network = load_onnx(path, batch_axis=True)
     if not isinstance(expected, torch.Tensor):
         raise ModelError(f"module: gives a {type(expected).__name__}; it must give one tensor")
     wanted = expected.detach().cpu().double().numpy().reshape(len(example_input), -1)
     found = network(example_input.detach().cpu().double().numpy())
+    if "outputs" in network.remarks:
+        # The module ends in a Softmax, which is left off: logits are compared, up to the constant that it forgets.
+        wanted, found = _logits(wanted), found - found.max(axis=1, keepdims=True)
     gap = float(np.abs(found - wanted).max()) if found.shape == wanted.shape else np.inf
     if not gap <= _AGREEMENT * max(1.0, float(np.abs(wanted).max())):
         raise ModelError(
             f"module: its outputs differ from the exported network's by {gap:g}; the export is not faithful"
         )
     return network
+
+
+def _logits(outputs: Array) -> Array:
+    """What a Softmax or LogSoftmax was applied to, with 0 as the largest of each row."""
+    logarithms = np.log(np.maximum(outputs, 1e-300)) if (outputs >= 0.0).all() else outputs
+    return np.asarray(logarithms - logarithms.max(axis=1, keepdims=True))
 
 
 @contextmanager

@@ -31,6 +31,7 @@ class SettingsKeywords(TypedDict, total=False):
     eps_units: str
     direction: str
     precision: str
+    arithmetic: str
 
 
 class InputsKeywords(TypedDict, total=False):
@@ -40,6 +41,10 @@ class InputsKeywords(TypedDict, total=False):
     mean: float | Sequence[float] | None
     std: float | Sequence[float] | None
     layout: str
+    model_layout: str | None
+    batch_axis: bool | None
+    input_names: Sequence[str] | str | os.PathLike[str] | None
+    output_names: Sequence[str] | str | os.PathLike[str] | None
     samples: str | None
     features: str | None
 

@@ -37,6 +37,8 @@ RULES = (
          "overwrite computes every sample again; leave one of them out"),
     Rule("y", lambda v: v.get(DATA) == FILE,
          "labels of a data file come from the file; leave y out, or give the samples as an array too"),
+    Rule("model_layout", lambda v: v.get("layout") == "flat" and v.get("mean", 0) is None and v.get("std", 0) is None,
+         "nothing depends on it without layout, mean or std; leave it out"),
     Rule("eps_units", lambda v: "mean" in v and v["mean"] is None and v.get("std") is None,
          "normalised units need mean or std; add them, or leave eps_units out"),
 )  # fmt: skip
@@ -44,7 +46,7 @@ RULES = (
 # What is said of an option that needs another one: what it is only for, and the remedy.
 _NEEDS = {
     "compute": ("which is only for {values}", "add one of them to compute, or leave {name} out"),
-    "executor": ("which only the {values} executor uses", "leave {name} out, or choose executor {values}"),
+    "executor": ("which only the ray executor uses", "leave {name} out, or choose executor ray"),
     "method": ("which only methods {values} have", "choose one of them, or leave {name} out"),
     DATA: ("which is only for files", "divide or slice the array x itself, and leave {name} out"),
 }

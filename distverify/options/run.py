@@ -16,8 +16,9 @@ from distverify.options.option import defaults_of, documented, in_use, option, o
 from distverify.options.rules import DATA, FILE, PROPERTIES, refuse
 
 LAYOUTS = ("flat", "chw", "hwc")
-EXECUTORS = ("ray", "serial")
-_RAY = {"executor": ("ray",)}
+MODEL_LAYOUTS = ("chw", "hwc")
+EXECUTORS = ("auto", "ray", "serial")
+_RAY = {"executor": ("ray", "auto")}
 
 
 @documented
@@ -40,6 +41,23 @@ class Inputs:
         "flat", "How a row of the data holds an image: as the model takes it, channel by channel, or pixel by pixel (CIFAR's "
         "colours side by side); it is brought to the model's order.", "Data", choices=LAYOUTS,
     )  # fmt: skip
+    model_layout: str | None = option(
+        None, "Which axis of the model's images holds the channels, the first (chw) or the last (hwc). Default: what the sizes "
+        "tell.", "Data", choices=MODEL_LAYOUTS, of_properties=True,
+    )  # fmt: skip
+    batch_axis: bool | None = option(
+        None, "Whether the first axis of the model's input counts samples. Default: if it has no fixed length, or length 1 and "
+        "the output's first axis has that or no fixed length.", "Data", parse=parse.yes_or_no, metavar="yes|no",
+        of_properties=True,
+    )  # fmt: skip
+    input_names: Sequence[str] | str | None = option(
+        None, "What the inputs are called, such as \"speed [m/s],angle [rad]\", units in brackets: a name for each, in the "
+        "model's order; or a .txt file with one in a line.", "Data", parse=parse.names, metavar="LIST|FILE", of_properties=True,
+    )  # fmt: skip
+    output_names: Sequence[str] | str | None = option(
+        None, "What the outputs are called; see {input_names}.", "Data", parse=parse.names, metavar="LIST|FILE",
+        of_properties=True,
+    )  # fmt: skip
     samples: str | None = option(
         None, "Rows of a data file, or files of a list of properties: 0:100, ::10 or 3,7. Default: all.", "Data",
         parse=str, metavar="WHICH", needs={DATA: (FILE, PROPERTIES)}, of_properties=True,
@@ -56,7 +74,8 @@ class Workers:
     """Who computes."""
 
     executor: str = option(
-        "ray", "Ray workers, or one sample after another in this process; the same bits.", "Workers",
+        "auto", "Ray workers, or one sample after another in this process; the same bits. auto: Ray, unless two timed samples "
+        "say that one process is done within 5 s, and no option of Ray's is given.", "Workers",
         choices=EXECUTORS, of_properties=True,
     )  # fmt: skip
     address: str | None = option(

@@ -34,7 +34,7 @@ class Claim:
     ----------
     variable : str
     attained : str
-        Of :data:`distverify.audit.attained.ATTAINED`.
+        Of :data:`distverify.attacks.attained.ATTAINED`.
     side : AT_MOST or AT_LEAST
     bound : callable (values, eps) -> float64, optional
         The stored values as numbers to compare with what was attained; NaN where they claim nothing.

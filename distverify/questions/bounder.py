@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 from distverify.bounds.columns import BLOCK_BYTES
+from distverify.bounds.evaluation import SinglePrecision
 from distverify.bounds.layers.table import layer_method
 from distverify.bounds.reduced import Pair
 from distverify.bounds.splits import Split
@@ -96,9 +98,21 @@ class Bounder:
             raise ValueError("enclosed: its splits leave nothing of the region; there are no derivatives to bound")
         return self._rows.ask(enclosed, rows, about)
 
+    def evaluation_error(self, enclosed: RegionBounds) -> Floats:
+        """How far evaluation in single precision may be from ``f`` over the region, float64 [outputs].
+
+        It takes a fraction of what the bounds took, and is computed here whoever else computes.
+        """
+        place = self._checked(enclosed).place
+        return self._single.error(place.region, place.bounds)
+
     def gradient_norms(self, x0: Floats, rows: Floats, norm: float, weights: Floats | None) -> Floats:
         """Dual norms of the gradients of ``rows @ f`` at ``x0``, about: float64 [K]. Only choices of radii rest on them."""
         return self._asker.ask(Gradients(x0, rows, norm, weights))
+
+    @cached_property
+    def _single(self) -> SinglePrecision:
+        return SinglePrecision(self.network)
 
     def _by_crew(self, place: Place) -> RegionBounds:
         place = self._stages.ask(self._asker, place)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,8 @@ def sample_columns(
 ) -> dict[str, NDArray[Any]]:
     """A table with a row per sample: name of a column -> its values; ``sample`` comes first.
 
-    An array with more dimensions becomes a column for each of their coordinates, ``radius_target[output=3]``.
+    An array with more dimensions becomes a column for each of their coordinates, ``radius_target[output=3]``; outputs and inputs
+    that have names are told by them, ``output_lower[eps=0.01,output=speed]``.
 
     Parameters
     ----------
@@ -47,9 +48,18 @@ def sample_columns(
             )
         if name == "status":
             values = np.array(STATUS_MEANINGS)[values]
-        # repr, for two radii must never share a column
-        labels = [[f"{axis}={c!r}" for c in result[axis].tolist()] for axis in dims[name][1:]]
+        labels = [axis_labels(result, axis, dims) for axis in dims[name][1:]]
         for place in np.ndindex(values.shape[1:]):
             text = ",".join(labels[axis][k] for axis, k in enumerate(place))
             columns[f"{name}[{text}]" if text else name] = values[(slice(None), *place)]
     return columns
+
+
+def axis_labels(result: Result, axis: str, dims: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """``axis=coordinate`` for every coordinate, by its name where all have different ones; never the same text twice."""
+    if f"{axis}_name" in dims:
+        names = result[f"{axis}_name"].tolist()
+        if len(set(names)) == len(names):
+            return [f"{axis}={name}" for name in names]
+    # repr, for two radii must never share a label
+    return [f"{axis}={c!r}" for c in result[axis].tolist()]

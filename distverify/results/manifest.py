@@ -44,6 +44,8 @@ class Manifest:
         From :func:`describe_environment`; not part of the identity.
     names : tuple of str
         Of the property files, one per sample; empty for a data set. Not part of the identity.
+    axis_names : dict "input" or "output" -> tuple of str
+        What inputs and outputs are called, as far as that is known. Not part of the identity.
     plan : Plan or None
         How the run is cut, None until that is decided. Not part of the identity: it changes no number.
     schema_version : int
@@ -61,6 +63,7 @@ class Manifest:
     created: datetime
     environment: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    axis_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     plan: Plan | None = None
     schema_version: int = SCHEMA_VERSION
 
@@ -136,6 +139,7 @@ class Manifest:
                 created=datetime.fromisoformat(data["start"]),
                 environment=dict(data["environment"]),
                 names=tuple(str(name) for name in data.get("names", ())),
+                axis_names={str(axis): tuple(map(str, names)) for axis, names in data.get("axis_names", {}).items()},
                 schema_version=int(data["schema_version"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -150,6 +154,7 @@ class Manifest:
         data["indices"] = list(self.indices)
         data["plan"] = None if self.plan is None else self.plan.to_json()
         data["names"] = list(self.names)
+        data["axis_names"] = self.axis_names
         data["feature_eps"] = self.settings.feature_eps
         return json.dumps(data)
 

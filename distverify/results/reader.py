@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distverify.errors import ResultError
+from distverify.errors import ResultError, SettingsError
 from distverify.results.columns import sample_columns
 from distverify.results.facts import ClassFacts, certified_accuracy, per_class
 from distverify.results.hulls import hull_blocks
@@ -348,3 +348,20 @@ def open_result(path: str | os.PathLike[str]) -> Result:
     result = Result(Path(path))
     result._entered().close()
     return result
+
+
+def as_result(result: Result | str | os.PathLike[str]) -> Result:
+    """A result, or the one in the file of that path.
+
+    Raises
+    ------
+    ResultError
+        As :func:`open_result`.
+    SettingsError
+        Neither a result nor a path.
+    """
+    if isinstance(result, Result):
+        return result
+    if not isinstance(result, str | os.PathLike):
+        raise SettingsError(f"result: got {type(result).__name__}; give a Result, or the path of a result file")
+    return open_result(result)

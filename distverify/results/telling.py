@@ -38,6 +38,16 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def tells_classes(summary: Summary, settings: Settings) -> bool:
+    """Whether classes mean something in a run: its data have labels, or it compares outputs. Else it is one of regression."""
+    return summary.labelled > 0 or any(q.compares for q in catalogue.chosen(settings.compute))
+
+
+def is_around_samples(settings: Settings) -> bool:
+    """Whether a run looks at balls around samples at all."""
+    return bool(settings.eps) or any(q.effort.searches for q in catalogue.chosen(settings.compute))
+
+
 def spreads_told(settings: Settings, *dims: str) -> tuple[Spread, ...]:
     """The numbers that a run's quantities tell of: those over the dimension "eps", or those that are not about given radii."""
     quantities = catalogue.chosen(settings.compute)

@@ -197,6 +197,8 @@ def start(
 
     ``before`` is a command that starts the one that it is given.
     """
+    if "--executor" not in more:
+        more = (*more, "--executor", "ray")
     driver = [sys.executable, "-m", "tests.faults.driver", case.script(seconds, faults, **script)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     said = case.folder / "errors"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from onnx import TensorProto, external_data_helper
 
 from distverify.errors import ModelError
+from distverify.network.onnx import file
 from distverify.network.onnx.importer import load_onnx
 from tests.network.onnx_models import model, node, save
 
@@ -89,8 +91,24 @@ def test_external_data_in_a_pipe_does_not_hang(tmp_path: Path) -> None:
         load_onnx(path)
 
 
-def test_external_data_cannot_be_multiplied(tmp_path: Path) -> None:
-    """A hundred weights that all point at the same bytes would fill the memory from a small file."""
+def test_external_data_cannot_be_multiplied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights that all point at overlapping bytes would fill the memory from a small file."""
+    path = external(tmp_path)
+    proto = onnx.load(path, load_external_data=False)
+    again = proto.graph.initializer.add()
+    again.CopyFrom(proto.graph.initializer[0])
+    again.name = "v"
+    again.external_data[1].value = "8"
+    again.dims[:] = [3]
+    again.external_data[2].value = "24"
+    proto.graph.node.extend([node("MatMul", "x v", "z"), node("Add", "y z", "sum")])
+    proto.graph.output[0].name = "sum"
+    monkeypatch.setattr(file, "_MAX_SHARED_BYTES", 16)
+    with pytest.raises(ModelError, match=r"initialisers overlap in weights\.bin"):
+        load_onnx(save(proto, tmp_path))
+
+
+def test_tied_weights_share_external_data(tmp_path: Path) -> None:
     path = external(tmp_path)
     proto = onnx.load(path, load_external_data=False)
     again = proto.graph.initializer.add()
@@ -98,7 +116,60 @@ def test_external_data_cannot_be_multiplied(tmp_path: Path) -> None:
     again.name = "v"
     proto.graph.node.extend([node("MatMul", "x v", "z"), node("Add", "y z", "sum")])
     proto.graph.output[0].name = "sum"
-    with pytest.raises(ModelError, match=r"initialisers overlap in weights\.bin"):
+    x = np.ones((1, 4))
+    assert load_onnx(save(proto, tmp_path, "tied.onnx"))(x) == pytest.approx(2.0 * load_onnx(path)(x))
+
+
+def test_compressed(tmp_path: Path) -> None:
+    plain = save(model([node("MatMul", "x w", "y")], {"w": np.ones((4, 3))}), tmp_path)
+    packed = tmp_path / "model.onnx.gz"
+    packed.write_bytes(gzip.compress(plain.read_bytes()))
+    assert load_onnx(packed).digest == load_onnx(plain).digest
+    packed.write_bytes(packed.read_bytes()[:-9])
+    with pytest.raises(ModelError, match="cannot be unpacked"):
+        load_onnx(packed)
+
+
+def test_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file, "_MAX_UNPACKED_BYTES", 1000)
+    path = tmp_path / "model.onnx.gz"
+    path.write_bytes(gzip.compress(bytes(2000)))
+    with pytest.raises(ModelError, match="holds more than 1000 bytes; unpack it yourself"):
+        load_onnx(path)
+
+
+def function(name: str, nodes: list[onnx.NodeProto]) -> onnx.FunctionProto:
+    opsets = [onnx.helper.make_opsetid("", 17), onnx.helper.make_opsetid("own", 1)]
+    return onnx.helper.make_function("own", name, ["a"], ["b"], nodes, opsets)
+
+
+def test_local_functions_are_written_out(tmp_path: Path) -> None:
+    call = onnx.helper.make_node("Twice", ["x"], ["y"], domain="own")
+    proto = model([call])
+    proto.opset_import.append(onnx.helper.make_opsetid("own", 1))
+    proto.functions.append(function("Twice", [node("Add", "a a", "t"), node("Relu", "t", "b")]))
+    assert load_onnx(save(proto, tmp_path))([[1.0, -1.0, 2.0, 0.5]]).tolist() == [[2.0, 0.0, 4.0, 1.0]]
+
+
+def test_functions_that_multiply(tmp_path: Path) -> None:
+    """Thirty functions that call the next one twice each would be a thousand million nodes."""
+    proto = model([onnx.helper.make_node("f0", ["x"], ["y"], domain="own")])
+    proto.opset_import.append(onnx.helper.make_opsetid("own", 1))
+    for i in range(30):
+        calls = [onnx.helper.make_node(f"f{i + 1}", [a], [b], domain="own") for a, b in (("a", "t"), ("t", "b"))]
+        proto.functions.append(function(f"f{i}", calls))
+    proto.functions.append(function("f30", [node("Relu", "a", "b")]))
+    with pytest.raises(ModelError, match="the model has 1073741824 nodes with its functions written out"):
+        load_onnx(save(proto, tmp_path))
+    proto.functions[5].node[0].op_type = "f2"
+    with pytest.raises(ModelError, match="calls itself, or nests too deep"):
+        load_onnx(save(proto, tmp_path))
+
+
+def test_initialisers_of_one_name(tmp_path: Path) -> None:
+    proto = model([node("MatMul", "x w", "y")], {"w": np.ones((4, 3))})
+    proto.graph.initializer.add().CopyFrom(proto.graph.initializer[0])
+    with pytest.raises(ModelError, match="initialiser 'w' is defined twice; the model is damaged"):
         load_onnx(save(proto, tmp_path))
 
 

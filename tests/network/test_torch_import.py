@@ -9,6 +9,7 @@ import pytest
 
 import distverify as dv
 from distverify.errors import ModelError, SettingsError
+from distverify.network import torch_import
 
 torch = pytest.importorskip("torch")
 # torch's own import and exporter warn about themselves.
@@ -85,7 +86,7 @@ def test_single_precision_and_vectors() -> None:
 def test_refused() -> None:
     from torch import nn
 
-    module = nn.Sequential(nn.Linear(4, 5), nn.Softmax(dim=1))
+    module = nn.Sequential(nn.Linear(4, 5), nn.Softmax(dim=1), nn.Linear(5, 2))
     with pytest.raises(ModelError, match="operator Softmax is not supported"):
         dv.load_network(module, torch.randn(1, 4))
     with pytest.raises(ModelError, match=r"module: torch cannot export it .* mat1 and mat2 shapes"):
@@ -94,3 +95,33 @@ def test_refused() -> None:
         dv.load_network(module, np.zeros((1, 4)))
     with pytest.raises(SettingsError, match="example_input: is missing; give a tensor"):
         dv.load_network(module)
+
+
+@pytest.mark.parametrize("last", ["Softmax", "LogSoftmax"])
+def test_a_softmax_at_the_end_is_left_off(last: str) -> None:
+    from torch import nn
+
+    layers = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3))
+    network = dv.load_network(nn.Sequential(layers, getattr(nn, last)(dim=1)), torch.randn(2, 4))
+    assert network.remarks["outputs"] == f"the logits: the model's last {last} is left off"
+    x = torch.randn(7, 4)
+    assert network(x.double().numpy()) == pytest.approx(layers(x).detach().numpy(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "activation",
+    ["Softplus", "Softsign", "CELU", "SELU", "Hardsigmoid", "Hardtanh", "ReLU6", "SiLU", "GELU", "Hardswish", "Mish"],
+)
+@pytest.mark.parametrize("newer", [True, False])
+def test_activations_as_both_exporters_write_them(
+    activation: str, newer: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch import nn
+
+    if not newer:
+        monkeypatch.setattr(torch_import.importlib.util, "find_spec", lambda name: None)
+    module = nn.Sequential(nn.Linear(4, 5), getattr(nn, activation)(), nn.Linear(5, 3))
+    x = torch.randn(9, 4) * 3
+    network = dv.load_network(module, x)
+    assert network(x.double().numpy()) == pytest.approx(module(x).detach().numpy(), abs=1e-4)
+    assert "agrees" in network.remarks["reference"]

@@ -11,12 +11,12 @@ import pytest
 
 import distverify as dv
 from distverify.api import certify
-from distverify.audit.audit import audit
+from distverify.attacks.audit import audit
 from distverify.cli.audit import audit as audit_command
 from distverify.cli.certify import certify as certify_command
 from distverify.cli.estimate import estimate as estimate_command
 from distverify.cli.options import spelling
-from distverify.estimate.estimate import estimate
+from distverify.forecast.estimate import estimate
 from distverify.options import keywords
 from distverify.options.option import default_text, defaults_of, options_of
 from distverify.options.run import Division, Inputs, Output, Workers

@@ -79,7 +79,9 @@ def test_per_channel() -> None:
 def test_names_with_commas_between() -> None:
     read = parse.some_of(COMPUTE)
     assert read("jacobian, radius") == ("jacobian", "radius")
-    with pytest.raises(ValueError, match="'jacobians' is unknown; choose any of global, jacobian, landscape, "):
+    with pytest.raises(
+        ValueError, match="'jacobians' is unknown; choose any of evaluation_error, global, jacobian, landscape, "
+    ):
         read("jacobians")
 
 

@@ -20,7 +20,7 @@ X = np.array([[0.25, 0.5]])
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"executor": "grid"}, "executor: got 'grid'; choose ray, serial"),
+        ({"executor": "grid"}, "executor: got 'grid'; choose auto, ray, serial"),
         ({"address": "h:1"}, "address: got 'h:1', which only the ray executor uses; leave address out, or choose executor ray"),
         ({"max_actors": 2}, "max_actors: got 2, which only the ray executor uses"),
         ({"memory_per_actor": 10**9}, "memory_per_actor: got 1000000000, which only the ray executor uses"),
@@ -46,7 +46,7 @@ def test_workers(options: dict[str, Any], message: str) -> None:
         ({"compute": ("property",)}, r"compute: got property, which is for property files \(\.vnnlib\); choose any of"),
         (
             {"features": "0:1", "compute": "global", "eps": ()},
-            "feature_eps: .*only for jacobian, landscape, lipschitz, ",
+            "feature_eps: .*only for evaluation_error, jacobian, landscape, ",
         ),
         ({"feature_eps": np.ones(3)}, "feature_eps: got 3 values; the network takes 2 features"),
         ({"targets": 2}, "targets: got class 2; the network has 0 to 1"),

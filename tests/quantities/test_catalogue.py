@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from distverify.audit.attained import ATTAINED
+from distverify.attacks.attained import ATTAINED
 from distverify.quantities import catalogue
 from distverify.quantities.quantity import Quantity, referred
 from distverify.settings import Settings

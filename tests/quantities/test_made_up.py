@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from distverify.analysis.sample import analyse_sample
+from distverify.quantities import catalogue
 from distverify.results.reader import open_result
 from distverify.settings import Settings
 from distverify.status import OK
@@ -22,6 +23,13 @@ from tests.quantities.made_up import MADE_UP
 
 ROOT = Path(__file__).parents[2]
 FAILS = 3  # position of a sample whose made-up quantity fails
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the file back in this process takes the same value in its catalogue."""
+    monkeypatch.setattr(catalogue, "QUANTITIES", (*catalogue.QUANTITIES, MADE_UP))
+    monkeypatch.setattr("distverify.settings.COMPUTE", catalogue.names())
 
 
 def run(folder: Path, *arguments: str, status: int = 0) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from distverify.errors import ModelError
 
 # Networks of hundreds of layers have some thousands of nodes.
-MAX_NODES = 20_000
+MAX_NODES = 12_000
 _VALUES = 2**26
 
 

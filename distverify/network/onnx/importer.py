@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
+
 from distverify.network.graph import Network
 from distverify.network.onnx.agreement import check_folding
 from distverify.network.onnx.file import TensorReader, read_model
@@ -33,9 +35,11 @@ def load_onnx(path: str | os.PathLike[str], *, batch_axis: bool | None = None) -
         A file that cannot be read or is damaged; an operator, type or graph form that is not supported.
     """
     model = read_model(path)
-    translation = Translation(model, TensorReader(Path(path).parent.resolve()), batch_axis)
-    output = translation.run()
-    unfolded = list(translation.builder.nodes)
-    simplify(translation.builder, output)
-    check_folding(unfolded, translation.builder.nodes, output)
-    return translation.builder.build(output)
+    # Numbers that overflow are found by the checks of what is made of them.
+    with np.errstate(all="ignore"):
+        translation = Translation(model, TensorReader(Path(path).parent.resolve()), batch_axis)
+        output = translation.run()
+        unfolded = list(translation.builder.nodes)
+        simplify(translation.builder, output)
+        check_folding(unfolded, translation.builder.nodes, output)
+        return translation.builder.build(output, translation.remarks)

@@ -44,6 +44,8 @@ _CONSTANT_OPERATORS = frozenset({*FOLDED_OPERATORS, "Constant", "ConstantOfShape
 _LEGACY_BROADCAST = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub")
 # The others refuse constants that are not exact.
 _ACCOUNT_FOR_ROUNDING = frozenset({"Add", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Mul", "Sub", "Sum"})
+# Operators between a last Softmax and the output that only show it in another shape.
+_PASSING = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 # What reading sizes, axes and types that contradict each other ends in.
 _NONSENSE = (ArithmeticError, AssertionError, AttributeError, LookupError, TypeError, ValueError)
 
@@ -55,8 +57,7 @@ class Translation:
         self.graph = model.graph
         self.reader = reader
         self.opset = operator_set(model)
-        stored = sum(math.prod(t.dims) for t in self.graph.initializer)
-        self.budget = Budget(stored)
+        self.budget = Budget(reader.stored_numbers(model))
         self.folder = ConstantFolder(self.opset, self.budget)
         if len(self.graph.node) > MAX_NODES:
             raise ModelError(f"the model has {len(self.graph.node)} nodes, more than {MAX_NODES}; simplify it")
@@ -84,8 +85,9 @@ class Translation:
 
     def run(self) -> int:
         """Translate what the output depends on; the node of the output."""
-        name = self.graph.output[0].name
-        needed = self._needed(name)
+        producer = self._producers()
+        name = self._without_softmax(self.graph.output[0].name, producer)
+        needed = self._needed(name, producer)
         for i, node in enumerate(self.graph.node):
             if i in needed:
                 self._take(node, self._translate(node, _label(node)))
@@ -116,14 +118,33 @@ class Translation:
         values = made if isinstance(made, tuple) else (made,)
         self.values.update((name, value) for name, value in zip(node.output, values, strict=False) if name)
 
-    def _needed(self, output: str) -> set[int]:
-        """Indices of the nodes that ``output`` depends on."""
+    def _producers(self) -> dict[str, int]:
+        """For each tensor the index of the node that gives it."""
         producer: dict[str, int] = {}
         for i, node in enumerate(self.graph.node):
             for name in filter(None, node.output):
                 if name in producer or name in self.values or name in self.initialisers:
                     raise ModelError(f"{_label(node)}: {name!r} is defined twice; the model is damaged")
                 producer[name] = i
+        return producer
+
+    def _without_softmax(self, output: str, producer: Mapping[str, int]) -> str:
+        """The tensor of logits, where the model ends in a Softmax: that changes no class, and bounds of logits say more."""
+        name = output
+        while name in producer:
+            node = self.graph.node[producer[name]]
+            if node.domain not in STANDARD_DOMAINS or not node.input:
+                break
+            if node.op_type in ("Softmax", "LogSoftmax"):
+                self.remarks["outputs"] = f"the logits: the model's last {node.op_type} is left off"
+                return str(node.input[0])
+            if node.op_type not in _PASSING:
+                break
+            name = node.input[0]
+        return output
+
+    def _needed(self, output: str, producer: Mapping[str, int]) -> set[int]:
+        """Indices of the nodes that ``output`` depends on."""
         needed: set[int] = set()
         pending = [output]
         while pending:

@@ -1,0 +1,317 @@
+"""An audit of a result: attacks on all its claims, by the same executors as the run itself."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Unpack
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from distverify.analysis.warm_up import warm_up
+from distverify.attacks.attack import Attack
+from distverify.attacks.attained import ATTAINED, DISTANCES, with_partners
+from distverify.attacks.claims import Verdict, all_claims, judge
+from distverify.attacks.of_file import COMPARED, compare_with_file, is_onnx, to_file
+from distverify.attacks.of_file import VARIABLE as OF_FILE
+from distverify.errors import ExecutorError, ResultError, SettingsError
+from distverify.executors import choose_executor
+from distverify.inputs import Data, Model, prepare_network, prepare_samples
+from distverify.options.keywords import WorkersKeywords
+from distverify.options.option import check_names, chosen, takes
+from distverify.options.run import Inputs, Workers
+from distverify.quantities.quantity import Claim
+from distverify.results.reader import Result, as_result
+from distverify.runtime.job import Executor, Job, UnitDone
+from distverify.runtime.plan import make_plan
+from distverify.status import COMPUTED, OK
+from distverify.work import Payload, WorkUnit
+
+Floats = NDArray[np.float64]
+
+_LISTED = 20  # violations of one claim that are kept to show
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A claim that an attack broke.
+
+    Attributes
+    ----------
+    variable : str
+    sample : int
+        Index in the data set.
+    place : dict dimension -> index
+        Which of the variable's values, beside the sample.
+    bound, attained : float
+        What the file says, and what was found.
+    """
+
+    variable: str
+    sample: int
+    place: dict[str, int]
+    bound: float
+    attained: float
+
+
+@dataclass(eq=False)
+class Finding:
+    """What became of one variable's claims.
+
+    Attributes
+    ----------
+    variable : str
+    checked, broken : int
+        Values that claim something; those of them that an attack broke.
+    worst : list of Violation
+        The first that were found.
+    closest : float
+        The largest closeness: 1 touches the bound. NaN where that has no meaning.
+    median : float
+        Median over the samples of their median closeness.
+    """
+
+    variable: str
+    checked: int = 0
+    broken: int = 0
+    worst: list[Violation] = field(default_factory=list)
+    closest: float = float("nan")
+    medians: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        return float(np.median(self.medians)) if self.medians else float("nan")
+
+
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """The outcome of an audit.
+
+    Attributes
+    ----------
+    samples : int
+        That were attacked.
+    findings : list of Finding
+        A variable of the file each.
+    failures : dict int -> str
+        Samples whose attack failed, and why.
+    notes : tuple of str
+        What could not be looked at, and why.
+    """
+
+    samples: int
+    findings: list[Finding]
+    failures: dict[int, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def violations(self) -> int:
+        """Number of values that an attack broke."""
+        return sum(f.broken for f in self.findings)
+
+
+@takes(Workers)
+def audit(
+    result: Result | str | os.PathLike[str],
+    model: Model,
+    x: Data,
+    y: ArrayLike | None = None,
+    *,
+    points: int = 64,
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+    **options: Unpack[WorkersKeywords],
+) -> Audit:
+    """Attack what a result claims: no sampled or adversarial point may break a bound, a constant or a radius.
+
+    Points are drawn at random, at corners and along gradients; Lipschitz constants are also attacked by difference quotients,
+    radii by projected gradient descent up to the radius (and beyond it, to see how far away the nearest adversarial example
+    may be). A claim counts as broken only where the excess is clear of the attack's own rounding.
+
+    Of an ONNX file the outputs at some samples are also computed by ONNX's own reference evaluator: a network that was read
+    wrongly would hold whatever it claims, but not about the file.
+
+    Parameters
+    ----------
+    result : Result or path
+        Finished, or of a run that goes on: what is there is attacked.
+    model, x, y
+        The same that the result was computed from.
+    points : int
+        Points per ball, and four times the restarts of every search for another class.
+    seed : int
+        Of everything random.
+    progress : callable (done, total), optional
+    {options}
+
+    Returns
+    -------
+    Audit
+
+    Raises
+    ------
+    ResultError
+        Model or data are not those of the result; the result has nothing to attack.
+    ModelError, DataError, SettingsError, ExecutorError
+        As for :func:`distverify.certify`.
+    """
+    if points < 8:
+        raise SettingsError(f"points: got {points}; give at least 8")
+    check_names("audit", options, Workers)
+    result = as_result(result)
+    runner = choose_executor(Workers(**chosen(Workers, options)))
+    job, positions = _job(result, model, x, y, points, seed)
+    dims = result.dims
+    claims = [c for c in all_claims() if c.variable in dims]
+    findings = {c.variable: Finding(c.variable) for c in claims}
+    failures: dict[int, str] = {}
+    done = 0
+    for unit, payload in _payloads(runner, job):
+        rows = positions[unit.start : unit.stop]
+        fine = payload["status"] == OK
+        for k in np.flatnonzero(~fine):
+            failures[int(job.data.indices[unit.start + k])] = str(payload["message"][k])
+        attained = {name: payload[name][fine] for name in job.variables if name in ATTAINED}
+        indices = job.data.indices[unit.start : unit.stop][fine]
+        for claim in claims if fine.any() else ():
+            axes = dims[claim.variable]
+            stored = result.read(claim.variable, rows[fine] if axes[:1] == ("sample",) else ())
+            _count(
+                findings[claim.variable], claim.variable, judge(claim, stored, attained, job.settings), indices, axes
+            )
+        done += unit.size
+        if progress is not None:
+            progress(done, len(positions))
+    notes: list[str] = []
+    if is_onnx(model):
+        finding = _of_file(result, model, job, positions)
+        if isinstance(finding, str):
+            notes.append(f"the file's own outputs are not compared: {finding}")
+        else:
+            findings[finding.variable] = finding
+    return Audit(len(positions) - len(failures), list(findings.values()), failures, tuple(notes))
+
+
+def _job(
+    result: Result, model: Model, x: Data, y: ArrayLike | None, points: int, seed: int
+) -> tuple[Job, NDArray[np.int64]]:  # fmt: skip
+    """The attacks as a job, and the position in the result of each of its samples."""
+    settings, given = result.settings, result.provenance
+    if settings.compute == ("property",):
+        raise ResultError(
+            f"{result.path}: holds verdicts on property files, which have no samples to attack; audit a run on a data set"
+        )
+    stored = given["environment"].get("inputs", {})
+    indices = result["sample"]
+    files = isinstance(x, str | os.PathLike)
+    selection = ",".join(map(str, indices.tolist())) if files else None
+    scale = stored.get("scale") if files else None
+    inputs = Inputs(
+        scale=scale, mean=stored.get("mean"), std=stored.get("std"), layout=stored.get("layout", "flat"),
+        model_layout=stored.get("model_layout"), samples=selection,
+    )  # fmt: skip
+    network, name = prepare_network(model, inputs, settings)
+    _refuse("model", given["model"], network.digest)
+    data = prepare_samples(network, name, x, y, inputs, settings).data
+    _refuse("data", given["data"], data.digest)
+    status = result["status"]
+    positions = np.flatnonzero(np.isin(status, COMPUTED))
+    if not positions.size:
+        raise ResultError(
+            f"{result.path}: no sample is computed yet, so there is nothing to attack; finish the run first"
+        )
+    held = set(result)
+    own = [c for c in all_claims() if c.variable in held]
+    asked = with_partners({c.attained for c in own})
+    attack = Attack(
+        tuple(name for name in ATTAINED if name in asked),
+        {int(i): k for k, i in enumerate(indices[positions])},
+        _claimed(result, [c for c in own if c.attained in DISTANCES], use_bounds=True)[positions],
+        _claimed(result, [c for c in own if c.attained == "sign_kept"], use_bounds=False)[positions],
+        points,
+        seed,
+    )
+    sizes = {"eps": len(settings.eps), "output": network.output_size, "input": network.input_size}
+    variables = {n: (tuple(sizes[d] for d in ATTAINED[n].dims), ATTAINED[n].dtype) for n in attack.asked}
+    return Job(network, data.select(positions), settings, attack, warm_up, variables), positions
+
+
+def _of_file(result: Result, model: Model, job: Job, positions: NDArray[np.int64]) -> Finding | str:
+    """The stored outputs against those of the file, or why they cannot be compared."""
+    inputs = result.provenance["environment"].get("inputs", {})
+    folded = job.settings.eps_units == "raw"
+    as_file = to_file(job.network, *((inputs.get("mean"), inputs.get("std")) if folded else (None, None)))
+    some = positions[:COMPARED]
+    stored = result.read("logits", some)
+    compared = compare_with_file(model, job.network, job.data.inputs, as_file, stored)  # type: ignore[arg-type]
+    if isinstance(compared, str):
+        return compared
+    broken, attained = compared
+    verdict = Verdict(broken, stored, attained, np.full(broken.shape, np.nan), broken.size)
+    finding = Finding(OF_FILE)
+    _count(finding, OF_FILE, verdict, job.data.indices, ("sample", "output"))
+    return finding
+
+
+def _refuse(what: str, given: dict[str, Any], digest: str) -> None:
+    if given["digest"] != digest:
+        raise ResultError(
+            f"{what}: has digest {digest[:12]}, but the result was computed from {given['name']} with digest "
+            f"{given['digest'][:12]}; give the same {what}, with the same normalisation, scale and layout"
+        )
+
+
+def _claimed(result: Result, claims: Sequence[Claim], use_bounds: bool) -> Floats:
+    """The radii that ``claims`` are about, float64 [samples, all of their values]; NaN where there is none."""
+    eps = np.asarray(result.settings.eps)
+    columns = [np.full((result.sizes["sample"], 1), np.nan)] if use_bounds or not claims else []
+    for claim in claims:
+        values = np.asarray(result[claim.variable])
+        if use_bounds and claim.bound is not None:
+            values = claim.bound(values, eps)
+        columns.append(np.asarray(values, dtype=np.float64).reshape(len(values), -1))
+    return np.concatenate(columns, axis=1)
+
+
+def _payloads(runner: Executor, job: Job) -> Iterator[tuple[WorkUnit, Payload]]:
+    done = 0
+    with runner.open(job, lambda: False) as session:
+        plan = make_plan(job.data.size, workers=session.slots, bytes_per_sample=_payload_bytes(job))
+        session.add(plan.units())
+        for event in session.events():
+            if isinstance(event, UnitDone):
+                done += event.unit.size
+                yield event.unit, event.payload
+    if done < job.data.size:
+        raise ExecutorError(f"the workers ended after {done} of {job.data.size} samples; run the audit again")
+
+
+def _count(
+    finding: Finding, variable: str, verdict: Verdict, indices: NDArray[np.int64], dims: tuple[str, ...]
+) -> None:
+    finding.checked += verdict.checked
+    finding.broken += int(verdict.broken.sum())
+    own = [d for d in dims if d != "sample"]
+    for place in np.argwhere(verdict.broken)[: max(0, _LISTED - len(finding.worst))]:
+        at = tuple(int(p) for p in place)
+        finding.worst.append(
+            Violation(
+                variable,
+                int(indices[at[0]]),
+                dict(zip(own, at[1:], strict=False)),
+                float(verdict.bound[at]),
+                float(verdict.attained[at]),
+            )
+        )
+    if not np.isnan(verdict.closeness).all():
+        finding.closest = float(np.fmax(finding.closest, np.nanmax(verdict.closeness)))
+        per_sample = verdict.closeness.reshape(verdict.closeness.shape[0], -1)
+        finding.medians += [float(np.nanmedian(row)) for row in per_sample if not np.isnan(row).all()]
+
+
+def _payload_bytes(job: Job) -> int:
+    return sum(
+        int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize for shape, dtype in job.variables.values()
+    )

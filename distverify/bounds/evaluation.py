@@ -1,0 +1,105 @@
+"""How far the network that runs, in single precision, is from the exact one over a region.
+
+|f32(x) - f(x)| <= E for every x of the region, whatever the order of summation: by gamma_n with u = 2^-24 for each linear node on the
+magnitudes that it sums, a few units for each activation, carried on by the activations' slopes. See docs/ROUNDING.md, section 6.
+Sources: Jia and Rinard 2020 (arXiv 2003.03021); Higham, Accuracy and Stability of Numerical Algorithms, chapter 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from distverify.bounds.reduced import Floats, Pair
+from distverify.kernels.relaxations import evaluation_noise, relax
+from distverify.kernels.rounding import SINGLE
+from distverify.network.graph import Network
+from distverify.network.nodes import ActivationNode, LinearNode
+from distverify.region import Ball
+
+# Roundings of a linear node besides those of its sum: weights, bias and values brought to single precision, and what a runtime
+# folds into the weights (scales of a normalisation, a factor of the bias).
+_MORE_ROUNDINGS = 8
+# Processors may replace numbers below it by 0.
+_FLUSHED = 2.0**-126
+_LARGEST = float(np.finfo(np.float32).max)
+# Far more than the rounding of what is computed here, in double precision.
+_GROW = 1.0 + 1e-9
+
+
+class SinglePrecision:
+    """Evaluation of one network in single precision.
+
+    Parameters
+    ----------
+    network : Network
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self._fits = all(
+            float(np.abs(array).max(initial=0.0)) < _LARGEST for node in network.nodes for array in _parameters(node)
+        )
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def error(self, region: Ball, bounds: Mapping[int, Pair]) -> Floats:
+        """Bounds of |f32 - f| over ``region`` for each output, float64 [outputs]; infinite where something may overflow.
+
+        Parameters
+        ----------
+        bounds : dict node -> (lower, upper) float64 [size]
+            Of all linear nodes over the region.
+        """
+        nodes, output = self.network.nodes, self.network.output
+        if not self._fits or region.unbounded:
+            return np.full(self.network.output_size, np.inf)
+        magnitudes, errors = [_magnitude(*region.box)], [np.zeros(region.size)]
+        errors[0] = SINGLE.unit * magnitudes[0] + _FLUSHED
+        for index, node in enumerate(nodes[1:], 1):
+            if isinstance(node, LinearNode):
+                errors.append(_linear(node, magnitudes, errors))
+                magnitudes.append(_magnitude(*bounds[index]))
+            elif isinstance(node, ActivationNode):
+                magnitude, error = _activation(node, bounds[node.source], errors[node.source])
+                magnitudes.append(magnitude)
+                errors.append(error)
+            else:
+                raise AssertionError(f"no rule for {type(node).__name__}")
+        return np.where(np.isnan(errors[output]), np.inf, errors[output])
+
+
+def _linear(node: LinearNode, magnitudes: list[Floats], errors: list[Floats]) -> Floats:
+    """Of a linear node's values, from those of its sources."""
+    carried, summed = np.zeros(node.size), np.abs(node.bias)
+    terms, flushed = 1, 0.0
+    for term in node.terms:
+        held = magnitudes[term.source] + errors[term.source]
+        both = term.operator.push_abs(np.stack([errors[term.source], held], axis=1))
+        carried, summed = carried + both[:, 0], summed + both[:, 1]
+        terms += term.operator.push_terms + 1
+        flushed += float(held.sum())
+    error = carried + SINGLE.gamma(terms + _MORE_ROUNDINGS) * summed + _FLUSHED * (terms + _MORE_ROUNDINGS + flushed)
+    return np.where(summed + error < 0.5 * _LARGEST, error * _GROW, np.inf)
+
+
+def _activation(node: ActivationNode, z: Pair, z_error: Floats) -> tuple[Floats, Floats]:
+    """Magnitudes and errors of an activation's values: its slopes carry errors on, and it is itself evaluated with some."""
+    lower, upper = np.nextafter(z[0] - z_error, -np.inf), np.nextafter(z[1] + z_error, np.inf)
+    unknown = ~(np.isfinite(lower) & np.isfinite(upper))
+    lower, upper = np.where(unknown, -np.inf, lower), np.where(unknown, np.inf, upper)
+    relaxed = relax(node.code, lower, upper, node.parameters)
+    own = evaluation_noise(node.code, lower, upper, node.parameters, relaxed)
+    error = _magnitude(relaxed[4], relaxed[5]) * z_error + own + _FLUSHED
+    magnitude = _magnitude(relaxed[6], relaxed[7])
+    return magnitude, np.where(unknown, np.inf, error * _GROW)
+
+
+def _parameters(node: object) -> list[Floats]:
+    if isinstance(node, LinearNode):
+        return [node.bias, *(array for term in node.terms for array in term.operator.arrays)]
+    return [node.parameters] if isinstance(node, ActivationNode) else []
+
+
+def _magnitude(lower: Floats, upper: Floats) -> Floats:
+    return np.maximum(np.abs(lower), np.abs(upper))
