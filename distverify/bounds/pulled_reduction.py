@@ -139,9 +139,11 @@ class PulledReduction(Reduction):
         self.reduced.output = self._down(pulled, output)
 
     def _pulled(self, index: int, node: LinearNode, which: Indices) -> Affine:
+        if not which.size:
+            return Affine({}, *np.zeros((3, 0)))
         widest = max(n.size for n in self._network.nodes[:index])
         block = max(16, _BLOCK_ENTRIES // widest)
-        parts = [self._block(index, node, which[k : k + block]) for k in range(0, max(which.size, 1), block)]
+        parts = [self._block(index, node, which[k : k + block]) for k in range(0, which.size, block)]
         if len(parts) == 1:
             return parts[0]
         edges = {g: dense_or_mostly_zero(np.concatenate([p.edges[g].weight for p in parts])) for g in parts[0].edges}
