@@ -23,7 +23,7 @@ PROPERTY = OF_PROPERTIES.name
 METHODS = ("linear", "coupled", "recurjac", "interval")
 # Other names of methods. Fast-Lip's rule for ReLU networks is what interval arithmetic makes of any activation.
 METHOD_ALIASES = {"fastlip": "interval"}
-LAYER_BOUNDS = ("crown", "interval")
+LAYER_BOUNDS = ("alpha", "crown", "interval")
 TARGETS = ("untargeted", "runner-up", "least-likely", "random")
 NORMS = (math.inf, 2.0, 1.0)
 LANDSCAPE_OUTPUTS = ("all", "label")
@@ -68,7 +68,11 @@ class Settings:
         metavar="METHOD",
     )  # fmt: skip
     layer_bounds: str = option(
-        "crown", "How pre-activations are bounded.", "Bounds", choices=LAYER_BOUNDS, of_properties=True
+        "crown",
+        "How pre-activations are bounded: alpha optimises the slopes of CROWN's lines.",
+        "Bounds",
+        choices=LAYER_BOUNDS,
+        of_properties=True,
     )
     targets: str | int = option(
         "untargeted", f"Classes that a radius must keep away from: {', '.join(TARGETS)}, or one class index.",

@@ -154,7 +154,7 @@ class ExactNetwork:
         self.network = network
         kinds = {n.kind for n in network.nodes if isinstance(n, ActivationNode)}
         self.rational = kinds <= RATIONAL
-        self.convert: Callable[[float | Fraction], Number] = Fraction if self.rational else to_mp
+        self.convert: Callable[[Any], Number] = Fraction if self.rational else to_mp
         self._weights = {
             i: [self._sparse(t.operator.pull(np.eye(n.size))) for t in n.terms]
             for i, n in enumerate(network.nodes)

@@ -110,7 +110,7 @@ class ExactModel:
         numbers = [None if t is None else self.number(t) for t in inputs]
         if operator in _ACTIVATIONS:
             kind, names = _ACTIVATIONS[operator]
-            return [self._elementwise(numbers[0], kind, [float(a.get(n, default)) for n, default in names])]
+            return [self._elementwise(np.asarray(numbers[0]), kind, [float(a.get(n, default)) for n, default in names])]
         result = _ARITHMETIC[operator](self, numbers, a)
         # NumPy takes the only entry out of arrays without axes.
         return [result if isinstance(result, np.ndarray) else _tensor([result]).reshape(())]
@@ -125,7 +125,7 @@ def _tensor(values: Sequence[Any]) -> Tensor:
     return out
 
 
-def _map(function: Callable[[Any], Any], *tensors: Tensor) -> Tensor:
+def _map(function: Callable[..., Any], *tensors: Tensor) -> Tensor:
     joined = np.broadcast_arrays(*tensors)
     flat = [function(*row) for row in zip(*(t.reshape(-1) for t in joined), strict=True)]
     return _tensor(flat).reshape(joined[0].shape)

@@ -151,7 +151,7 @@ class Encloser:
                 lower, upper = lower.copy(), upper.copy()
                 if rows.size:
                     affine = self._reduction.rows(self.node, node, first + rows)
-                    low, high = self._layers.rows(self._enclosure.reduced, affine)
+                    low, high = self._layers.rows(self._enclosure.reduced, affine, signs=self._only_signs())
                     lower[rows], upper[rows] = np.fmax(lower[rows], low), np.fmin(upper[rows], high)
         if self.node in self._within:
             low, high = (side[first:last] for side in self._within[self.node])
@@ -225,6 +225,13 @@ class Encloser:
             su, cu, sl, cl, glo, ghi, _, _ = relaxations.relax(node.code, lower, upper, node.parameters)
             matter |= ~((glo == ghi) & (su == sl) & (cu == cl))
         return np.flatnonzero(matter)
+
+    def _only_signs(self) -> bool:
+        """Whether all that reads the open node is linear on either side of 0.
+
+        The outputs' own bounds are what later bounds start from; who asks for them asks for rows.
+        """
+        return all(n is None or n.code == ACTIVATIONS["leaky_relu"].code for n in self._readers[self.node])
 
     def _append(self, lower: Floats, upper: Floats) -> None:
         enclosure = self._enclosure

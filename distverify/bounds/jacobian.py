@@ -51,7 +51,7 @@ def jacobian_bounds(
     region : Ball
     method : "linear", "recurjac" or "interval" (also named "fastlip")
         Sources: Shi et al., NeurIPS 2022; Zhang et al., AAAI 2019; Weng et al., ICML 2018.
-    layer_bounds : "crown" or "interval"
+    layer_bounds : "alpha", "crown" or "interval"
         How pre-activations are bounded.
     direction : "auto", "backward", "forward" or "both"
         One chain per output row, one per input, whichever is cheaper, or the intersection of both (tighter than either).

@@ -39,7 +39,7 @@ def output_bounds(
     network : Network
     region : Ball or Box
         Over an unbounded one the bounds are infinite.
-    layer_bounds : "crown" or "interval"
+    layer_bounds : "alpha", "crown" or "interval"
         How pre-activations are bounded; outputs are bounded by CROWN (Zhang et al., NeurIPS 2018) and interval arithmetic, whichever
         is tighter.
     precision : "float64" or "float32", optional

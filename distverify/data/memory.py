@@ -38,6 +38,25 @@ def available_memory(root: Path = Path("/")) -> int:
     return min([_of_machine(root), *_of_groups(root)])
 
 
+# Values that a file of some size can hold: no real data shrink to less than this, but runs of one value do.
+_MOST_EXPANDED = 200
+_HARMLESS = 2**30
+
+
+def check_expansion(what: str, needed: int, stored: int) -> None:
+    """Refuse to unpack what is next to nothing in the file and fills the memory: a file of zeros, or one made to harm.
+
+    Raises
+    ------
+    DataError
+    """
+    if needed > _HARMLESS and needed > _MOST_EXPANDED * stored:
+        raise DataError(
+            f"{what}: {stored:,} bytes in the file become {needed / 2**30:.3g} GiB, so nearly all values are the same; choose "
+            "fewer samples, or check that the file is not damaged"
+        )
+
+
 def check_memory(what: str, needed: int) -> None:
     """Refuse to read ``what`` if its ``needed`` bytes do not fit.
 

@@ -46,6 +46,7 @@ class InputsKeywords(TypedDict, total=False):
     input_names: Sequence[str] | str | os.PathLike[str] | None
     output_names: Sequence[str] | str | os.PathLike[str] | None
     samples: str | None
+    no_labels: bool
     features: str | None
 
 

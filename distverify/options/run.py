@@ -62,6 +62,9 @@ class Inputs:
         None, "Rows of a data file, or files of a list of properties: 0:100, ::10 or 3,7. Default: all.", "Data",
         parse=str, metavar="WHICH", needs={DATA: (FILE, PROPERTIES)}, of_properties=True,
     )  # fmt: skip
+    no_labels: bool = option(
+        False, "Pass over the labels of the data: targets of a regression, or a table without a column for them.", "Data",
+    )  # fmt: skip
     features: str | None = option(
         None, "Features that may change: 0:10 or 3,7, in the model's order. The others are fixed.", "Balls", parse=str,
         metavar="WHICH",

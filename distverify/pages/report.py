@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from distverify.errors import ResultError, SettingsError
+from distverify.options.files import check_output
 from distverify.pages.content import gather
 from distverify.pages.figures import draw_all, drawing
 from distverify.pages.page import render
@@ -61,8 +62,7 @@ def report(
             "samples, shape: are for the maps of one result, and a comparison draws none; leave them out"
         )
     path = opened[0].path.with_suffix(".html") if output is None else Path(output)
-    if any(path.resolve() == r.path.resolve() for r in opened):
-        raise SettingsError(f"output: {path} is the result itself; name another file (-o)")
+    check_output(path, (".html", ".htm"), (r.path for r in opened))
     with ExitStack() as moments:
         frozen = [moments.enter_context(r.at_one_moment()) for r in opened]
         norms = sorted({r.settings.norm for r in frozen})

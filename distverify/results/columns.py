@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,12 +11,24 @@ from numpy.typing import NDArray
 from distverify.errors import ResultError
 from distverify.status import STATUS_MEANINGS
 
-if TYPE_CHECKING:
-    from distverify.results.reader import Result
+
+class Readable(Protocol):
+    """Arrays by name; a :class:`distverify.Result` is one."""
+
+    @property
+    def dims(self) -> dict[str, tuple[str, ...]]:
+        """Dimensions of every array."""
+        ...
+
+    def read(self, name: str, where: Any = ...) -> NDArray[Any]:
+        """The rows ``where`` of an array."""
+        ...
+
+    def __getitem__(self, name: str) -> Any: ...
 
 
 def sample_columns(
-    result: Result, names: Iterable[str] | None = None, where: slice | NDArray[Any] = slice(None)
+    result: Readable, names: Iterable[str] | None = None, where: slice | NDArray[Any] = slice(None)
 ) -> dict[str, NDArray[Any]]:
     """A table with a row per sample: name of a column -> its values; ``sample`` comes first.
 
@@ -25,7 +37,7 @@ def sample_columns(
 
     Parameters
     ----------
-    result : Result
+    result : Result or the like
     names : iterable of str, optional
         Arrays whose first dimension is ``sample``. Default: all without the dimensions ``output`` and ``input``.
     where : slice or bool [sample]
@@ -55,7 +67,7 @@ def sample_columns(
     return columns
 
 
-def axis_labels(result: Result, axis: str, dims: Mapping[str, tuple[str, ...]]) -> list[str]:
+def axis_labels(result: Readable, axis: str, dims: Mapping[str, tuple[str, ...]]) -> list[str]:
     """``axis=coordinate`` for every coordinate, by its name where all have different ones; never the same text twice."""
     if f"{axis}_name" in dims:
         names = result[f"{axis}_name"].tolist()

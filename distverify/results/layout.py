@@ -24,6 +24,7 @@ from distverify.results.schema import (
     encode_message,
 )  # fmt: skip
 
+ROOT = ("Conventions", "title", "schema_version", "distverify_version", "provenance")  # attributes of ours
 _ATTRIBUTE_BYTES = 60_000  # HDF5 takes 64 KB for all attributes of the root together
 _UNITS_BYTES = 16_000  # an attribute of a variable, beside others
 _UNIT = re.compile(r"\[([^\[\]]*)\]\s*$")  # the last brackets of a name
@@ -91,7 +92,21 @@ def write_root(file: h5py.File, manifest: Manifest, end: datetime | None) -> Non
     file.attrs["title"] = "Certification of a neural network by distverify"
     file.attrs["schema_version"] = np.int64(manifest.schema_version)
     file.attrs["distverify_version"] = manifest.distverify_version
-    file.attrs["provenance"] = _provenance_text(manifest.provenance(end))
+    write_text(file, "provenance", _provenance_text(manifest.provenance(end)))
+
+
+def write_text(file: h5py.File, name: str, text: str) -> None:
+    """A root attribute of fixed length: of a damaged one of variable length HDF5 may never come back."""
+    data = text.encode()
+    file.attrs.create(name, np.array(data, dtype=h5py.string_dtype("utf-8", len(data))))
+
+
+def read_text(file: h5py.File, name: str) -> str | None:
+    """What :func:`write_text` wrote, None for anything else."""
+    value = file.attrs.get(name)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else None
 
 
 def _provenance_text(provenance: dict[str, Any]) -> str:
@@ -112,8 +127,8 @@ def _provenance_text(provenance: dict[str, Any]) -> str:
 
 def read_root(file: h5py.File) -> dict[str, object] | None:
     """The provenance of a file of ours, None for any other HDF5 file."""
-    text = file.attrs.get("provenance")
-    if "schema_version" not in file.attrs or not isinstance(text, str):
+    text = read_text(file, "provenance")
+    if "schema_version" not in file.attrs or text is None:
         return None
     try:
         data = json.loads(text)

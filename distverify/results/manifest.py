@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -212,6 +214,7 @@ def difference(this: Manifest, other: Manifest, other_name: str = "the interrupt
 
 def describe_environment(command: str | None) -> dict[str, Any]:
     """Where a run happens: command line, host, platform, versions of the packages that numbers depend on."""
+    command = None if command is None else without_home(command)
     if command is not None and len(command) > _COMMAND_CHARACTERS:
         command = command[: _COMMAND_CHARACTERS - 1] + "…"
     return {
@@ -221,6 +224,12 @@ def describe_environment(command: str | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name)) is not None},
     }
+
+
+def without_home(text: str) -> str:
+    """``text`` with ``~`` for the home folder of whoever runs this: a result is for others too."""
+    home = os.path.expanduser("~").rstrip("/")
+    return re.sub(rf"(?<![\w./~-]){re.escape(home)}(?=/|\s|$)", "~", text) if home.count("/") > 0 else text
 
 
 def _version(package: str) -> str | None:

@@ -134,7 +134,7 @@ class ExecutorContract:
         with executor.open(job, scripted.never) as session:
             session.add([WorkUnit(i, i + 1) for i in range(SAMPLES)])
             while sum(isinstance(e, UnitDone) for e in events) < SAMPLES:
-                iterator = session.events()
+                iterator: Any = session.events()
                 events.append(next(iterator))
                 iterator.close()
         scripted.results(events, SAMPLES)
