@@ -134,7 +134,7 @@ def prepare_samples(
     if chosen is not None:
         settings = replace(settings, feature_eps=chosen)
     described = _describe(network, inputs)
-    called = _axis_names(network, inputs)
+    called = _axis_names(network, inputs)  # refused before anything is read
     paths = property_paths(x)
     if paths:
         found = load_properties(
@@ -147,6 +147,8 @@ def prepare_samples(
             network, model, data, found.digest, settings, described, properties, found.names, axis_names=called
         )
     data = _open_dataset(x, y, inputs, network)  # type: ignore[arg-type]  # no paths: one of the others
+    if data.input_names and inputs.layout == "flat":
+        called = {"input": data.input_names, **called}
     if _normalised(inputs) and settings.eps_units != "raw":
         # In normalised units, the data are normalised instead of the network.
         means, deviations = mean_and_std(network, *_mean_and_std(inputs), layout=inputs.model_layout)

@@ -90,3 +90,16 @@ def test_misuse(names: tuple[str, ...], message: str, tmp_path: Path) -> None:
             output=tmp_path / "out.h5",
             executor="serial",
         )
+
+
+def test_a_table_names_its_features(tmp_path: Path) -> None:
+    network = dv.Network.from_layers([(np.eye(3), np.zeros(3))])
+    table = tmp_path / "data.csv"
+    table.write_text("label,speed [m/s],angle,load\n0,1,0.5,0.25\n1,0.5,1,0.25\n")
+    run = {"eps": 0.1, "compute": ("lipschitz",), "executor": "serial"}
+    result = dv.certify(network, table, output=tmp_path / "a.h5", **run)  # type: ignore[arg-type]
+    assert result["input_name"].tolist() == ["speed [m/s]", "angle", "load"]
+    said = dv.certify(network, table, output=tmp_path / "b.h5", input_names="a,b,c", **run)  # type: ignore[arg-type]
+    assert said["input_name"].tolist() == ["a", "b", "c"], "what is said counts more"
+    table.write_text("label,0,1,2\n0,1,0.5,0.25\n1,0.5,1,0.25\n")
+    assert "input_name" not in dv.certify(network, table, output=tmp_path / "c.h5", **run)  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import numpy as np
 from distverify.analysis.attained import AttainedConstant
 from distverify.analysis.branching.constants import ConstantTree
 from distverify.analysis.branching.polytopes import pose, with_own_slopes
+from distverify.arguments import network_of, numbers
 from distverify.bounds.chain import backward_chain
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.jacobian import check_methods, output_rows
@@ -20,7 +21,7 @@ from distverify.bounds.methods import WITHOUT_RECURSION, RowBounds, bound_rows
 from distverify.bounds.reduced import Floats
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
-from distverify.region import Ball, Box
+from distverify.region import Ball, Box, region_of
 from distverify.settings import NORMS
 
 
@@ -95,8 +96,9 @@ def lipschitz_constant(
         ``norm`` given beside a region, or not one of inf, 2, 1; unknown methods; nodes without a bounded region.
     """
     check_methods(method, layer_bounds, direction)
-    network = network if precision is None else network.in_precision(precision)
-    if norm is not None and float(norm) not in NORMS:
+    network = network_of(network, precision)
+    region = None if region is None else region_of(region)
+    if norm is not None and numbers("norm", norm, "inf, 2 or 1") not in NORMS:
         raise SettingsError(f"norm: got {norm}; choose inf, 2 or 1")
     if nodes < 0:
         raise SettingsError(f"nodes: got {nodes}; give a whole number, 0 for none")

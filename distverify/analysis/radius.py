@@ -15,6 +15,7 @@ from distverify.analysis.bracket import bracket_radius
 from distverify.analysis.march import march_radii
 from distverify.analysis.margins import MarginProblem, margin_constants, margins_around, pose_margins
 from distverify.analysis.search import TOLERANCE, search_smallest
+from distverify.arguments import class_of, network_of, whole
 from distverify.bounds.jacobian import check_methods
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
@@ -119,10 +120,10 @@ def certified_radius(
         ``nodes`` below 0; ``nodes`` or ``attack`` in single precision.
     """
     check_methods(method, layer_bounds)
+    network, label = network_of(network), class_of(label)
     if arithmetic not in ARITHMETICS:
         raise SettingsError(f"arithmetic: got {arithmetic!r}; choose {', '.join(ARITHMETICS)}")
-    if evaluations < 1:
-        raise SettingsError(f"evaluations: got {evaluations}; give a whole number of at least 1")
+    evaluations = whole("evaluations", evaluations, 1)
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
     if nodes < 0:
         raise SettingsError(f"nodes: got {nodes}; give a whole number of at least 0")

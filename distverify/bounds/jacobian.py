@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.arguments import network_of
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.methods import bound_rows
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
-from distverify.region import Ball
+from distverify.region import Ball, region_of
 from distverify.settings import DIRECTIONS, LAYER_BOUNDS, canonical_method
 
 Floats = NDArray[np.float64]
@@ -73,7 +74,7 @@ def jacobian_bounds(
         Unknown method, rows out of range, ``C`` of the wrong shape, both ``rows`` and ``C``.
     """
     check_methods(method, layer_bounds, direction)
-    network = network if precision is None else network.in_precision(precision)
+    network, region = network_of(network, precision), region_of(region)
     combined = output_rows(network, rows, C)
     bounds = bound_rows(enclose(network, region, layer_bounds), combined, method, direction)
     return JacobianBounds(bounds.lower, bounds.upper)

@@ -24,7 +24,7 @@ EPS = (0.02, 0.05)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary; only errors.")
 @click.pass_context
 def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
-    """Certify a small trained network on 200 real images of handwritten digits, through a local Ray.
+    """Certify a small trained network on 200 real images of handwritten digits, as every run does it.
 
     Needs no network connection and no arguments, and takes less than a minute on two cores.
     """

@@ -26,6 +26,8 @@ class ArraySource:
         Reads the chosen rows, in that order.
     line_of : callable (index) -> int, optional
         The line of a text file that holds a row, from 1.
+    columns : tuple of str
+        What the features are called, where a table says so.
     certain : bool
         Whether it is known to be what it is taken for; the first column of a table without names is not.
     """
@@ -35,6 +37,7 @@ class ArraySource:
     read: Callable[[Indices], AnyArray]
     line_of: Callable[[int], int] | None = None
     certain: bool = True
+    columns: tuple[str, ...] = ()
 
     def bytes(self, rows: int) -> int:
         """Memory for ``rows`` rows of this array."""

@@ -45,12 +45,15 @@ class _Columns:
     named : bool
         Whether a header names the label.
     features : list of int
+    names : tuple of str
+        Of the features, where a header has words for them.
     """
 
     count: int
     label: int | None
     named: bool
     features: list[int]
+    names: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager
@@ -109,7 +112,11 @@ class _Table:
         double = np.dtype(np.float64)
         found = {
             "x": ArraySource(
-                (rows, len(features)), double, lambda indices: self._table(indices)[:, features], self._line_of
+                (rows, len(features)),
+                double,
+                lambda indices: self._table(indices)[:, features],
+                self._line_of,
+                columns=columns.names,
             )
         }
         if columns.label is not None:
@@ -186,7 +193,10 @@ class _Table:
         features = [k for k in columns if k != label]
         if len(features) != input_size:
             raise self._error(self._misfit(len(features), input_size, label is not None, rows))
-        return _Columns(len(rows[0]), label if labels else None, len(named) == 1, features)
+        words = tuple(header[k] for k in features) if header is not None else ()
+        if not all(words) or all(word.isdecimal() for word in words):
+            words = ()
+        return _Columns(len(rows[0]), label if labels else None, len(named) == 1, features, words)
 
     def _misfit(self, features: int, input_size: int, labelled: bool, rows: Sequence[list[str]]) -> str:
         firsts = [row[0] for row in rows]

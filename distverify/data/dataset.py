@@ -39,6 +39,8 @@ class Dataset:
         The file's name, or "arrays".
     shape : tuple of int
         Shape of one sample as it was given, before it was flattened to D values.
+    input_names : tuple of str
+        What the features are called, where the file says so.
     regression : bool
         Whether ``y`` held real targets instead of classes; then there are no labels.
     """
@@ -49,6 +51,7 @@ class Dataset:
     name: str
     shape: tuple[int, ...]
     regression: bool = False
+    input_names: tuple[str, ...] = ()
 
     def sample(self, position: int) -> Sample:
         """The sample at ``position``, 0 to N - 1."""
@@ -124,7 +127,7 @@ def load_dataset(
             inputs /= scale
         if not np.isfinite(inputs).all():
             raise SettingsError(f"scale: got {scale}; values divided by it overflow, give a larger one")
-    return Dataset(inputs, _or_none(classes, indices), indices, Path(path).name, x.shape[1:], regression)
+    return Dataset(inputs, _or_none(classes, indices), indices, Path(path).name, x.shape[1:], regression, x.columns)
 
 
 def dataset_from_arrays(x: ArrayLike, y: ArrayLike | None = None, *, input_size: int, output_size: int) -> Dataset:

@@ -82,7 +82,8 @@ class Workers:
         choices=EXECUTORS, of_properties=True,
     )  # fmt: skip
     address: str | None = option(
-        None, "Existing Ray cluster; by default RAY_ADDRESS, else a local Ray for this run only.", "Workers", parse=str,
+        None, "Existing Ray cluster; by default RAY_ADDRESS, else a Ray of its own for this run, or none (see {executor}).",
+        "Workers", parse=str,
         metavar="HOST:PORT", needs=_RAY, of_properties=True,
     )  # fmt: skip
     cpus_per_actor: float = option(

@@ -35,7 +35,7 @@ def report(
     output : path, optional
         The page; replaced when it exists. By default named as the (first) result, with .html.
     figures : path, optional
-        A folder that also gets every figure as PNG and SVG.
+        A folder that also gets every figure as PDF, PNG and SVG.
     samples : sequence of int, optional
         Data-set indices of the samples whose Jacobians are drawn; hardest and easiest ones by default.
     shape : sequence of int, optional
@@ -90,6 +90,7 @@ def _write_figures(drawn: dict[str, object], folder: Path) -> None:
             f"{folder}: cannot be made a folder ({error.strerror}); choose another one (--figures)"
         ) from error
     for name, figure in drawn.items():
-        for suffix in ("png", "svg"):
+        # Without the time of day: the same result gives the same files.
+        for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", None), ("svg", {"Date": None})):
             with replacing(folder / f"{name}.{suffix}") as temporary, drawing(name):
-                figure.savefig(temporary, format=suffix, dpi=200, metadata={"Date": None} if suffix == "svg" else None)  # type: ignore[attr-defined]
+                figure.savefig(temporary, format=suffix, dpi=200, metadata=metadata)  # type: ignore[attr-defined]

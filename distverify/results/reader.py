@@ -364,6 +364,8 @@ def open_result(path: str | os.PathLike[str]) -> Result:
         If the file is missing, truncated, not HDF5, not of distverify, of a newer version, or the view of an
         unfinished run whose shards are gone.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise SettingsError(f"path: got {type(path).__name__}; give the path of a result file")
     result = Result(Path(path))
     result._entered().close()
     return result

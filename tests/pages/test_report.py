@@ -127,7 +127,7 @@ def test_figures_as_files(tmp_path: Path) -> None:
         "seconds",
         "jacobian-105",
     }
-    assert names == {f"{s}.{e}" for s in stems for e in ("png", "svg")}
+    assert names == {f"{s}.{e}" for s in stems for e in ("pdf", "png", "svg")}
     assert (tmp_path / "figures" / "radii.png").read_bytes().startswith(b"\x89PNG")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,7 @@ class ExecutorContract:
             while sum(isinstance(e, UnitDone) for e in events) < SAMPLES:
                 iterator: Any = session.events()
                 events.append(next(iterator))
+                assert isinstance(iterator, Generator)
                 iterator.close()
         scripted.results(events, SAMPLES)
 
