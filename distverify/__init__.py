@@ -12,12 +12,12 @@ from distverify._version import __version__
 
 if TYPE_CHECKING:
     from distverify.analysis.landscape import monotone_features, stationary_free_radius
+    from distverify.analysis.lipschitz import LipschitzConstants, lipschitz_constant
     from distverify.analysis.radius import CertifiedRadius, certified_radius
     from distverify.analysis.verify import Verdict, verify
     from distverify.api import Progress, certify
     from distverify.attacks.audit import Audit, Finding, Violation, audit
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
-    from distverify.bounds.lipschitz import LipschitzConstants, lipschitz_constant
     from distverify.bounds.outputs import OutputBounds, output_bounds
     from distverify.errors import (
         DataError,
@@ -57,7 +57,7 @@ _PLACES = {
     "Finding": "distverify.attacks.audit",
     "Interrupted": "distverify.errors",
     "JacobianBounds": "distverify.bounds.jacobian",
-    "LipschitzConstants": "distverify.bounds.lipschitz",
+    "LipschitzConstants": "distverify.analysis.lipschitz",
     "ModelError": "distverify.errors",
     "Network": "distverify.network.graph",
     "OutputBounds": "distverify.bounds.outputs",
@@ -78,7 +78,7 @@ _PLACES = {
     "estimate": "distverify.forecast.estimate",
     "export": "distverify.exports.formats",
     "jacobian_bounds": "distverify.bounds.jacobian",
-    "lipschitz_constant": "distverify.bounds.lipschitz",
+    "lipschitz_constant": "distverify.analysis.lipschitz",
     "load_network": "distverify.inputs",
     "monotone_features": "distverify.analysis.landscape",
     "open_result": "distverify.results.reader",

@@ -21,6 +21,7 @@ from distverify.driver import Planning, Progress, carry_out
 from distverify.errors import SettingsError
 from distverify.executors import choose_executor
 from distverify.inputs import Data, Model, Prepared, check_fit, kind_of, prepare
+from distverify.options.files import RESULT_SUFFIXES, check_output
 from distverify.options.keywords import CertifyKeywords
 from distverify.options.option import check_names, chosen, defaults_of, in_use, options_of, takes
 from distverify.options.rules import DATA, PROPERTIES, refuse
@@ -88,9 +89,12 @@ def certify(
         By SIGINT or SIGTERM; what was computed is kept.
     """
     check_names("certify", options, *_OPTIONS)
-    workers = Workers(**chosen(Workers, options))
+    workers, division, output = (
+        Workers(**chosen(Workers, options)), Division(**chosen(Division, options)), Output(**chosen(Output, options)),
+    )  # fmt: skip
+    files = x if isinstance(x, list | tuple) else (x,)
+    check_output(output.output, RESULT_SUFFIXES, (model, *files, options.get("feature_eps")))
     prepared = prepare_run(model, x, y, options, _OPTIONS)
-    division, output = Division(**chosen(Division, options)), Output(**chosen(Output, options))
     return run(prepared, workers, division, output, progress, planned, command)
 
 
@@ -109,8 +113,7 @@ def prepare_run(
     if kind_of(x) == PROPERTIES:
         told["compute"] = (PROPERTY,)
     prepared = prepare(model, x, y, Inputs(**chosen(Inputs, options)), Settings(**told), factors)
-    check_fit(prepared)
-    return prepared
+    return check_fit(prepared)
 
 
 def run(
@@ -138,12 +141,15 @@ def run(
         division.pieces_per_sample, planned,
     )  # fmt: skip
     planning.check(data.labels.size)
+    environment = describe_environment(command) | {"inputs": prepared.described}
+    if prepared.warnings:
+        environment["warnings"] = list(prepared.warnings)
     manifest = Manifest(
         model=prepared.model, model_digest=network.digest, input_size=network.input_size,
         output_size=network.output_size, data=data.name, data_digest=prepared.digest,
         indices=tuple(int(i) for i in data.indices), settings=settings, distverify_version=__version__,
-        created=datetime.now(UTC), environment=describe_environment(command) | {"inputs": prepared.described},
-        names=prepared.names,
+        created=datetime.now(UTC), environment=environment,
+        names=prepared.names, axis_names=dict(prepared.axis_names),
     )  # fmt: skip
     job = Job(
         network, data, settings, analyse, warm_up, variables,

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -19,15 +16,19 @@ from distverify.analysis.network import analyse_network
 from distverify.errors import Interrupted, ResultError, SettingsError
 from distverify.results.journal.journal import Journal
 from distverify.results.statistics import describe_statistics, speed_range
+from distverify.runtime.auto import AutoExecutor
 from distverify.runtime.job import Event, Executor, Job, PieceDone, Session, UnitDone, WorkersChanged
 from distverify.runtime.plan import HUGE_SECONDS, make_plan, probe_units
+from distverify.runtime.signals import Signals
 from distverify.runtime.threads import limit_threads
 from distverify.status import COMPUTED
 from distverify.work import Plan, RunStatistics, WorkUnit
 
 # The statistics of many workers take a while to gather: not after every unit.
 _STATISTICS_EVERY = 0.5  # seconds
-SAME_SIGNAL = 0.2  # seconds
+SMALL_SECONDS = 5.0  # of work for one worker; a Ray of our own takes longer to start and to end
+_TRIED = 2  # samples that are timed in this process
+_GUESSED_TOO_LONG = 30.0  # times: a guess that is as much above SMALL_SECONDS needs no trial
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,8 @@ class _Run:
         self._resumed = self._done
         self._phase = "starting"
         self._workers = self._most_workers = self._pieces = 0
-        self._statistics = RunStatistics()
+        self._statistics = self._earlier = RunStatistics()  # now, and before the present session
+        self._trial = False
         self._statistics_due = 0.0
         self._probes: set[int] = set()  # positions that are being timed
         self._wanted = 0  # probes at the start
@@ -163,15 +165,13 @@ class _Run:
             return
         self._refuse_another_plan()
         try:
-            # Workers and their Ray are gone, and its handlers of signals, before the result is finished.
-            with _Signals() as signals:
-                with executor.open(self._job, signals.stopped, self._journal.recall) as session:
-                    signals.install()  # Ray replaces handlers while it connects
-                    self._start(session)
-                    for event in session.events():
-                        self._take(event, session)
-                        del event  # its results may fill the memory that the next ones need
-                    self._statistics = session.statistics()
+            with Signals() as signals:
+                if isinstance(executor, AutoExecutor):
+                    if self._worth_a_trial():
+                        self._compute(executor.here, signals, trial=True)
+                    executor = executor.elsewhere()
+                if self._done < self._total and not signals.stopped():
+                    self._compute(executor, signals)
                 if self._done < self._total:
                     raise self._interrupted()
                 self._finish()
@@ -184,6 +184,32 @@ class _Run:
                 raise self._interrupted(error) from error
             self._journal.abandon()
             raise
+
+    def _compute(self, executor: Executor, signals: Signals, trial: bool = False) -> None:
+        """All that is pending; in a trial nothing more than what is timed, unless that says that all is done soon.
+
+        Afterwards workers and their Ray are gone, and its handlers of signals.
+        """
+        self._trial = trial
+        self._computing = None
+        with executor.open(self._job, signals.stopped, self._journal.recall) as session:
+            signals.install()  # Ray replaces handlers while it connects
+            self._start(session)
+            for event in session.events():
+                self._take(event, session)
+                del event  # its results may fill the memory that the next ones need
+            self._statistics = self._earlier = self._earlier.with_later(session.statistics())
+
+    def _worth_a_trial(self) -> bool:
+        """Whether the run may be over soon, as far as can be guessed."""
+        plan, pending = self._journal.manifest.plan, self._total - self._done
+        if plan is not None:
+            return plan.seconds_per_sample is not None and self._soon(plan.seconds_per_sample)
+        return not self._planning.told and self._planning.cost.seconds * pending < SMALL_SECONDS * _GUESSED_TOO_LONG
+
+    def _soon(self, seconds: float) -> bool:
+        """Whether one worker has done what is pending in less time than Ray takes to start."""
+        return seconds * (self._total - self._done) < SMALL_SECONDS
 
     def _interrupted(self, cause: Exception | None = None) -> Interrupted | ResultError:
         """How a run ends that is not complete."""
@@ -211,19 +237,26 @@ class _Run:
 
     def _start(self, session: Session) -> None:
         """Queue what the plan says; without one, samples to be timed first."""
-        plan, planning, journal = self._journal.manifest.plan, self._planning, self._journal
+        plan, planning = self._journal.manifest.plan, self._planning
         pending = self._total - self._done
         if plan is not None:
             self._follow(plan, session)
+        elif self._timed:  # in a trial
+            self._make_plan(session, float(np.mean(self._timed)))
+        elif self._trial:
+            self._probe(session, pending, _TRIED)
         elif planning.told or pending <= session.slots or planning.cost.seconds > HUGE_SECONDS:
             self._make_plan(session, None)
         else:
-            self._phase = "probing"
-            units = probe_units(journal.pending(iter([WorkUnit(0, self._total)])), pending, session.slots)
-            self._probes = {unit.start for unit in units}
-            self._wanted = len(units)
-            session.add(units)
+            self._probe(session, pending, session.slots)
         self._tell()
+
+    def _probe(self, session: Session, pending: int, count: int) -> None:
+        self._phase = "probing"
+        units = probe_units(self._journal.pending(iter([WorkUnit(0, self._total)])), pending, count)
+        self._probes = {unit.start for unit in units}
+        self._wanted = len(units)
+        session.add(units)
 
     def _make_plan(self, session: Session, seconds: float | None) -> None:
         plan = self._planning.plan(self._total, session.slots, seconds)
@@ -250,7 +283,7 @@ class _Run:
             self._workers = event.alive
             self._most_workers = max(self._most_workers, event.alive)
         if time.perf_counter() >= self._statistics_due:
-            self._statistics = session.statistics()
+            self._statistics = self._earlier.with_later(session.statistics())
             self._statistics_due = time.perf_counter() + _STATISTICS_EVERY
         self._tell()
 
@@ -259,8 +292,12 @@ class _Run:
         fine = np.isin(event.payload["status"], COMPUTED)
         self._timed += np.asarray(event.payload["seconds"], dtype=np.float64)[fine].tolist()
         self._probes -= set(range(event.unit.start, event.unit.stop))
-        if not self._probes or 2 * len(self._timed) >= self._wanted:
-            self._make_plan(session, float(np.mean(self._timed)) if self._timed else None)
+        seconds = float(np.mean(self._timed)) if self._timed else None
+        if self._trial:
+            if not self._probes and seconds is not None and self._soon(seconds):
+                self._make_plan(session, seconds)
+        elif not self._probes or 2 * len(self._timed) >= self._wanted:
+            self._make_plan(session, seconds)
 
     def _finish(self) -> None:
         self._phase = "finishing"
@@ -313,40 +350,3 @@ def _outside(units: Iterator[WorkUnit], taken: frozenset[int]) -> Iterator[WorkU
             start = position + 1
         if start < unit.stop:
             yield replace(unit, start=start)
-
-
-class _Signals:
-    """The first SIGINT or SIGTERM lets units in flight finish; a second one ends at once.
-
-    Several within ``SAME_SIGNAL`` seconds count as one: a batch system, or a parent process, sends to a whole group and to
-    each of its members.
-    """
-
-    def __init__(self) -> None:
-        self._stop = threading.Event()
-        self._last = -math.inf
-        self._previous: dict[int, object] = {}
-
-    def stopped(self) -> bool:
-        return self._stop.is_set()
-
-    def install(self) -> None:
-        """Again is harmless, and brings back what was replaced since."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._previous.setdefault(number, signal.signal(number, self._handle))
-
-    def _handle(self, number: int, frame: FrameType | None) -> None:
-        now = time.monotonic()
-        again, self._last = now - self._last >= SAME_SIGNAL, now
-        if self._stop.is_set() and again:
-            raise KeyboardInterrupt
-        self._stop.set()
-
-    def __enter__(self) -> _Signals:
-        self.install()  # a KeyboardInterrupt within Ray's start may crash the process at its end
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,17 +12,21 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distverify.data.dataset import NO_LABEL, Dataset, dataset_from_arrays, load_dataset
+from distverify.data.dataset import Dataset, dataset_from_arrays, load_dataset
 from distverify.data.image_layout import arrange_images
+from distverify.data.labels import NO_LABEL
+from distverify.data.plausible import find_implausible
 from distverify.data.property_set import is_instance_list, load_properties
 from distverify.data.selection import select_samples
-from distverify.data.vector import load_vector
-from distverify.data.vnnlib import Property, is_property_file
+from distverify.data.vector import load_vector, read_names
+from distverify.data.vnnlib.property import Property, is_property_file
 from distverify.errors import DataError, ModelError, SettingsError
 from distverify.network.graph import Network
 from distverify.network.normalisation import apply_normalisation, mean_and_std
 from distverify.network.onnx.importer import load_onnx
 from distverify.network.torch_import import is_module, load_torch
+from distverify.options import parse
+from distverify.options.option import options_of
 from distverify.options.rules import ARRAYS, FILE, PROPERTIES
 from distverify.options.run import Inputs
 from distverify.quantities import catalogue
@@ -30,8 +35,12 @@ from distverify.settings import Settings
 Model: TypeAlias = "Network | str | os.PathLike[str]"
 Data: TypeAlias = "ArrayLike | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
 
+_log = logging.getLogger(__name__)
+
 # Larger lists of means would not fit an HDF5 attribute.
 _RECORDED = 64
+# Which samples and features were chosen, and what they are called, stands elsewhere.
+_CHOSEN = ("samples", "features", "input_names", "output_names")
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +65,10 @@ class Prepared:
         Empty for a data set.
     names : tuple of str
         Of the property files, one per sample; empty for a data set.
+    warnings : tuple of str
+        What is allowed but hardly meant.
+    axis_names : dict "input" or "output" -> tuple of str
+        What inputs and outputs are called, where that is said.
     """
 
     network: Network
@@ -66,6 +79,8 @@ class Prepared:
     described: dict[str, Any]
     properties: Mapping[int, Property] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    axis_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def take(self, positions: NDArray[np.int64]) -> Prepared:
         """Some of the samples, by position, under the same indices."""
@@ -119,6 +134,7 @@ def prepare_samples(
     if chosen is not None:
         settings = replace(settings, feature_eps=chosen)
     described = _describe(network, inputs)
+    called = _axis_names(network, inputs)  # refused before anything is read
     paths = property_paths(x)
     if paths:
         found = load_properties(
@@ -127,13 +143,17 @@ def prepare_samples(
         centres = found.centres(network.input_size)
         data = Dataset(centres, np.full(len(centres), NO_LABEL), found.indices, found.name, (network.input_size,))
         properties = dict(zip(found.indices.tolist(), found.properties, strict=True))
-        return Prepared(network, model, data, found.digest, settings, described, properties, found.names)
+        return Prepared(
+            network, model, data, found.digest, settings, described, properties, found.names, axis_names=called
+        )
     data = _open_dataset(x, y, inputs, network)  # type: ignore[arg-type]  # no paths: one of the others
+    if data.input_names and inputs.layout == "flat":
+        called = {"input": data.input_names, **called}
     if _normalised(inputs) and settings.eps_units != "raw":
         # In normalised units, the data are normalised instead of the network.
         means, deviations = mean_and_std(network, *_mean_and_std(inputs), layout=inputs.model_layout)
         data = replace(data, inputs=np.ascontiguousarray((data.inputs - means) / deviations))
-    return Prepared(network, model, data, data.digest, settings, described)
+    return Prepared(network, model, data, data.digest, settings, described, axis_names=called)
 
 
 def kind_of(x: object) -> str:
@@ -144,11 +164,23 @@ def kind_of(x: object) -> str:
 
 
 def property_paths(x: object) -> tuple[str | os.PathLike[str], ...]:
-    """The paths that are property files or name some; empty for a data set."""
+    """The paths that are property files or name some; empty for a data set.
+
+    Raises
+    ------
+    DataError
+        Several paths, none of which is a property file.
+    """
     if isinstance(x, str | os.PathLike):
         return (x,) if is_property_file(x) or is_instance_list(x) else ()
     several = isinstance(x, list | tuple) and len(x) > 0 and all(isinstance(item, str | os.PathLike) for item in x)
-    return tuple(x) if several else ()  # type: ignore[arg-type]
+    if not several:
+        return ()
+    paths: tuple[str | os.PathLike[str], ...] = tuple(x)  # type: ignore[arg-type]
+    if not any(map(is_property_file, paths)):
+        listed = ", ".join(map(str, paths[:3])) + (", ..." if len(paths) > 3 else "")
+        raise DataError(f"data: got {len(paths)} data sets ({listed}); give one, or several property files (.vnnlib)")
+    return paths
 
 
 def load_network(
@@ -186,8 +218,8 @@ def load_network(
     return load_onnx(model, batch_axis=batch_axis)
 
 
-def check_fit(prepared: Prepared) -> None:
-    """Refuse before anything starts what every sample would fail on.
+def check_fit(prepared: Prepared) -> Prepared:
+    """Refuse before anything starts what every sample would fail on; the same with warnings of what is hardly meant.
 
     Raises
     ------
@@ -199,6 +231,11 @@ def check_fit(prepared: Prepared) -> None:
         if network.output_size < 2:
             raise SettingsError(
                 f"compute: {comparing[0]} compares classes, and this network has one output; leave {comparing[0]} out"
+            )
+        if data.regression:
+            raise SettingsError(
+                f"compute: {comparing[0]} compares classes, and y holds real numbers, targets of a regression; leave "
+                f"{comparing[0]} out (--compute lipschitz), or take the predicted class for the label (--no-labels)"
             )
         if isinstance(settings.targets, int) and settings.targets >= network.output_size:
             raise SettingsError(
@@ -213,17 +250,30 @@ def check_fit(prepared: Prepared) -> None:
                 f"clip: {outside.size} samples lie outside [{low:g}, {high:g}], first sample {data.indices[outside[0]]} "
                 f"(values {row.min():g} to {row.max():g}); give the data's own range, or --scale"
             )
+    if prepared.properties:
+        return prepared
+    warnings = find_implausible(network, data, settings.eps, prepared.described["scale"])
+    if data.regression:
+        warnings += (
+            "data: y holds real numbers, taken for targets of a regression; bounds are computed without a class",
+        )
+    for warning in warnings:
+        _log.warning("%s", warning)
+    return replace(prepared, warnings=warnings)
 
 
 def _open_dataset(
     x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None, inputs: Inputs, network: Network
 ) -> Dataset:
     """The chosen samples, checked against ``network`` and in its order of values."""
-    sizes = {"input_size": network.input_size, "output_size": network.output_size}
+    features, classes = network.input_size, network.output_size
     if isinstance(x, str | os.PathLike):
-        data = load_dataset(x, **sizes, scale=inputs.scale, samples=inputs.samples)
+        data = load_dataset(
+            x, input_size=features, output_size=classes, scale=inputs.scale, samples=inputs.samples,
+            labels=not inputs.no_labels,
+        )  # fmt: skip
     else:
-        data = dataset_from_arrays(x, y, **sizes)
+        data = dataset_from_arrays(x, None if inputs.no_labels else y, input_size=features, output_size=classes)
     return arrange_images(data, inputs.layout, network.input_shape, inputs.model_layout)
 
 
@@ -254,14 +304,40 @@ def _factors(network: Network, feature_eps: Any, features: str | None) -> tuple[
     return tuple(factors.tolist())
 
 
+def recorded_inputs(stored: Mapping[str, Any], others: Mapping[str, Any]) -> Inputs:
+    """The inputs that a provenance tells of, for the same data again; ``others`` are those that it does not hold."""
+    named = [name for name in options_of(Inputs) if name in stored and name not in _CHOSEN]
+    return Inputs(**{name: stored[name] for name in named} | dict(others))
+
+
+def _axis_names(network: Network, inputs: Inputs) -> dict[str, tuple[str, ...]]:
+    """The names of inputs and outputs that are said, checked."""
+    called: dict[str, tuple[str, ...]] = {}
+    given = {"input": (inputs.input_names, network.input_size), "output": (inputs.output_names, network.output_size)}
+    for axis, (value, size) in given.items():
+        if value is None:
+            continue
+        # A text is what was typed; a Path is a file.
+        names = parse.names(value) if isinstance(value, str) else value
+        if isinstance(names, os.PathLike):
+            names = read_names(names)
+        called[axis] = tuple(str(name).strip() for name in names)
+        if len(called[axis]) != size or not all(called[axis]):
+            got = "an empty name" if len(called[axis]) == size else f"{len(called[axis])} names"
+            raise SettingsError(
+                f"{axis}_names: got {got}; the network has {size} {axis}s, give a name for each with commas between them"
+            )
+    return called
+
+
 def _describe(network: Network, inputs: Inputs) -> dict[str, Any]:
-    return {
-        "shape": list(network.input_shape), "scale": inputs.scale, "mean": _recorded(inputs.mean),
-        "std": _recorded(inputs.std), "layout": inputs.layout, "model_layout": inputs.model_layout, **network.remarks,
-    }  # fmt: skip
+    told = {name: _recorded(getattr(inputs, name)) for name in options_of(Inputs) if name not in _CHOSEN}
+    return {"shape": list(network.input_shape), **told, **network.remarks}
 
 
-def _recorded(values: float | Sequence[float] | None) -> Any:
-    """Plain numbers, one or one per channel."""
-    array = np.asarray(values if values is not None else np.nan, dtype=np.float64)
-    return None if values is None or array.size > _RECORDED else array.tolist()
+def _recorded(value: Any) -> Any:
+    """Plain numbers, one or one per channel; anything else as it is."""
+    if value is None or isinstance(value, str | bool):
+        return value
+    array = np.asarray(value, dtype=np.float64)
+    return None if array.size > _RECORDED else array.tolist()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.arguments import numbers
 from distverify.errors import SettingsError
 from distverify.settings import NORMS, feature_factors
 
@@ -51,12 +53,12 @@ class Ball:
         clip: tuple[ArrayLike, ArrayLike] | None = None,
         feature_eps: ArrayLike | None = None,
     ) -> None:
-        centre = np.ascontiguousarray(x0, dtype=np.float64).reshape(-1)
+        centre = np.ascontiguousarray(numbers("x0", x0, "the sample's values")).reshape(-1)
         if not np.isfinite(centre).all():
             raise SettingsError(f"x0: {int((~np.isfinite(centre)).sum())} values are NaN or infinite")
         if norm not in NORMS:
             raise SettingsError(f"norm: got {norm}; choose inf, 2 or 1")
-        radius = np.asarray(eps, dtype=np.float64)
+        radius = numbers("eps", eps, "a radius, or one per feature")
         if radius.size > 1 and (norm != math.inf or radius.size != centre.size):
             raise SettingsError(
                 f"eps: got {radius.size} values for {centre.size} features and norm {norm:g}; "
@@ -109,7 +111,9 @@ class Ball:
         """(lo, hi), float64 [D]; infinite without a box."""
         if self.clip is None:
             return np.full(self.size, -np.inf), np.full(self.size, np.inf)
-        lo, hi = (np.asarray(side, dtype=np.float64) for side in self.clip)
+        if not isinstance(self.clip, tuple | list | np.ndarray) or len(self.clip) != 2:
+            raise SettingsError(f"clip: got {self.clip!r}; give (lo, hi)")
+        lo, hi = (numbers("clip", side, "(lo, hi), numbers or arrays of them") for side in self.clip)
         if lo.size not in (1, self.size) or hi.size not in (1, self.size):
             raise SettingsError(
                 f"clip: got {lo.size} and {hi.size} values for {self.size} features; give one each, or one per feature"
@@ -225,3 +229,16 @@ class Balls:
         free = weights > 0.0
         reach = np.maximum(hi - self.x0, self.x0 - lo)[free] / weights[free]
         return float(np.linalg.norm(reach, ord={math.inf: np.inf, 2.0: 2, 1.0: 1}[self.norm])) * (1 + 1e-9)
+
+
+def region_of(region: Any) -> Ball:
+    """``region``, checked.
+
+    Raises
+    ------
+    SettingsError
+        Something else than a Ball or a Box.
+    """
+    if not isinstance(region, Ball):
+        raise SettingsError(f"region: got {type(region).__name__}; give a distverify.Ball or a distverify.Box")
+    return region

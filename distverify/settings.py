@@ -23,7 +23,7 @@ PROPERTY = OF_PROPERTIES.name
 METHODS = ("linear", "coupled", "recurjac", "interval")
 # Other names of methods. Fast-Lip's rule for ReLU networks is what interval arithmetic makes of any activation.
 METHOD_ALIASES = {"fastlip": "interval"}
-LAYER_BOUNDS = ("crown", "interval")
+LAYER_BOUNDS = ("alpha", "crown", "interval")
 TARGETS = ("untargeted", "runner-up", "least-likely", "random")
 NORMS = (math.inf, 2.0, 1.0)
 LANDSCAPE_OUTPUTS = ("all", "label")
@@ -68,7 +68,11 @@ class Settings:
         metavar="METHOD",
     )  # fmt: skip
     layer_bounds: str = option(
-        "crown", "How pre-activations are bounded.", "Bounds", choices=LAYER_BOUNDS, of_properties=True
+        "crown",
+        "How pre-activations are bounded: alpha optimises the slopes of CROWN's lines.",
+        "Bounds",
+        choices=LAYER_BOUNDS,
+        of_properties=True,
     )
     targets: str | int = option(
         "untargeted", f"Classes that a radius must keep away from: {', '.join(TARGETS)}, or one class index.",
@@ -127,7 +131,7 @@ class Settings:
         if self.arithmetic != "exact" and self.compute != (PROPERTY,):
             _set(self, "compute", _compute((*self.compute, EVALUATION.name)))
         _set(self, "eps", _radii(self.eps))
-        _set(self, "norm", float(self.norm))
+        _set(self, "norm", _number("norm", self.norm, "choose inf, 2 or 1"))
         if self.norm not in NORMS:
             raise SettingsError(f"norm: got {self.norm}; choose inf, 2 or 1")
         _set(self, "method", canonical_method(self.method))
@@ -230,13 +234,21 @@ def canonical_method(name: str) -> str:
 
 
 def _radii(eps: Iterable[float] | float) -> tuple[float, ...]:
-    radii = tuple(float(e) for e in ((eps,) if isinstance(eps, int | float) else eps))
+    several = (eps,) if isinstance(eps, int | float | str) else eps
+    radii = tuple(_number("eps", e, "every radius must be a finite positive number") for e in several)
     for e in radii:
         if not (math.isfinite(e) and e > 0):
             raise SettingsError(f"eps: got {e}; every radius must be a finite positive number")
     if len(set(radii)) != len(radii):
         raise SettingsError(f"eps: got {list(radii)}; each radius may appear once")
     return radii
+
+
+def _number(name: str, value: Any, remedy: str) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise SettingsError(f"{name}: got {value!r}; {remedy}") from None
 
 
 def _compute(names: Iterable[str]) -> tuple[str, ...]:

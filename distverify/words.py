@@ -137,6 +137,7 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         "Model SHA-256": model["digest"],
         "Data SHA-256": data["digest"],
         "Values": ", ".join(normalisation),
+        "Warnings": "; ".join(environment.get("warnings", ())),
         "Outputs": inputs.get("outputs"),
         "Reference": inputs.get("reference"),
         "Start": provenance["start"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -149,6 +149,16 @@ class RunStatistics:
     units_done: int = 0
     units_failed: int = 0
     units_lost: int = 0
+
+    def with_later(self, later: RunStatistics) -> RunStatistics:
+        """What the workers of this session and of a later one did; numbers go on where these end."""
+        count = len(self.workers)
+        return RunStatistics(
+            self.workers + tuple(replace(w, number=w.number + count) for w in later.workers),
+            self.units_done + later.units_done,
+            self.units_failed + later.units_failed,
+            self.units_lost + later.units_lost,
+        )
 
     @property
     def efficiency(self) -> float:

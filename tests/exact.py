@@ -20,6 +20,8 @@ MP = mpmath.MPContext()
 MP.prec = 240
 
 PIECEWISE_LINEAR = frozenset({"relu", "leaky_relu", "clip", "hard_sigmoid"})
+# Of rational numbers, rational ones.
+RATIONAL = PIECEWISE_LINEAR | {"hard_swish"}
 # Fraction or mpf: whatever can be added, multiplied and compared without rounding that matters.
 Number = Any
 
@@ -47,6 +49,18 @@ def _tanh(x: Number) -> Number:
     return (-t if x >= 0 else t) / (2 + t)
 
 
+def _mish_gate(x: Number) -> Number:
+    e = MP.exp(-abs(x))
+    n = e * (e + 2) if x <= 0 else (1 + 2 * e)
+    return n / (n + 2) if x <= 0 else n / (n + 2 * e * e)
+
+
+def _mish_slope(x: Number) -> Number:
+    e = MP.exp(-abs(x))
+    w = e * (e + 2) + 2 if x <= 0 else 1 + 2 * e + 2 * e * e
+    return _mish_gate(x) + 4 * x * (1 + e) * (e if x <= 0 else e * e) / (w * w)
+
+
 def _normal_cdf(x: Number) -> Number:
     # Far out the value stands in for something closer to 0 that no float64 can tell from it.
     if x < -10000:
@@ -66,6 +80,8 @@ def value(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
         return min(max(x, _like(p0, x)), _like(p1, x))
     if kind == "hard_sigmoid":
         return min(max(_like(p0, x) * x + _like(p1, x), _like(0.0, x)), _like(1.0, x))
+    if kind == "hard_swish":
+        return x * min(max(x / 6 + _like(0.5, x), _like(0.0, x)), _like(1.0, x))
     if kind in ("elu", "selu"):
         return MP.mpf(p1) * (x if x >= 0 else MP.mpf(p0) * _expm1(x))
     return {
@@ -74,6 +90,7 @@ def value(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
         "arctan": MP.atan,
         "softplus": lambda z: max(z, MP.mpf(0)) + _log1p(MP.exp(-abs(z))),
         "silu": lambda z: z * _logistic(z),
+        "mish": lambda z: z * _mish_gate(z),
         "gelu": lambda z: z * _normal_cdf(z),
         "gelu_tanh": lambda z: z * _logistic(_gelu_argument(z)),
         "softsign": lambda z: z / (1 + abs(z)),
@@ -93,6 +110,8 @@ def slope(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
         t = _like(p0, x) * x + _like(p1, x)
         inside = 0 <= t < 1 if p0 > 0 else 0 < t <= 1
         return _like(p0, x) if inside else zero
+    if kind == "hard_swish":
+        return zero if x < -3 else _like(1.0, x) if x >= 3 else (2 * x + 3) / _like(6.0, x)
     if kind in ("elu", "selu"):
         return MP.mpf(p1) * (1 if x >= 0 else MP.mpf(p0) * MP.exp(x))
     return _SMOOTH_SLOPES[kind](x)
@@ -115,6 +134,7 @@ _SMOOTH_SLOPES: dict[str, Callable[[Number], Number]] = {
     "arctan": lambda x: 1 / (1 + x * x),
     "softplus": _logistic,
     "silu": lambda x: _logistic(x) + x * _bell(x),
+    "mish": _mish_slope,
     "gelu": lambda x: _normal_cdf(x) + x * MP.exp(-min(x * x, MP.mpf(10) ** 9) / 2) / MP.sqrt(2 * MP.pi),
     "gelu_tanh": _gelu_tanh_slope,
     "softsign": lambda x: 1 / (1 + abs(x)) ** 2,
@@ -133,8 +153,8 @@ class ExactNetwork:
     def __init__(self, network: Network) -> None:
         self.network = network
         kinds = {n.kind for n in network.nodes if isinstance(n, ActivationNode)}
-        self.rational = kinds <= PIECEWISE_LINEAR
-        self.convert: Callable[[float | Fraction], Number] = Fraction if self.rational else to_mp
+        self.rational = kinds <= RATIONAL
+        self.convert: Callable[[Any], Number] = Fraction if self.rational else to_mp
         self._weights = {
             i: [self._sparse(t.operator.pull(np.eye(n.size))) for t in n.terms]
             for i, n in enumerate(network.nodes)

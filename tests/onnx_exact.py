@@ -110,7 +110,7 @@ class ExactModel:
         numbers = [None if t is None else self.number(t) for t in inputs]
         if operator in _ACTIVATIONS:
             kind, names = _ACTIVATIONS[operator]
-            return [self._elementwise(numbers[0], kind, [float(a.get(n, default)) for n, default in names])]
+            return [self._elementwise(np.asarray(numbers[0]), kind, [float(a.get(n, default)) for n, default in names])]
         result = _ARITHMETIC[operator](self, numbers, a)
         # NumPy takes the only entry out of arrays without axes.
         return [result if isinstance(result, np.ndarray) else _tensor([result]).reshape(())]
@@ -125,7 +125,7 @@ def _tensor(values: Sequence[Any]) -> Tensor:
     return out
 
 
-def _map(function: Callable[[Any], Any], *tensors: Tensor) -> Tensor:
+def _map(function: Callable[..., Any], *tensors: Tensor) -> Tensor:
     joined = np.broadcast_arrays(*tensors)
     flat = [function(*row) for row in zip(*(t.reshape(-1) for t in joined), strict=True)]
     return _tensor(flat).reshape(joined[0].shape)
@@ -332,16 +332,12 @@ def _softsign(d: Dual) -> Dual:
     return d.chained(d.value / size, 1 / (size * size))
 
 
-def _hard_swish(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
-    third = Dual(m.convert(Fraction(1, 6)))
-    half, zero, one = (Dual(m.convert(v)) for v in (0.5, 0.0, 1.0))
-    return _map(lambda v: v * max(zero, min(one, v * third + half)), i[0])
-
-
 _ACTIVATIONS: dict[str, tuple[str, list[tuple[str, float]]]] = {
     "Relu": ("relu", []),
     "LeakyRelu": ("leaky_relu", [("alpha", float(np.float32(0.01)))]),
     "HardSigmoid": ("hard_sigmoid", [("alpha", float(np.float32(0.2))), ("beta", 0.5)]),
+    "HardSwish": ("hard_swish", []),
+    "Mish": ("mish", []),
     "Sigmoid": ("sigmoid", []),
     "Tanh": ("tanh", []),
     "Atan": ("arctan", []),
@@ -362,7 +358,6 @@ _ARITHMETIC: dict[str, Callable[[ExactModel, list[Any], Attributes], Tensor]] = 
     "Gemm": _gemm,
     "GlobalAveragePool": lambda m, i, a: _global_pool(m, i, a, True),
     "GlobalMaxPool": lambda m, i, a: _global_pool(m, i, a, False),
-    "HardSwish": _hard_swish,
     "MatMul": _matmul,
     "Max": lambda m, i, a: _map(lambda *v: max(v), *i),
     "MaxPool": lambda m, i, a: _pool(m, i, a, False),

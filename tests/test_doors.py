@@ -7,6 +7,7 @@ import pkgutil
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -68,3 +69,49 @@ def test_a_result_from_start_to_end(tmp_path: Path) -> None:
         with pytest.raises(dv.SettingsError, match="result: got int; give a Result, or the path of a result file"):
             function(3)  # type: ignore[operator]
     assert callable(importlib.import_module("distverify").audit)
+
+
+NETWORK, X = dv.Network.from_layers([(np.eye(3), np.zeros(3))]), np.zeros(3)
+WRONG: dict[str, tuple[Callable[[], object], str]] = {
+    "a path as network": (
+        lambda: dv.jacobian_bounds("m.onnx", dv.Ball(X, 0.1)),
+        "network: got 'm.onnx', which is no Network; distverify.load_network reads",
+    ),
+    "no network": (lambda: dv.stationary_free_radius(3, X), "network: got 3, which is no Network; give a Network"),
+    "an array as region": (
+        lambda: dv.lipschitz_constant(NETWORK, X),
+        "region: got ndarray; give a distverify.Ball or a distverify.Box",
+    ),
+    "a number as region": (lambda: dv.output_bounds(NETWORK, 0.1), "region: got float; give a distverify.Ball"),
+    "a name as label": (
+        lambda: dv.certified_radius(NETWORK, X, "a"),
+        "label: got 'a'; give a class, a whole number from 0",
+    ),
+    "a fraction as label": (lambda: dv.certified_radius(NETWORK, X, 1.5), "label: got 1.5; give a class"),
+    "a word as norm": (lambda: dv.lipschitz_constant(NETWORK, norm="two"), "norm: got 'two'; give inf, 2 or 1"),
+    "a word as a run's norm": (lambda: dv.Settings(norm="two"), "norm: got 'two'; choose inf, 2 or 1"),
+    "a word as a run's eps": (
+        lambda: dv.Settings(eps="a"),
+        "eps: got 'a'; every radius must be a finite positive number",
+    ),
+    "a word as eps": (lambda: dv.Ball(X, "a"), "eps: got 'a'; give a radius, or one per feature"),
+    "a word as x0": (lambda: dv.Ball("abc", 0.1), "x0: got 'abc'; give the sample's values"),
+    "a number as clip": (lambda: dv.Ball(X, 0.1, clip=3), r"clip: got 3; give \(lo, hi\)"),
+    "a word as evaluations": (
+        lambda: dv.certified_radius(NETWORK, X, 0, evaluations="a"),
+        "evaluations: got 'a'; give a whole number of at least 1",
+    ),
+    "a number as path": (lambda: dv.open_result(3), "path: got int; give the path of a result file"),
+}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_arguments_are_told_in_a_sentence(case: str) -> None:
+    call, message = WRONG[case]
+    with pytest.raises(dv.DistverifyError, match=message):
+        call()
+
+
+def test_labels_may_be_what_numpy_gives() -> None:
+    for label in (0, np.int64(0), np.array([0]), 0.0):
+        assert dv.certified_radius(NETWORK, np.array([1.0, 0.0, 0.0]), label).radius > 0  # type: ignore[arg-type]

@@ -19,12 +19,14 @@ import pytest
 from distverify.analysis.cost import SampleCost
 from distverify.analysis.warm_up import warm_up
 from distverify.data.dataset import Dataset
-from distverify.driver import SAME_SIGNAL, Planning, Progress, carry_out
+from distverify.driver import Planning, Progress, carry_out
 from distverify.errors import ExecutorError, Interrupted, ResultError, SettingsError
 from distverify.network.graph import Network
 from distverify.results.journal.journal import Journal
 from distverify.results.reader import open_result
+from distverify.runtime.auto import AutoExecutor
 from distverify.runtime.job import Event, Job, PieceDone, UnitDone, WorkersChanged
+from distverify.runtime.signals import SAME_SIGNAL
 from distverify.status import FAILED
 from distverify.work import Plan, RunStatistics, WorkerRecord, WorkUnit
 from tests.results.runs import make_manifest, make_payload
@@ -102,9 +104,15 @@ def network() -> Network:
     return Network.from_layers([(np.ones((3, 6)), np.zeros(3))], activation="relu")
 
 
-def run(output: Path, script: Script, *, samples: int = SAMPLES, **planning: Any) -> list[Progress]:
+def run(
+    output: Path, script: Script, *, here: Script | None = None, samples: int = SAMPLES, **planning: Any
+) -> list[Progress]:
     manifest = make_manifest(samples, compute=("lipschitz",))
     script.manifest = manifest
+    executor: Any = script
+    if here is not None:
+        here.manifest = manifest
+        executor = AutoExecutor(lambda: script, here)
     job = Job(
         network(),
         Dataset(np.zeros((samples, 6)), np.zeros(samples, dtype=np.int64), np.arange(samples), "zeros", (6,)),
@@ -116,7 +124,7 @@ def run(output: Path, script: Script, *, samples: int = SAMPLES, **planning: Any
     with Journal.open(output, manifest) as journal:
         carry_out(
             journal,
-            script,
+            executor,
             job,
             Planning(**{"cost": SMALL, "bytes_per_sample": 100} | planning),
             str(output),
@@ -303,6 +311,55 @@ def test_two_signals_at_once_are_one_and_a_later_one_ends_at_once(output: Path) 
 
     with pytest.raises(Interrupted, match="interrupted: 2 of 40"):
         run(output, Pressed())
+
+
+def test_a_run_that_is_over_soon_starts_no_other_workers(output: Path) -> None:
+    here, elsewhere = Script(slots=1, seconds=0.1), Script()
+    plans: list[Plan] = []
+    told = run(output, elsewhere, here=here, planned=plans.append)
+    assert elsewhere.units == []
+    assert here.units[:2] == [WorkUnit(0, 1), WorkUnit(20, 21)]  # timed
+    assert positions(here.units) == list(range(SAMPLES))
+    assert (plans[0].workers, plans[0].seconds_per_sample) == (1, 0.1)
+    assert [p.phase for p in told][:2] == ["starting", "probing"]
+    assert open_result(output).provenance["environment"]["workers"] == 1
+
+
+def test_a_longer_run_goes_on_elsewhere_without_timing_again(output: Path) -> None:
+    here, elsewhere = Script(slots=1, seconds=1.0), Script()
+    plans: list[Plan] = []
+    run(output, elsewhere, here=here, planned=plans.append)
+    assert positions(here.units) == [0, 20]
+    assert positions(here.units + elsewhere.units) == list(range(SAMPLES))
+    assert (plans[0].workers, plans[0].seconds_per_sample) == (4, 1.0)
+    statistics = open_result(output).provenance["environment"]["statistics"]
+    assert statistics["units_done"] == len(here.units) + len(elsewhere.units)
+
+
+@pytest.mark.parametrize(
+    "planning", [{"cost": SampleCost(seconds=10.0, stages=1, pieces=1)}, {"unit_samples": 3}], ids=["long", "told"]
+)
+def test_what_is_long_or_cut_by_the_user_is_not_tried(output: Path, planning: dict[str, Any]) -> None:
+    here, elsewhere = Script(slots=1, seconds=0.1), Script()
+    run(output, elsewhere, here=here, **planning)
+    assert here.units == []
+    assert positions(elsewhere.units) == list(range(SAMPLES))
+
+
+def test_a_stop_in_a_trial_starts_nothing_else(output: Path) -> None:
+    here, elsewhere = Script(slots=1, seconds=1.0, stop_after=1), Script()
+    with pytest.raises(Interrupted, match="1 of 40"):
+        run(output, elsewhere, here=here)
+    assert elsewhere.units == []
+
+
+def test_what_is_left_of_a_longer_run_may_be_done_here(output: Path) -> None:
+    with pytest.raises(Interrupted):
+        run(output, Script(seconds=0.5, stop_after=14))
+    here, elsewhere = Script(slots=1, seconds=0.5), Script()
+    told = run(output, elsewhere, here=here)
+    assert elsewhere.units == []
+    assert len(positions(here.units)) == SAMPLES - told[0].resumed
 
 
 def test_a_finished_run_starts_nothing(output: Path) -> None:

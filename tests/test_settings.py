@@ -32,7 +32,7 @@ from distverify.settings import Settings
             "eps: none given, but jacobian and lipschitz need at least one radius",
         ),
         ({"method": "ibp"}, "method: got 'ibp'; choose linear, coupled, recurjac, interval, fastlip"),
-        ({"layer_bounds": "ibp"}, "layer_bounds: got 'ibp'; choose crown, interval"),
+        ({"layer_bounds": "ibp"}, "layer_bounds: got 'ibp'; choose alpha, crown, interval"),
         (
             {"targets": "all"},
             "targets: got 'all'; choose untargeted, runner-up, least-likely, random or a class index",

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from distverify.analysis.around import Around
 from distverify.analysis.reuse import BySlopes
 from distverify.analysis.search import Floats, search_each
+from distverify.arguments import network_of
 from distverify.bounds.jacobian import check_methods, output_rows
 from distverify.network.graph import Network
 from distverify.questions.bounder import Bounder
@@ -51,6 +52,7 @@ def stationary_free_radius(
         Verified radii; 0 where no derivative has a known sign even at ``x0``.
     """
     check_methods(method, layer_bounds)
+    network = network_of(network)
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
     return find_stationary_free(Bounder(network, method, layer_bounds), balls, output_rows(network, rows, None))
 

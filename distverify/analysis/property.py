@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.branching.polytopes import Target
+from distverify.analysis.verify import FALSIFIED, UNKNOWN, VERIFIED, Verdict, decide
 from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.bounds.evaluation import SinglePrecision
-from distverify.data.vnnlib import Case, Polytope, Property
+from distverify.data.vnnlib.cases import Case, Polytope
+from distverify.data.vnnlib.property import Property
 from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network
 from distverify.region import Box
@@ -45,6 +50,45 @@ class PropertyAnalysis:
         }
 
 
+def decide_property(
+    network: Network, prop: Property, nodes: int, time_limit: float | None = None, seed: int | Sequence[int] = 0
+) -> Verdict:
+    """Whether there is no counterexample, by attack and branch and bound; see :func:`distverify.verify`.
+
+    Returns
+    -------
+    Verdict
+        ``bound`` float64 [polytopes of all cases that were looked at].
+    """
+    deadline = None if time_limit is None else time.monotonic() + time_limit
+    spent, bounds, status = 0, [np.zeros(0)], VERIFIED
+    for position, case in enumerate(prop.cases):
+        region = Box(case.lower, case.upper)
+        share = max(1, (nodes - spent) // (len(prop.cases) - position))
+        verdict = decide(network, region, _targets(network, case), share, deadline, seed)
+        spent += verdict.nodes
+        bounds.append(verdict.bound)
+        if verdict.status == FALSIFIED:
+            return Verdict(FALSIFIED, np.concatenate(bounds), verdict.counterexample, spent)
+        if verdict.status == UNKNOWN:
+            status = UNKNOWN
+    return Verdict(status, np.concatenate(bounds), None, spent)
+
+
+def _targets(network: Network, case: Case) -> list[Target]:
+    """The case's polytopes; where the file's coefficients are no float64 numbers, by how much that may change a constraint."""
+    largest = None
+    targets = []
+    for polytope in case.polytopes:
+        off = np.zeros(polytope.bounds.size)
+        if polytope.inexact.any():
+            if largest is None:
+                largest = enclose(network, Box(case.lower, case.upper)).magnitude(network.output)
+            off = np.nextafter(polytope.inexact @ largest * (1.0 + SOUND.gamma(largest.size + 2)), np.inf)
+        targets.append(Target(polytope.rows, polytope.bounds, off))
+    return targets
+
+
 def property_margin(network: Network, prop: Property, layer_bounds: str = "crown", arithmetic: str = "exact") -> float:
     """By how much a counterexample is ruled out: positive only if there is none.
 
@@ -53,7 +97,7 @@ def property_margin(network: Network, prop: Property, layer_bounds: str = "crown
 
     Parameters
     ----------
-    layer_bounds : "crown" or "interval"
+    layer_bounds : "alpha", "crown" or "interval"
     arithmetic : "exact" or "float32"
         Of the outputs that counterexamples are about: also as they are computed in single precision.
     """

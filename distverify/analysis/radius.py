@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.analysis.around import Around, Over
+from distverify.analysis.bracket import bracket_radius
 from distverify.analysis.march import march_radii
 from distverify.analysis.margins import MarginProblem, margin_constants, margins_around, pose_margins
 from distverify.analysis.search import TOLERANCE, search_smallest
+from distverify.arguments import class_of, network_of, whole
 from distverify.bounds.jacobian import check_methods
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
@@ -43,6 +45,12 @@ class CertifiedRadius:
     predicted : int
     crown_evaluations, jacobian_evaluations : int
         Radii at which margins were bounded by CROWN, and Jacobians (of all margins together).
+    attacked : float
+        Distance of the nearest counterexample that was found, never below ``radius``; inf: none, or none was looked for.
+    counterexample : float64 [D] or None
+        That one: in exact arithmetic, some target's output is larger there than the label's.
+    nodes : int
+        Subproblems that branch and bound looked at.
     """
 
     radius: float
@@ -52,6 +60,9 @@ class CertifiedRadius:
     predicted: int
     crown_evaluations: int = 0
     jacobian_evaluations: int = 0
+    attacked: float = math.inf
+    counterexample: Floats | None = None
+    nodes: int = 0
 
 
 def certified_radius(
@@ -69,6 +80,8 @@ def certified_radius(
     tolerance: float = MARCH_TOLERANCE,
     seed: int | Sequence[int] = 0,
     arithmetic: str = "exact",
+    nodes: int = 0,
+    attack: bool = False,
 ) -> CertifiedRadius:
     """Radii of balls around ``x0`` in which the network's class is certainly ``label``.
 
@@ -94,20 +107,52 @@ def certified_radius(
     arithmetic : "exact" or "float32"
         What the radius holds for: the network in exact arithmetic, or also as it runs in single precision, in any order of
         summation (a little smaller).
+    nodes : int
+        Subproblems that branch and bound may look at to enlarge ``radius``, and to find nearer counterexamples. The same
+        number gives the same result, to the last bit.
+    attack : bool
+        Look for counterexamples beyond the radius; with ``nodes`` this is done anyhow.
 
     Raises
     ------
     SettingsError
-        A label or target that is not an output of the network, a network with a single output, ``evaluations`` below 1.
+        A label or target that is not an output of the network, a network with a single output, ``evaluations`` below 1,
+        ``nodes`` below 0; ``nodes`` or ``attack`` in single precision.
     """
     check_methods(method, layer_bounds)
+    network, label = network_of(network), class_of(label)
     if arithmetic not in ARITHMETICS:
         raise SettingsError(f"arithmetic: got {arithmetic!r}; choose {', '.join(ARITHMETICS)}")
-    if evaluations < 1:
-        raise SettingsError(f"evaluations: got {evaluations}; give a whole number of at least 1")
+    evaluations = whole("evaluations", evaluations, 1)
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
+    if nodes < 0:
+        raise SettingsError(f"nodes: got {nodes}; give a whole number of at least 0")
+    if (nodes or attack) and arithmetic != "exact":
+        raise SettingsError(
+            f"arithmetic: got {arithmetic!r} with nodes or attack; counterexamples are those of exact arithmetic"
+        )
     problem = pose_margins(Bounder(network, method, layer_bounds), balls, label, targets, seed, arithmetic)
-    return find_radius(problem, evaluations, tolerance)
+    radius = find_radius(problem, evaluations, tolerance)
+    return _with_bracket(problem, radius, nodes, seed) if nodes or attack else radius
+
+
+def _with_bracket(
+    problem: MarginProblem, radius: CertifiedRadius, nodes: int, seed: int | Sequence[int]
+) -> CertifiedRadius:
+    """The radius with its other side, and by branch and bound; see :mod:`distverify.analysis.bracket`."""
+    if not problem.targets:
+        return radius
+    if problem.misclassified:
+        wrong = problem.predicted != problem.label
+        return replace(radius, attacked=0.0, counterexample=problem.balls.x0.copy()) if wrong else radius
+    with np.errstate(divide="ignore"):
+        reach = float((problem.at_centre / _centre_slopes(problem)).min())
+    guess = reach if math.isfinite(reach) and reach > 0 else 1.0
+    bracket = bracket_radius(problem, radius.radius, nodes, radius.radius or 0.1 * guess, seed)
+    return replace(
+        radius, radius=bracket.radius, targets=np.fmax(radius.targets, problem.per_output(bracket.radius)),
+        attacked=bracket.attacked, counterexample=bracket.counterexample, nodes=bracket.nodes,
+    )  # fmt: skip
 
 
 def find_radius(problem: MarginProblem, evaluations: int, tolerance: float, *, in_full: bool = True) -> CertifiedRadius:

@@ -18,10 +18,10 @@ from distverify.attacks.of_file import COMPARED, compare_with_file, is_onnx, to_
 from distverify.attacks.of_file import VARIABLE as OF_FILE
 from distverify.errors import ExecutorError, ResultError, SettingsError
 from distverify.executors import choose_executor
-from distverify.inputs import Data, Model, prepare_network, prepare_samples
+from distverify.inputs import Data, Model, prepare_network, prepare_samples, recorded_inputs
 from distverify.options.keywords import WorkersKeywords
 from distverify.options.option import check_names, chosen, takes
-from distverify.options.run import Inputs, Workers
+from distverify.options.run import Workers
 from distverify.quantities.quantity import Claim
 from distverify.results.reader import Result, as_result
 from distverify.runtime.job import Executor, Job, UnitDone
@@ -97,6 +97,8 @@ class Audit:
         A variable of the file each.
     failures : dict int -> str
         Samples whose attack failed, and why.
+    unchanged : bool or None
+        Whether the file is as the run wrote it, by its digest; None: it has none.
     notes : tuple of str
         What could not be looked at, and why.
     """
@@ -104,6 +106,7 @@ class Audit:
     samples: int
     findings: list[Finding]
     failures: dict[int, str]
+    unchanged: bool | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -163,6 +166,7 @@ def audit(
     result = as_result(result)
     runner = choose_executor(Workers(**chosen(Workers, options)))
     job, positions = _job(result, model, x, y, points, seed)
+    unchanged = result.unchanged()
     dims = result.dims
     claims = [c for c in all_claims() if c.variable in dims]
     findings = {c.variable: Finding(c.variable) for c in claims}
@@ -191,7 +195,7 @@ def audit(
             notes.append(f"the file's own outputs are not compared: {finding}")
         else:
             findings[finding.variable] = finding
-    return Audit(len(positions) - len(failures), list(findings.values()), failures, tuple(notes))
+    return Audit(len(positions) - len(failures), list(findings.values()), failures, unchanged, tuple(notes))
 
 
 def _job(
@@ -208,7 +212,7 @@ def _job(
     files = isinstance(x, str | os.PathLike)
     selection = ",".join(map(str, indices.tolist())) if files else None
     scale = stored.get("scale") if files else None
-    inputs = Inputs(scale, stored.get("mean"), stored.get("std"), stored.get("layout", "flat"), selection)
+    inputs = recorded_inputs(stored, {"scale": scale, "samples": selection})
     network, name = prepare_network(model, inputs, settings)
     _refuse("model", given["model"], network.digest)
     data = prepare_samples(network, name, x, y, inputs, settings).data

@@ -147,7 +147,9 @@ class Encloser:
                 rows = self._rows_that_matter(first, lower, upper)
                 lower, upper = lower.copy(), upper.copy()
                 if rows.size:
-                    low, high = self._layers.rows(self._enclosure.reduced, self._folded().take(first + rows))
+                    low, high = self._layers.rows(
+                        self._enclosure.reduced, self._folded().take(first + rows), signs=self._only_signs()
+                    )
                     lower[rows], upper[rows] = np.fmax(lower[rows], low), np.fmin(upper[rows], high)
         if self.node in self._within:
             low, high = (side[first:last] for side in self._within[self.node])
@@ -206,6 +208,13 @@ class Encloser:
             su, cu, sl, cl, glo, ghi, _, _ = relaxations.relax(node.code, lower, upper, parameters)
             matter |= ~((glo == ghi) & (su == sl) & (cu == cl))
         return np.flatnonzero(matter)
+
+    def _only_signs(self) -> bool:
+        """Whether all that reads the open node is linear on either side of 0.
+
+        The outputs' own bounds are what later bounds start from; who asks for them asks for rows.
+        """
+        return all(n is None or n.code == ACTIVATIONS["leaky_relu"].code for n in self._readers[self.node])
 
     def _folded(self) -> Affine:
         """The open node in terms of the groups so far."""

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.arguments import network_of
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.methods import bound_rows
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
-from distverify.region import Ball
+from distverify.region import Ball, region_of
 from distverify.settings import DIRECTIONS, LAYER_BOUNDS, canonical_method
 
 Floats = NDArray[np.float64]
@@ -51,7 +52,7 @@ def jacobian_bounds(
     region : Ball
     method : "linear", "recurjac" or "interval" (also named "fastlip")
         Sources: Shi et al., NeurIPS 2022; Zhang et al., AAAI 2019; Weng et al., ICML 2018.
-    layer_bounds : "crown" or "interval"
+    layer_bounds : "alpha", "crown" or "interval"
         How pre-activations are bounded.
     direction : "auto", "backward", "forward" or "both"
         One chain per output row, one per input, whichever is cheaper, or the intersection of both (tighter than either).
@@ -73,7 +74,7 @@ def jacobian_bounds(
         Unknown method, rows out of range, ``C`` of the wrong shape, both ``rows`` and ``C``.
     """
     check_methods(method, layer_bounds, direction)
-    network = network if precision is None else network.in_precision(precision)
+    network, region = network_of(network, precision), region_of(region)
     combined = output_rows(network, rows, C)
     bounds = bound_rows(enclose(network, region, layer_bounds), combined, method, direction)
     return JacobianBounds(bounds.lower, bounds.upper)

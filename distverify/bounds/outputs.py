@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.arguments import network_of
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.jacobian import check_methods
 from distverify.network.graph import Network
-from distverify.region import Ball
+from distverify.region import Ball, region_of
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def output_bounds(
     network : Network
     region : Ball or Box
         Over an unbounded one the bounds are infinite.
-    layer_bounds : "crown" or "interval"
+    layer_bounds : "alpha", "crown" or "interval"
         How pre-activations are bounded; outputs are bounded by CROWN (Zhang et al., NeurIPS 2018) and interval arithmetic, whichever
         is tighter.
     precision : "float64" or "float32", optional
@@ -57,7 +58,7 @@ def output_bounds(
         A region of another size than the network's input.
     """
     check_methods("linear", layer_bounds)
-    network = network if precision is None else network.in_precision(precision)
+    network, region = network_of(network, precision), region_of(region)
     if region.unbounded:
         everything = np.full(network.output_size, np.inf)
         return OutputBounds(-everything, everything)

@@ -43,8 +43,10 @@ def certify(
       distverify certify net.onnx prop_1.vnnlib prop_2.vnnlib -o properties.h5
     """
     given = typed(ctx, *_OPTIONS)
-    from distverify.api import certify as run
     from distverify.cli.progress import reporting
+
+    with reporting(quiet):  # the first import ever compiles kernels, and says so
+        from distverify.api import certify as run
     from distverify.cli.run_tables import print_plan, print_workers
     from distverify.cli.tables import print_result
     from distverify.work import Plan

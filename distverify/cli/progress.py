@@ -16,31 +16,57 @@ if TYPE_CHECKING:
 
 LINE_EVERY = 5.0  # seconds
 RUNNING = "running"
+_BAR_WIDTH = 12  # characters
+# What is left out first where there is little room.
+_LEAST_FIRST = ("units", "each", "phase", "workers", "retried", "failed")
+_SAMPLES_EACH = 2  # of every worker, before the time that is left is estimated
 _UNEVEN = 1.5  # ratio of the fastest to the slowest worker from which on both are told
 
 
 def details(progress: Progress) -> str:
     """Speed, time left, failures and workers: ``2.1/s (1.05/s each), 30 s left, 0 failed, 2 workers``.
 
-    Samples that an earlier run had finished do not count for the speed;
-    before the first sample it is left out. The phase comes first where the run is not under way.
+    Samples that an earlier run had finished do not count for the speed; before the first sample it is left out, and so is the
+    time left before there are two samples for each worker. The phase comes first where the run is not under way.
     """
-    parts = [] if progress.phase == RUNNING else [progress.phase]
+    return _joined(_parts(progress))
+
+
+def fitting(progress: Progress, width: int) -> str:
+    """As much of :func:`details` as ``width`` characters hold; the speed and the time left in any case."""
+    parts = _parts(progress)
+    for name in _LEAST_FIRST:
+        if len(_joined(parts)) <= width:
+            break
+        del parts[name]
+    return _joined(parts)
+
+
+def _joined(parts: dict[str, str]) -> str:
+    rate = parts.get("rate", "") + parts.get("each", "")
+    return ", ".join(text for name, text in (parts | {"rate": rate}).items() if text and name != "each")
+
+
+def _parts(progress: Progress) -> dict[str, str]:
+    """What is told, in the order in which it is; "" where there is nothing to tell."""
     computed = progress.done - progress.resumed
+    rate = each = left = ""
     if computed > 0 and progress.seconds > 0:
-        rate = computed / progress.seconds
-        parts.append(per_second(rate) + _each(progress, rate))
-        if progress.done < progress.total:
-            parts.append(f"{duration((progress.total - progress.done) / rate)} left")
-    if progress.pieces:
-        parts.append(count(progress.pieces, "piece"))
-    elif progress.units:
-        parts.append(count(progress.units, "unit"))
-    parts.append(f"{progress.failed} failed")
-    if progress.retried:
-        parts.append(f"{progress.retried} retried")
-    parts.append(count(progress.workers, "worker"))
-    return ", ".join(parts)
+        speed = computed / progress.seconds
+        rate, each = per_second(speed), _each(progress, speed)
+        if progress.done < progress.total and computed >= _SAMPLES_EACH * progress.workers:
+            left = f"{duration((progress.total - progress.done) / speed)} left"
+    units = count(progress.units, "unit") if progress.units else ""
+    return {
+        "phase": "" if progress.phase == RUNNING else progress.phase,
+        "rate": rate,
+        "each": each,
+        "left": left,
+        "units": count(progress.pieces, "piece") if progress.pieces else units,
+        "failed": f"{progress.failed} failed",
+        "retried": f"{progress.retried} retried" if progress.retried else "",
+        "workers": count(progress.workers, "worker"),
+    }
 
 
 def _each(progress: Progress, rate: float) -> str:
@@ -116,10 +142,12 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
 
-    text = TextColumn("samples, {task.description}")
+    text = TextColumn("samples, {task.description}", table_column=Column(no_wrap=True, overflow="crop"))
     console = Console(stderr=True, highlight=False)
-    with Bar(BarColumn(), MofNCompleteColumn(), text, TimeElapsedColumn(), console=console) as bar:
+    done = MofNCompleteColumn(table_column=Column(no_wrap=True))
+    with Bar(BarColumn(_BAR_WIDTH), done, text, TimeElapsedColumn(), console=console) as bar:
         task = bar.add_task("starting", total=None)
         seen = False
 
@@ -129,7 +157,9 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
             if note and not seen:
                 bar.console.print(note)
             seen = True
-            bar.update(task, description=details(progress), completed=progress.done, total=progress.total)
+            # The bar, the time elapsed, "samples, " and the spaces between the columns have the rest.
+            room = console.width - _BAR_WIDTH - len(f"{progress.total}") * 2 - 1 - len("samples, 0:00:00") - 3
+            bar.update(task, description=fitting(progress, room), completed=progress.done, total=progress.total)
 
         with _logged(lambda text: bar.console.print(text, markup=False)):
             yield report

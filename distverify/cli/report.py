@@ -12,7 +12,10 @@ import click
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.html",
               help="Page to write; replaced when it exists. Default: the (first) result's name with .html.")  # fmt: skip
 @click.option(
-    "--figures", type=click.Path(path_type=Path), metavar="DIR", help="Also write every figure there, as PNG and SVG."
+    "--figures",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Also write every figure there, as PDF, PNG and SVG.",
 )
 @click.option(
     "--samples", metavar="LIST", help="Samples whose Jacobians are drawn, such as 3,7. Default: hardest and easiest."

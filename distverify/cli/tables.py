@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from distverify.settings import Settings
 
 FAILURES_SHOWN = 5
+NAMES_SHOWN = 20
 _PIPE_WIDTH = 110
 
 
@@ -50,7 +51,23 @@ def print_contents(result: Result) -> None:
     for name, axes in dims.items():
         shape = " x ".join(str(sizes[axis]) for axis in axes)
         add_row(arrays, name, ", ".join(axes), shape, meanings.get(name, ""))
-    print_tables([arrays, provenance_table(result.provenance)])
+    print_tables([arrays, *_name_tables(result), provenance_table(result.provenance)])
+
+
+def _name_tables(result: Result) -> list[Table]:
+    """What inputs and outputs are called, where they have names."""
+    dims = result.dims
+    tables: list[Table] = []
+    for axis in ("input", "output"):
+        if f"{axis}_name" in dims:
+            table = columns_table(axis.capitalize(), "Name", right=(axis.capitalize(),))
+            names = result[f"{axis}_name"].tolist()
+            for k, name in enumerate(names[:NAMES_SHOWN]):
+                add_row(table, str(k), name)
+            if len(names) > NAMES_SHOWN:
+                table.caption, table.caption_justify = f"and {len(names) - NAMES_SHOWN:,} more", "left"
+            tables.append(table)
+    return tables
 
 
 def print_network(network: Network, path: Path) -> None:

@@ -12,11 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.data.selection import select_samples
-from distverify.data.vnnlib import Property, digest, is_property_file, load_property
+from distverify.data.vnnlib.property import Property, digest, is_property_file, load_property
 from distverify.errors import DataError
 
-_INSTANCE = re.compile(r"[^,]+\.onnx(\.gz)?\s*,\s*[^,]+\.vnnlib(\.gz)?\s*(,[^,]*)?", re.IGNORECASE)
+_NETWORKS = (".onnx", ".onnx.gz")
+# Of the format, which newer lists begin their lines with.
+_VERSION = re.compile(r"v?\d{1,3}(\.\d{1,3})*", re.IGNORECASE)
 _LARGEST_LIST = 16 * 2**20
+_LONGEST_LINE = 10_000
+# A header and comments may come before the first instance.
+_LINES_LOOKED_AT = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +65,8 @@ def is_instance_list(path: str | os.PathLike[str]) -> bool:
     file = Path(path)
     if file.suffix.lower() != ".csv" or not file.is_file():
         return False
-    with file.open(encoding="utf-8", errors="replace") as stream:
-        return _INSTANCE.fullmatch(stream.readline(10_000).strip()) is not None
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
+        return any(_instance(stream.readline(_LONGEST_LINE)) is not None for _ in range(_LINES_LOOKED_AT))
 
 
 def load_properties(
@@ -77,7 +82,8 @@ def load_properties(
     Parameters
     ----------
     paths : property files, or one VNN-COMP ``instances.csv``
-        Of an instance list, the lines count that name a network of ``model``'s file name; its time limits are not used.
+        Of an instance list, the lines count that name a network of ``model``'s file name; its time limits are not used (see
+        :func:`read_instances`).
     model : str
         The model's file name.
     input_size, output_size : int
@@ -95,34 +101,90 @@ def load_properties(
         files = _listed(files[0], model)
     other = [f for f in files if not is_property_file(f)]
     if other:
-        raise DataError(f"{other[0]}: is no property file; give .vnnlib files, or one data set")
+        kind = "an instance list, which stands alone" if is_instance_list(other[0]) else "no property file"
+        raise DataError(f"{other[0]}: is {kind}; give .vnnlib files, or one data set, or one list")
     indices = select_samples(samples, len(files))
     chosen = tuple(load_property(files[i], input_size=input_size, output_size=output_size) for i in indices)
     return PropertySet(chosen, indices, name)
 
 
-def _listed(path: Path, model: str) -> list[Path]:
-    """The property files that an instance list names for ``model``, in its folder or below."""
+@dataclass(frozen=True)
+class Instance:
+    """A line of an instance list.
+
+    Attributes
+    ----------
+    network, property : str
+        Paths, from the list's folder.
+    seconds : float or None
+        Its time limit.
+    """
+
+    network: str
+    property: str
+    seconds: float | None
+
+
+def read_instances(path: Path) -> list[tuple[int, Instance]]:
+    """The lines of an instance list, each with its number; blank lines, comments and a header are passed over.
+
+    Raises
+    ------
+    DataError
+        A list that is too large, or a line that is no instance.
+    """
     if path.stat().st_size > _LARGEST_LIST:
         raise DataError(f"{path}: is larger than {_LARGEST_LIST >> 20} MiB; no instance list is")
+    instances: list[tuple[int, Instance]] = []
+    for number, line in enumerate(path.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        instance = _instance(text)
+        if instance is not None:
+            instances.append((number, instance))
+        elif instances or ".onnx" in text or ".vnnlib" in text:
+            raise DataError(
+                f"{path}: line {number} is not NETWORK.onnx,PROPERTY.vnnlib,SECONDS (one network); mend or remove it"
+            )
+    return instances
+
+
+def _instance(line: str) -> Instance | None:
+    """``[v1,]NETWORK.onnx,PROPERTY.vnnlib[,SECONDS]``; None for another line."""
+    if len(line) >= _LONGEST_LINE or line.lstrip().startswith("#"):
+        return None
+    fields = [field.strip().strip("\"'").strip() for field in line.split(",")]
+    if len(fields) > 2 and _VERSION.fullmatch(fields[0]):
+        del fields[0]
+    if not (2 <= len(fields) <= 3 and fields[0].lower().endswith(_NETWORKS) and is_property_file(fields[1])):
+        return None
+    try:
+        seconds = float(fields[2]) if len(fields) == 3 and fields[2] else None
+    except ValueError:
+        return None
+    return Instance(fields[0], fields[1], seconds)
+
+
+def _listed(path: Path, model: str) -> list[Path]:
+    """The property files that an instance list names for ``model``, in its folder or below."""
     folder = path.parent.resolve()
-    lines = [line.strip() for line in path.read_text(encoding="utf-8", errors="replace").splitlines()]
-    found, networks = [], set()
-    for number, line in enumerate(lines, 1):
-        if not line:
+    files, networks = [], set()
+    for number, instance in read_instances(path):
+        name = Path(instance.network).name
+        networks.add(name)
+        if name.removesuffix(".gz") != model.removesuffix(".gz"):
             continue
-        if _INSTANCE.fullmatch(line) is None:
-            raise DataError(f"{path}: line {number} is not NETWORK.onnx,PROPERTY.vnnlib,SECONDS; mend or remove it")
-        network, file = (piece.strip() for piece in line.split(",")[:2])
-        networks.add(Path(network).name)
-        if Path(network).name.removesuffix(".gz") != model.removesuffix(".gz"):
-            continue
-        target = (folder / file).resolve()
+        try:
+            target = (folder / instance.property).resolve()
+        except (OSError, ValueError) as error:
+            raise DataError(f"{path}: line {number} names no file ({error}); mend or remove it") from None
         if not target.is_relative_to(folder):
-            raise DataError(f"{path}: line {number} names {file}, which lies outside of the list's folder")
+            raise DataError(f"{path}: line {number} names {instance.property}, which lies outside of the list's folder")
         compressed = target.with_name(target.name + ".gz")
-        found.append(compressed if not target.exists() and compressed.exists() else target)
-    if not found:
+        there = os.path.exists  # of a name that cannot be one, too
+        files.append(compressed if not there(target) and there(compressed) else target)
+    if not files:
         known = ", ".join(sorted(networks)[:5])
         raise DataError(f"{path}: names no property for {model} (networks there: {known}); give the model's own list")
-    return found
+    return files

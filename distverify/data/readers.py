@@ -12,54 +12,31 @@ import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
-from distverify.data.memory import check_memory
+from distverify.data.array_source import AnyArray, ArraySource, Indices, Sources
+from distverify.data.csv_table import open_csv
+from distverify.data.memory import check_expansion, check_memory
 from distverify.errors import DataError
-
-Indices = NDArray[np.int64]
-AnyArray = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class ArraySource:
-    """An array that is not read yet.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : numpy.dtype
-    read : callable (distinct indices int64 [n]) -> array [n, ...]
-        Reads the chosen rows, in that order.
-    """
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    read: Callable[[Indices], AnyArray]
-
-    def bytes(self, rows: int) -> int:
-        """Memory for ``rows`` rows of this array."""
-        return rows * math.prod(self.shape[1:]) * self.dtype.itemsize
-
-
-Sources = Mapping[str, ArraySource]
 
 
 @contextlib.contextmanager
-def open_arrays(path: str | os.PathLike[str]) -> Iterator[Sources]:
+def open_arrays(path: str | os.PathLike[str], *, input_size: int, labels: bool = True) -> Iterator[Sources]:
     """The arrays ``x`` and (if there are labels) ``y`` of a data file, readable while the context is open.
 
     Parameters
     ----------
     path : str or path
         ``.npz``, ``.h5``, ``.hdf5`` or ``.csv``.
+    input_size : int
+        The model's: by it the columns of a table are told apart.
+    labels : bool
+        Whether ``y`` is wanted.
 
     Raises
     ------
@@ -67,9 +44,9 @@ def open_arrays(path: str | os.PathLike[str]) -> Iterator[Sources]:
         No such file, an unknown kind of file, a damaged one, one without ``x``.
     """
     file = Path(path)
-    opener = _OPENERS.get(file.suffix.lower())
-    if opener is None:
-        raise DataError(f"{path}: unknown kind of data file; give one of {', '.join(_OPENERS)}")
+    suffix = file.suffix.lower()
+    if suffix not in _KINDS:
+        raise DataError(f"{path}: unknown kind of data file; give one of {', '.join(_KINDS)}")
     try:
         mode = file.stat().st_mode
     except OSError as error:
@@ -77,8 +54,10 @@ def open_arrays(path: str | os.PathLike[str]) -> Iterator[Sources]:
     if not stat.S_ISREG(mode):
         raise DataError(f"{path}: not a regular file; give a data file")
     try:
-        with opener(file) as sources:
-            yield sources
+        table = suffix not in _BINARY
+        opened = open_csv(file, input_size=input_size, labels=labels) if table else _BINARY[suffix](file)
+        with opened as sources:
+            yield {name: source for name, source in sources.items() if name == "x" or labels}
     except DataError:
         raise
     # What the libraries raise on damaged files, while opening or while reading.
@@ -94,6 +73,12 @@ def open_arrays(path: str | os.PathLike[str]) -> Iterator[Sources]:
     ) as error:
         reason = str(error).strip("'\"") or type(error).__name__
         raise DataError(f"{path}: cannot be read ({reason}); the file is damaged, or no {file.suffix} file") from None
+
+
+def _runs(ascending: Indices) -> Iterator[tuple[int, int]]:
+    """Where runs of neighbours begin and end among ascending indices."""
+    edges = [0, *(np.flatnonzero(np.diff(ascending) != 1) + 1).tolist(), len(ascending)]
+    return itertools.pairwise(edges)
 
 
 def _require_x(path: Path, names: list[str]) -> list[str]:
@@ -119,21 +104,40 @@ def _npz_source(archive: zipfile.ZipFile, what: str, member: str) -> ArraySource
         shape, fortran, dtype = _npy_header(file, what)
         header = file.tell()
     needed = math.prod(shape) * dtype.itemsize
-    declared = archive.getinfo(member).file_size - header
+    entry = archive.getinfo(member)
+    declared = entry.file_size - header
     if needed != declared:
         raise DataError(
             f"{what}: shape {shape} of {dtype} needs {needed} bytes, the file has {declared}; it is damaged"
         )
 
-    def read(indices: Indices) -> AnyArray:
+    def whole(indices: Indices) -> AnyArray:
         check_memory(what, needed)
+        check_expansion(what, needed, entry.compress_size)
         with archive.open(member) as file:
             file.seek(header)
             content = file.read(needed)
         if len(content) != needed:
             raise DataError(f"{what}: the file ends early; it is damaged")
-        array = np.frombuffer(content, dtype).reshape(shape, order="F" if fortran else "C")
-        return array[indices]
+        return np.frombuffer(content, dtype).reshape(shape, order="F")[indices]
+
+    def read(indices: Indices) -> AnyArray:
+        if (fortran and len(shape) > 1) or not shape or not len(indices):
+            return whole(indices)
+        row = needed // shape[0]
+        check_memory(what, 2 * row * len(indices))
+        check_expansion(what, row * (int(indices.max()) + 1), entry.compress_size)
+        rows = np.empty((len(indices), row), np.uint8)
+        order = np.argsort(indices)
+        with archive.open(member) as file:
+            for start, stop in _runs(indices[order]):
+                file.seek(header + row * int(indices[order[start]]))
+                content = file.read(row * (stop - start))
+                if len(content) != row * (stop - start):
+                    raise DataError(f"{what}: the file ends early; it is damaged")
+                rows[order[start:stop]] = np.frombuffer(content, np.uint8).reshape(stop - start, row)
+            file.read(1)  # at its end the checksum is compared
+        return rows.view(dtype).reshape(len(indices), *shape[1:])
 
     return ArraySource(shape, dtype, read)
 
@@ -177,12 +181,12 @@ def _hdf5_source(file: h5py.File, path: Path, name: str) -> ArraySource:
 
     def read(indices: Indices) -> AnyArray:
         check_memory(what, chunk + source.bytes(len(indices)))
+        check_expansion(what, chunk + source.bytes(len(indices)), dataset.id.get_storage_size())
         order = np.argsort(indices)
         ascending = indices[order]
         rows = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)
         # One slice per run of neighbours: HDF5 reads those fast, and lists of points slowly.
-        edges = [0, *(np.flatnonzero(np.diff(ascending) != 1) + 1).tolist(), len(indices)]
-        for start, stop in itertools.pairwise(edges):
+        for start, stop in _runs(ascending):
             rows[order[start:stop]] = dataset[int(ascending[start]) : int(ascending[stop - 1]) + 1]
         return rows
 
@@ -190,42 +194,5 @@ def _hdf5_source(file: h5py.File, path: Path, name: str) -> ArraySource:
     return source
 
 
-# -- CSV ---------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _open_csv(path: Path) -> Iterator[Sources]:
-    # A value takes at least two characters, and eight bytes once read.
-    check_memory(str(path), 8 * path.stat().st_size)
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise DataError(f"{path}: is no text file; give lines of numbers, the label first") from None
-    rows = [line for line in lines if line.strip()]
-    if rows and _is_header(rows[0]):
-        del rows[0]
-    if not rows:
-        raise DataError(f"{path}: holds no line of numbers; give lines of numbers, the label first")
-    try:
-        table = np.loadtxt(rows, delimiter=",", comments=None, ndmin=2)
-    except ValueError as error:
-        raise DataError(f"{path}: is no table of numbers ({error}); give lines such as 7,0.1,0.2") from None
-    if table.shape[1] < 2:
-        raise DataError(f"{path}: has one column; give the label first, then the features, separated by commas")
-    yield {"x": _in_memory(table[:, 1:]), "y": _in_memory(table[:, 0])}
-
-
-def _is_header(line: str) -> bool:
-    """Whether no field is a number; a line with some numbers is a damaged row, not to be passed over."""
-    for value in line.split(","):
-        with contextlib.suppress(ValueError):
-            float(value)
-            return False
-    return True
-
-
-def _in_memory(array: AnyArray) -> ArraySource:
-    return ArraySource(array.shape, array.dtype, lambda indices: array[indices])
-
-
-_OPENERS = {".npz": _open_npz, ".h5": _open_hdf5, ".hdf5": _open_hdf5, ".csv": _open_csv}
+_BINARY = {".npz": _open_npz, ".h5": _open_hdf5, ".hdf5": _open_hdf5}
+_KINDS = (*_BINARY, ".csv")

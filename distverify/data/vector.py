@@ -1,4 +1,4 @@
-"""A file with one number per feature."""
+"""A file with one number, or one name, per feature."""
 
 from __future__ import annotations
 
@@ -32,3 +32,21 @@ def load_vector(path: str | os.PathLike[str]) -> NDArray[np.float64]:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
     except (ValueError, TypeError, EOFError) as error:
         raise DataError(f"{path}: is no list of numbers ({error}); give one number per feature") from None
+
+
+def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The lines of a text file that are not blank.
+
+    Raises
+    ------
+    DataError
+        A file that cannot be read or is no text.
+    """
+    try:
+        check_memory(str(path), 8 * Path(path).stat().st_size)
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: is no text in UTF-8; give one name in a line") from None
+    return tuple(line.strip() for line in lines if line.strip())

@@ -6,6 +6,7 @@ import csv
 import importlib
 import json
 import os
+import string
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,13 +17,15 @@ from numpy.typing import NDArray
 
 from distverify.data.selection import select_samples
 from distverify.errors import ResultError, SettingsError
+from distverify.options.files import check_output
 from distverify.results.columns import sample_columns
 from distverify.results.files import replacing
 from distverify.results.reader import Result, as_result
 
 _BLOCK_BYTES = 1 << 26
 # What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_FORMULA = ("=", "+", "-", "@")
+_UNSEEN = "\ufeff\u200b\u2060"  # marks that some programs pass over, besides white space
 
 
 def export(
@@ -62,9 +65,15 @@ def export(
     writers: dict[str, Callable[[Path, Result, Sequence[str] | None, NDArray[np.int64]], list[str]]] = {
         ".csv": _csv, ".npz": _npz, ".parquet": _parquet,
     }  # fmt: skip
-    writer = writers.get(target.suffix.lower())
-    if writer is None:
-        raise SettingsError(f"output: got {target.name!r}; its name must end in {', '.join(writers)}")
+    check_output(target, tuple(writers), (result.path,))
+    provenance = result.provenance
+    for what in ("model", "data"):
+        # The provenance has no folder; a file of that name is hardly meant to be replaced.
+        if target.name == provenance[what]["name"] and target.exists():
+            raise SettingsError(
+                f"output: {target} has the name of the {what} that the result was computed from; name another file"
+            )
+    writer = writers[target.suffix.lower()]
     with result.at_one_moment() as moment, replacing(target) as temporary:
         unknown = sorted(set(arrays or ()) - set(moment))
         if unknown:
@@ -77,7 +86,9 @@ def safe_cell(text: str) -> str:
 
     Messages hold what libraries and files said; a leading apostrophe keeps a spreadsheet from running it.
     """
-    guarded = f"'{text}" if text.startswith(_FORMULA) else text
+    # With what may stand before it unseen: spreadsheets strip blanks, and a byte order mark.
+    seen = text.lstrip(_UNSEEN + string.whitespace + "\xa0")
+    guarded = f"'{text}" if seen.startswith(_FORMULA) or text[:1] in ("\t", "\r", "\n") else text
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in guarded)
 
 
@@ -118,14 +129,16 @@ def _parquet(path: Path, result: Result, names: Sequence[str] | None, rows: NDAr
 def _npz(path: Path, result: Result, names: Sequence[str] | None, rows: NDArray[np.int64]) -> list[str]:
     dims = result.dims
     chosen = (
-        [n for n in dims if "input" not in dims[n] or n == "input"] if names is None else list(dict.fromkeys(names))
+        [n for n in dims if "input" not in dims[n] or dims[n] == ("input",)]
+        if names is None
+        else list(dict.fromkeys(names))
     )
     if "sample" not in chosen:
         chosen.insert(0, "sample")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in chosen:
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                _write_array(file, result, name, rows if dims[name][0] == "sample" else None)
+                _write_array(file, result, name, rows if dims[name][:1] == ("sample",) else None)
     return chosen
 
 

@@ -82,6 +82,17 @@ SILU = register(
         slope_noise=(1.0, 0.0),
     )
 )
+HARD_SWISH = register(
+    Curved(value=formulas.hard_swish, slope=formulas.hard_swish_slope, turns=(-3.0, 3.0), slope_noise=(1.0, 0.0))
+)
+MISH = register(
+    Curved(
+        value=formulas.mish,
+        slope=formulas.mish_slope,
+        turns=(formulas.MISH_LEFT_TURN, formulas.MISH_RIGHT_TURN),
+        slope_noise=(1.0, 0.0),
+    )
+)
 GELU = register(
     Curved(
         value=formulas.gelu,
@@ -166,6 +177,8 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "elu": Activation(ELU, {"alpha": 1.0, "gamma": 1.0}),
     "selu": Activation(ELU, {"alpha": 1.67326319217681884765625, "gamma": 1.05070102214813232421875}),
     "silu": Activation(SILU),
+    "hard_swish": Activation(HARD_SWISH),
+    "mish": Activation(MISH),
     "gelu": Activation(GELU),
     "gelu_tanh": Activation(GELU_TANH),
     "softsign": Activation(SOFTSIGN),

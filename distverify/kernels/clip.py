@@ -206,6 +206,7 @@ def cut_minimum(
             g, x = half[s], b[s]
             for j in range(n):
                 out[j] += x * g[j]
+    missed = False
     for _ in range(sweeps):
         moved = False
         for k in range(active.shape[0]):
@@ -215,7 +216,8 @@ def cut_minimum(
                 for j in range(n):
                     out[j] -= old * g[j]
             new = _search(out, g, offset[s], size[s], old, norm, boxed, lo, hi, trial, point, lanes)
-            if new == math.inf:
+            missed = new == math.inf
+            if missed:
                 # Only a finite multiplier proves anything; a large one leaves no doubt.
                 new = 1e6 * (1.0 + abs_sum(out, lanes)) / max(1e-300, size[s])
             b[s] = new
@@ -224,7 +226,9 @@ def cut_minimum(
                     out[j] += new * g[j]
             if abs(new - old) > 1e-3 * new:
                 moved = True
-        if not moved:
+            if missed:
+                break
+        if not moved or missed:
             break
     # The evaluation that counts.
     out[:] = v

@@ -19,6 +19,9 @@ _GELU_FAR = 50.0  # where its distance to ReLU is far below the smallest double
 # Where the slopes of SiLU and of the tanh form of GELU turn (roots of the second derivative; both are even functions).
 SILU_TURN = 2.3993572805154677
 GELU_TANH_TURN = 1.4185040087908284
+# And that of Mish, which is not even.
+MISH_LEFT_TURN = -2.2563763963607931
+MISH_RIGHT_TURN = 1.4905711794854285
 
 
 @helper
@@ -137,6 +140,39 @@ def silu(x, p0, p1):
 def silu_slope(x, side, p0, p1):
     s = logistic(x)
     return s + x * s * logistic(-x)
+
+
+def hard_swish(x, p0, p1):
+    """x clip(x / 6 + 1 / 2, 0, 1)."""
+    if x <= -3.0:
+        return 0.0
+    return x if x >= 3.0 else x * (x + 3.0) / 6.0
+
+
+def hard_swish_slope(x, side, p0, p1):
+    if x < -3.0 or (x == -3.0 and side < 0):
+        return 0.0
+    return 1.0 if x > 3.0 or (x == 3.0 and side > 0) else (2.0 * x + 3.0) / 6.0
+
+
+# With e = exp(x): tanh(softplus(x)) = n / (n + 2), n = e (e + 2). Right of 0 both are multiplied by exp(-2 x).
+def mish(x, p0, p1):
+    """x tanh(softplus(x))."""
+    e = math.exp(-abs(x))
+    if x <= 0.0:
+        n = e * (e + 2.0)
+        return x * (n / (n + 2.0))
+    return x * ((1.0 + 2.0 * e) / (1.0 + 2.0 * e + 2.0 * e * e))
+
+
+def mish_slope(x, side, p0, p1):
+    e = math.exp(-abs(x))
+    if x <= 0.0:
+        n = e * (e + 2.0)
+        w = n + 2.0
+        return n / w + 4.0 * x * e * (1.0 + e) / (w * w)
+    w = 1.0 + 2.0 * e + 2.0 * e * e
+    return (1.0 + 2.0 * e) / w + 4.0 * x * (1.0 + e) * e * e / (w * w)
 
 
 def gelu(x, p0, p1):

@@ -8,13 +8,17 @@ because every signature is given eagerly and marked read-only where the kernel o
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from functools import cache
 
 from numba import njit, types
 
 from distverify.kernels.cache import ensure_cache_folder
 
 ensure_cache_folder()
+
+_log = logging.getLogger(__name__)
 
 f4 = types.float32
 f8 = types.float64
@@ -41,7 +45,20 @@ def for_both(signature: Callable[[types.Type], object]) -> tuple[object, ...]:
 
 def kernel(*signatures: object):
     """Compile ahead, with the project's options, for the given signatures."""
-    return njit(list(signatures), cache=True, fastmath=False, error_model="numpy", nogil=True)
+    compile_ahead = njit(list(signatures), cache=True, fastmath=False, error_model="numpy", nogil=True)
+
+    def compiled(function: Callable[..., object]):
+        made = compile_ahead(function)
+        if made.stats.cache_misses:
+            _tell_once()
+        return made
+
+    return compiled
+
+
+@cache
+def _tell_once() -> None:
+    _log.warning("compiling kernels, once, about 20 s")
 
 
 # Helpers inlined into kernels: compiled with their callers.

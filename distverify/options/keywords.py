@@ -43,7 +43,10 @@ class InputsKeywords(TypedDict, total=False):
     layout: str
     model_layout: str | None
     batch_axis: bool | None
+    input_names: Sequence[str] | str | os.PathLike[str] | None
+    output_names: Sequence[str] | str | os.PathLike[str] | None
     samples: str | None
+    no_labels: bool
     features: str | None
 
 

@@ -90,6 +90,12 @@ def per_feature(text: str) -> tuple[float, ...] | Path:
     return path if path.suffix.lower() in (".npy", ".csv", ".txt") else numbers(text)
 
 
+def names(text: str) -> tuple[str, ...] | Path:
+    """Names with commas between them, or the name of a .txt file with one in a line."""
+    path = Path(text)
+    return path if path.suffix.lower() == ".txt" else tuple(name.strip() for name in text.split(","))
+
+
 def yes_or_no(text: str) -> bool:
     """``text`` as True or False."""
     if text not in ("yes", "no"):

@@ -46,7 +46,7 @@ RULES = (
 # What is said of an option that needs another one: what it is only for, and the remedy.
 _NEEDS = {
     "compute": ("which is only for {values}", "add one of them to compute, or leave {name} out"),
-    "executor": ("which only the {values} executor uses", "leave {name} out, or choose executor {values}"),
+    "executor": ("which only the ray executor uses", "leave {name} out, or choose executor ray"),
     "method": ("which only methods {values} have", "choose one of them, or leave {name} out"),
     DATA: ("which is only for files", "divide or slice the array x itself, and leave {name} out"),
 }

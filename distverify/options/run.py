@@ -17,8 +17,8 @@ from distverify.options.rules import DATA, FILE, PROPERTIES, refuse
 
 LAYOUTS = ("flat", "chw", "hwc")
 MODEL_LAYOUTS = ("chw", "hwc")
-EXECUTORS = ("ray", "serial")
-_RAY = {"executor": ("ray",)}
+EXECUTORS = ("auto", "ray", "serial")
+_RAY = {"executor": ("ray", "auto")}
 
 
 @documented
@@ -50,9 +50,20 @@ class Inputs:
         "the output's first axis has that or no fixed length.", "Data", parse=parse.yes_or_no, metavar="yes|no",
         of_properties=True,
     )  # fmt: skip
+    input_names: Sequence[str] | str | None = option(
+        None, "What the inputs are called, such as \"speed [m/s],angle [rad]\", units in brackets: a name for each, in the "
+        "model's order; or a .txt file with one in a line.", "Data", parse=parse.names, metavar="LIST|FILE", of_properties=True,
+    )  # fmt: skip
+    output_names: Sequence[str] | str | None = option(
+        None, "What the outputs are called; see {input_names}.", "Data", parse=parse.names, metavar="LIST|FILE",
+        of_properties=True,
+    )  # fmt: skip
     samples: str | None = option(
         None, "Rows of a data file, or files of a list of properties: 0:100, ::10 or 3,7. Default: all.", "Data",
         parse=str, metavar="WHICH", needs={DATA: (FILE, PROPERTIES)}, of_properties=True,
+    )  # fmt: skip
+    no_labels: bool = option(
+        False, "Pass over the labels of the data: targets of a regression, or a table without a column for them.", "Data",
     )  # fmt: skip
     features: str | None = option(
         None, "Features that may change: 0:10 or 3,7, in the model's order. The others are fixed.", "Balls", parse=str,
@@ -66,11 +77,13 @@ class Workers:
     """Who computes."""
 
     executor: str = option(
-        "ray", "Ray workers, or one sample after another in this process; the same bits.", "Workers",
+        "auto", "Ray workers, or one sample after another in this process; the same bits. auto: Ray, unless two timed samples "
+        "say that one process is done within 5 s, and no option of Ray's is given.", "Workers",
         choices=EXECUTORS, of_properties=True,
     )  # fmt: skip
     address: str | None = option(
-        None, "Existing Ray cluster; by default RAY_ADDRESS, else a local Ray for this run only.", "Workers", parse=str,
+        None, "Existing Ray cluster; by default RAY_ADDRESS, else a Ray of its own for this run, or none (see {executor}).",
+        "Workers", parse=str,
         metavar="HOST:PORT", needs=_RAY, of_properties=True,
     )  # fmt: skip
     cpus_per_actor: float = option(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from distverify.settings import Settings
 
 _LAYER_BOUNDS = {
+    "alpha": "K. Xu, H. Zhang, S. Wang, Y. Wang, S. Jana, X. Lin, C.-J. Hsieh. Fast and complete: enabling complete neural network "
+    "verification with rapid and massively parallel incomplete verifiers. ICLR 2021. arXiv:2011.13824",
     "crown": "H. Zhang, T.-W. Weng, P.-Y. Chen, C.-J. Hsieh, L. Daniel. Efficient neural network robustness certification with "
     "general activation functions (CROWN). NeurIPS 2018. arXiv:1811.00866",
     "interval": "S. Gowal et al. On the effectiveness of interval bound propagation for training verifiably robust models. "

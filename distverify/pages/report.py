@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from distverify.errors import ResultError, SettingsError
+from distverify.options.files import check_output
 from distverify.pages.content import gather
 from distverify.pages.figures import draw_all, drawing
 from distverify.pages.page import render
@@ -34,7 +35,7 @@ def report(
     output : path, optional
         The page; replaced when it exists. By default named as the (first) result, with .html.
     figures : path, optional
-        A folder that also gets every figure as PNG and SVG.
+        A folder that also gets every figure as PDF, PNG and SVG.
     samples : sequence of int, optional
         Data-set indices of the samples whose Jacobians are drawn; hardest and easiest ones by default.
     shape : sequence of int, optional
@@ -61,8 +62,7 @@ def report(
             "samples, shape: are for the maps of one result, and a comparison draws none; leave them out"
         )
     path = opened[0].path.with_suffix(".html") if output is None else Path(output)
-    if any(path.resolve() == r.path.resolve() for r in opened):
-        raise SettingsError(f"output: {path} is the result itself; name another file (-o)")
+    check_output(path, (".html", ".htm"), (r.path for r in opened))
     with ExitStack() as moments:
         frozen = [moments.enter_context(r.at_one_moment()) for r in opened]
         norms = sorted({r.settings.norm for r in frozen})
@@ -90,6 +90,7 @@ def _write_figures(drawn: dict[str, object], folder: Path) -> None:
             f"{folder}: cannot be made a folder ({error.strerror}); choose another one (--figures)"
         ) from error
     for name, figure in drawn.items():
-        for suffix in ("png", "svg"):
+        # Without the time of day: the same result gives the same files.
+        for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", None), ("svg", {"Date": None})):
             with replacing(folder / f"{name}.{suffix}") as temporary, drawing(name):
-                figure.savefig(temporary, format=suffix, dpi=200, metadata={"Date": None} if suffix == "svg" else None)  # type: ignore[attr-defined]
+                figure.savefig(temporary, format=suffix, dpi=200, metadata=metadata)  # type: ignore[attr-defined]

@@ -16,11 +16,11 @@ from distverify.questions.askers import Alone, ThroughCrew
 from distverify.questions.gradients import Gradients
 from distverify.questions.layers import LayerStages
 from distverify.questions.margins import Margins
-from distverify.questions.memory import RegionMemory
+from distverify.questions.memory import Place, RegionMemory
 from distverify.questions.packing import digest_of
 from distverify.questions.pieces import Arrays
 from distverify.questions.question import Floats
-from distverify.questions.region import Place, RegionBounds, slopes_from
+from distverify.questions.region import RegionBounds, slopes_from
 from distverify.questions.rows import Derivatives, Rows
 from distverify.region import Ball
 

@@ -11,10 +11,9 @@ from distverify.bounds.columns import rows_at_once
 from distverify.bounds.lipschitz import row_constants
 from distverify.bounds.methods import RowBounds, chains_for
 from distverify.bounds.reduced import Pair
-from distverify.questions.memory import Memory, Recursion
-from distverify.questions.pieces import Arrays
-from distverify.questions.question import Asker, Block, Cuts, Floats, Question, cut, runs, stacked
-from distverify.questions.region import Place
+from distverify.questions.memory import Memory, Place, Recursion
+from distverify.questions.pieces import Arrays, Block
+from distverify.questions.question import Asker, Cuts, Floats, Question, cut, runs, stacked
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 
 from distverify.bounds.gradient import jacobian_at
 from distverify.questions.memory import Memory
-from distverify.questions.pieces import Arrays
-from distverify.questions.question import Block, Cuts, Floats, Question, cut, stacked
+from distverify.questions.pieces import Arrays, Block
+from distverify.questions.question import Cuts, Floats, Question, cut, stacked
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,9 @@ from distverify.bounds.layers.table import layer_method
 from distverify.bounds.reduced import Pair
 from distverify.network.graph import Network
 from distverify.network.nodes import LinearNode
-from distverify.questions.memory import Memory
-from distverify.questions.pieces import Arrays
-from distverify.questions.question import Asker, Block, Cuts, Question, cut, runs, stacked
-from distverify.questions.region import Place
+from distverify.questions.memory import Memory, Place
+from distverify.questions.pieces import Arrays, Block
+from distverify.questions.question import Asker, Cuts, Question, cut, runs, stacked
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from distverify.questions.memory import Memory
-from distverify.questions.pieces import Arrays
-from distverify.questions.question import Block, Cuts, Floats, Question, cut, stacked
-from distverify.questions.region import Place
+from distverify.questions.memory import Memory, Place
+from distverify.questions.pieces import Arrays, Block
+from distverify.questions.question import Cuts, Floats, Question, cut, stacked
 
 
 @dataclass(frozen=True, eq=False)

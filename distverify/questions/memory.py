@@ -1,26 +1,64 @@
-"""What whoever answers keeps between two questions: the reduced networks of the last regions, and the recursions over them."""
+"""The region that a question is about, and what whoever answers keeps between two questions: the reduced networks of the last
+regions, and the recursions over them."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from distverify.bounds.chain import Chain, backward_chain, forward_chain
 from distverify.bounds.columns import ColumnRecursion
-from distverify.bounds.enclosure import Encloser, Enclosure
+from distverify.bounds.enclosure import Encloser, Enclosure, crossed
 from distverify.bounds.methods import begin
-from distverify.bounds.reduced import Pair
+from distverify.bounds.reduced import Floats, Pair
+from distverify.bounds.splits import Split
 from distverify.errors import PieceError
 from distverify.network.graph import Network
-from distverify.questions.question import Block, Floats
-from distverify.questions.region import Place
+from distverify.questions.pieces import Block
+from distverify.region import Ball
 
 # Regions that a worker keeps, and recursions over each: a sample's next piece is mostly about the last region.
 KEPT_REGIONS = 2
 KEPT_RECURSIONS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A region, or the part of it that is left by splits, and bounds of its linear nodes.
+
+    Attributes
+    ----------
+    key : str
+        Hash of all but ``bounds``; empty where the asker answers by itself.
+    region : Ball
+    layers : str
+        Name of the method for pre-activation bounds.
+    splits, within : see :func:`distverify.bounds.enclosure.enclose`
+    bounds : dict linear node -> (lower, upper) float64 [size]
+        As far as they are there.
+    memory : RegionMemory, optional
+        Of an asker that answers by itself; nothing of it is ever sent.
+    """
+
+    key: str
+    region: Ball
+    layers: str
+    splits: tuple[Split, ...] = ()
+    within: Mapping[int, Pair] = field(default_factory=dict)
+    bounds: Mapping[int, Pair] = field(default_factory=dict)
+    memory: RegionMemory | None = None
+
+    def extended(self, bounds: Mapping[int, Pair]) -> Place:
+        """With the bounds of further nodes."""
+        return replace(self, bounds={**self.bounds, **bounds})
+
+    @property
+    def empty(self) -> bool:
+        """Whether the bounds show that the splits leave nothing of the region."""
+        return bool(self.splits or self.within) and any(crossed(*pair) for pair in self.bounds.values())
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.questions.pieces import Arrays, Piece, Shared
-from distverify.questions.question import Block, Question
+from distverify.questions.pieces import Arrays, Block, Piece, Shared
+from distverify.questions.question import Question
 from distverify.region import Ball
 
 

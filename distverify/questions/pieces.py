@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[np.generic]]
+# (start, stop) of rows, neurons or columns.
+Block = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +46,7 @@ class Piece:
 
     key: str
     kind: str
-    block: tuple[int, int]
+    block: Block
     request: Any = None
 
     def __str__(self) -> str:

@@ -10,19 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.questions.pieces import Arrays
-
-if TYPE_CHECKING:
-    from distverify.questions.memory import Memory
+from distverify.questions.memory import Memory
+from distverify.questions.pieces import Arrays, Block
 
 Floats = NDArray[np.float64]
-# (start, stop) of rows, neurons or columns.
-Block = tuple[int, int]
 A = TypeVar("A")
 
 

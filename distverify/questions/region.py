@@ -1,59 +1,17 @@
-"""The region that a question is about, and the bounds over it that are there already."""
+"""Bounds of every node over a region: what further questions about it are asked with."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
 
-from distverify.bounds.enclosure import crossed
 from distverify.bounds.reduced import Pair
-from distverify.bounds.splits import Split, SplitBounds
+from distverify.bounds.splits import SplitBounds
 from distverify.kernels import relaxations
 from distverify.network.graph import Network
 from distverify.network.nodes import ActivationNode
-from distverify.region import Ball
-
-if TYPE_CHECKING:
-    from distverify.questions.memory import RegionMemory
-
-
-@dataclass(frozen=True, eq=False)
-class Place:
-    """A region, or the part of it that is left by splits, and bounds of its linear nodes.
-
-    Attributes
-    ----------
-    key : str
-        Hash of all but ``bounds``; empty where the asker answers by itself.
-    region : Ball
-    layers : str
-        Name of the method for pre-activation bounds.
-    splits, within : see :func:`distverify.bounds.enclosure.enclose`
-    bounds : dict linear node -> (lower, upper) float64 [size]
-        As far as they are there.
-    memory : RegionMemory, optional
-        Of an asker that answers by itself; nothing of it is ever sent.
-    """
-
-    key: str
-    region: Ball
-    layers: str
-    splits: tuple[Split, ...] = ()
-    within: Mapping[int, Pair] = field(default_factory=dict)
-    bounds: Mapping[int, Pair] = field(default_factory=dict)
-    memory: RegionMemory | None = None
-
-    def extended(self, bounds: Mapping[int, Pair]) -> Place:
-        """With the bounds of further nodes."""
-        return replace(self, bounds={**self.bounds, **bounds})
-
-    @property
-    def empty(self) -> bool:
-        """Whether the bounds show that the splits leave nothing of the region."""
-        return bool(self.splits or self.within) and any(crossed(*pair) for pair in self.bounds.values())
+from distverify.questions.memory import Place
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,11 +15,11 @@ from distverify.bounds.lipschitz import row_constants, vector_parts
 from distverify.bounds.methods import WITHOUT_RECURSION, RowBounds, bound_chain, bound_rows, is_open
 from distverify.bounds.reduced import Pair
 from distverify.questions.columns import Merged, RecursionShape, Shape, bounds_by_columns
-from distverify.questions.memory import Memory, Recursion
+from distverify.questions.memory import Memory, Place, Recursion
 from distverify.questions.packing import digest_of
-from distverify.questions.pieces import Arrays
-from distverify.questions.question import Asker, Block, Cuts, Floats, Question, cut, stacked
-from distverify.questions.region import Place, RegionBounds
+from distverify.questions.pieces import Arrays, Block
+from distverify.questions.question import Asker, Cuts, Floats, Question, cut, stacked
+from distverify.questions.region import RegionBounds
 from distverify.questions.vector import Vector, steepest_slopes
 
 # lower and upper; constants [K]; monotone int8 [K, inputs]; clearest [K]; vector []

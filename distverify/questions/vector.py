@@ -11,8 +11,8 @@ from distverify.bounds.lipschitz import induced_norm, product_of_norms
 from distverify.bounds.reduced import Pair
 from distverify.network.graph import Network
 from distverify.questions.memory import Memory
-from distverify.questions.pieces import Arrays
-from distverify.questions.question import Block, Cuts, Floats, Question
+from distverify.questions.pieces import Arrays, Block
+from distverify.questions.question import Cuts, Floats, Question
 
 
 @dataclass(frozen=True, eq=False)

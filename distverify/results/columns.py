@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +11,33 @@ from numpy.typing import NDArray
 from distverify.errors import ResultError
 from distverify.status import STATUS_MEANINGS
 
-if TYPE_CHECKING:
-    from distverify.results.reader import Result
+
+class Readable(Protocol):
+    """Arrays by name; a :class:`distverify.Result` is one."""
+
+    @property
+    def dims(self) -> dict[str, tuple[str, ...]]:
+        """Dimensions of every array."""
+        ...
+
+    def read(self, name: str, where: Any = ...) -> NDArray[Any]:
+        """The rows ``where`` of an array."""
+        ...
+
+    def __getitem__(self, name: str) -> Any: ...
 
 
 def sample_columns(
-    result: Result, names: Iterable[str] | None = None, where: slice | NDArray[Any] = slice(None)
+    result: Readable, names: Iterable[str] | None = None, where: slice | NDArray[Any] = slice(None)
 ) -> dict[str, NDArray[Any]]:
     """A table with a row per sample: name of a column -> its values; ``sample`` comes first.
 
-    An array with more dimensions becomes a column for each of their coordinates, ``radius_target[output=3]``.
+    An array with more dimensions becomes a column for each of their coordinates, ``radius_target[output=3]``; outputs and inputs
+    that have names are told by them, ``output_lower[eps=0.01,output=speed]``.
 
     Parameters
     ----------
-    result : Result
+    result : Result or the like
     names : iterable of str, optional
         Arrays whose first dimension is ``sample``. Default: all without the dimensions ``output`` and ``input``.
     where : slice or bool [sample]
@@ -47,9 +60,18 @@ def sample_columns(
             )
         if name == "status":
             values = np.array(STATUS_MEANINGS)[values]
-        # repr, for two radii must never share a column
-        labels = [[f"{axis}={c!r}" for c in result[axis].tolist()] for axis in dims[name][1:]]
+        labels = [axis_labels(result, axis, dims) for axis in dims[name][1:]]
         for place in np.ndindex(values.shape[1:]):
             text = ",".join(labels[axis][k] for axis, k in enumerate(place))
             columns[f"{name}[{text}]" if text else name] = values[(slice(None), *place)]
     return columns
+
+
+def axis_labels(result: Readable, axis: str, dims: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """``axis=coordinate`` for every coordinate, by its name where all have different ones; never the same text twice."""
+    if f"{axis}_name" in dims:
+        names = result[f"{axis}_name"].tolist()
+        if len(set(names)) == len(names):
+            return [f"{axis}={name}" for name in names]
+    # repr, for two radii must never share a label
+    return [f"{axis}={c!r}" for c in result[axis].tolist()]

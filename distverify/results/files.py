@@ -16,7 +16,7 @@ from distverify.errors import ResultError
 from distverify.results.schema import Variable
 
 # Readable by netCDF-C, PyTables and xarray; "latest" is not.
-_LIBVER = ("earliest", "v110")
+_LIBVER = ("v110", "v110")
 # Below HDF5's chunk cache, so that neighbouring units can fill one chunk without reading it back from disk.
 _CHUNK_BYTES = 1 << 18
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 
 from distverify.results.manifest import Manifest
 from distverify.results.schema import (
+    AXIS_NAMES,
     COORDINATES,
     FEATURE_EPS,
     MESSAGE_BYTES,
@@ -21,7 +24,10 @@ from distverify.results.schema import (
     encode_message,
 )  # fmt: skip
 
+ROOT = ("Conventions", "title", "schema_version", "distverify_version", "provenance")  # attributes of ours
 _ATTRIBUTE_BYTES = 60_000  # HDF5 takes 64 KB for all attributes of the root together
+_UNITS_BYTES = 16_000  # an attribute of a variable, beside others
+_UNIT = re.compile(r"\[([^\[\]]*)\]\s*$")  # the last brackets of a name
 _EPS_COMMENT = {
     "raw": "in units of the data, after scaling and before mean and std",
     "normalised": "in units of the normalised data, after mean and std",
@@ -47,9 +53,19 @@ def write_coordinates(file: h5py.File, manifest: Manifest) -> None:
         file.create_dataset(FEATURE_EPS.name, data=np.array(manifest.settings.feature_eps))
         describe_dataset(file, FEATURE_EPS)
     if manifest.names:
-        names = np.array([encode_message(name) for name in manifest.names], dtype=PROPERTY_NAME.dtype)
-        file.create_dataset(PROPERTY_NAME.name, data=names.astype(h5py.string_dtype("utf-8", MESSAGE_BYTES)))
-        describe_dataset(file, PROPERTY_NAME)
+        _write_names(file, PROPERTY_NAME, manifest.names)
+    for axis, names in manifest.axis_names.items():
+        _write_names(file, AXIS_NAMES[axis], names)
+        units = [match[1] if (match := _UNIT.search(name)) else "" for name in names]
+        text = json.dumps(units, ensure_ascii=False)
+        if any(units) and len(text.encode()) <= _UNITS_BYTES:
+            file[AXIS_NAMES[axis].name].attrs["units_of_each"] = text
+
+
+def _write_names(file: h5py.File, variable: Variable, names: Sequence[str]) -> None:
+    values = np.array([encode_message(name) for name in names], dtype=variable.dtype)
+    file.create_dataset(variable.name, data=values.astype(h5py.string_dtype("utf-8", MESSAGE_BYTES)))
+    describe_dataset(file, variable)
 
 
 def read_feature_eps(file: h5py.File) -> NDArray[np.float64] | None:
@@ -76,7 +92,21 @@ def write_root(file: h5py.File, manifest: Manifest, end: datetime | None) -> Non
     file.attrs["title"] = "Certification of a neural network by distverify"
     file.attrs["schema_version"] = np.int64(manifest.schema_version)
     file.attrs["distverify_version"] = manifest.distverify_version
-    file.attrs["provenance"] = _provenance_text(manifest.provenance(end))
+    write_text(file, "provenance", _provenance_text(manifest.provenance(end)))
+
+
+def write_text(file: h5py.File, name: str, text: str) -> None:
+    """A root attribute of fixed length: of a damaged one of variable length HDF5 may never come back."""
+    data = text.encode()
+    file.attrs.create(name, np.array(data, dtype=h5py.string_dtype("utf-8", len(data))))
+
+
+def read_text(file: h5py.File, name: str) -> str | None:
+    """What :func:`write_text` wrote, None for anything else."""
+    value = file.attrs.get(name)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else None
 
 
 def _provenance_text(provenance: dict[str, Any]) -> str:
@@ -97,8 +127,8 @@ def _provenance_text(provenance: dict[str, Any]) -> str:
 
 def read_root(file: h5py.File) -> dict[str, object] | None:
     """The provenance of a file of ours, None for any other HDF5 file."""
-    text = file.attrs.get("provenance")
-    if "schema_version" not in file.attrs or not isinstance(text, str):
+    text = read_text(file, "provenance")
+    if "schema_version" not in file.attrs or text is None:
         return None
     try:
         data = json.loads(text)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+import re
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
@@ -44,6 +46,8 @@ class Manifest:
         From :func:`describe_environment`; not part of the identity.
     names : tuple of str
         Of the property files, one per sample; empty for a data set. Not part of the identity.
+    axis_names : dict "input" or "output" -> tuple of str
+        What inputs and outputs are called, as far as that is known. Not part of the identity.
     plan : Plan or None
         How the run is cut, None until that is decided. Not part of the identity: it changes no number.
     schema_version : int
@@ -61,6 +65,7 @@ class Manifest:
     created: datetime
     environment: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    axis_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
     plan: Plan | None = None
     schema_version: int = SCHEMA_VERSION
 
@@ -136,6 +141,7 @@ class Manifest:
                 created=datetime.fromisoformat(data["start"]),
                 environment=dict(data["environment"]),
                 names=tuple(str(name) for name in data.get("names", ())),
+                axis_names={str(axis): tuple(map(str, names)) for axis, names in data.get("axis_names", {}).items()},
                 schema_version=int(data["schema_version"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -150,6 +156,7 @@ class Manifest:
         data["indices"] = list(self.indices)
         data["plan"] = None if self.plan is None else self.plan.to_json()
         data["names"] = list(self.names)
+        data["axis_names"] = self.axis_names
         data["feature_eps"] = self.settings.feature_eps
         return json.dumps(data)
 
@@ -207,6 +214,7 @@ def difference(this: Manifest, other: Manifest, other_name: str = "the interrupt
 
 def describe_environment(command: str | None) -> dict[str, Any]:
     """Where a run happens: command line, host, platform, versions of the packages that numbers depend on."""
+    command = None if command is None else without_home(command)
     if command is not None and len(command) > _COMMAND_CHARACTERS:
         command = command[: _COMMAND_CHARACTERS - 1] + "…"
     return {
@@ -216,6 +224,12 @@ def describe_environment(command: str | None) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: version for name in _PACKAGES if (version := _version(name)) is not None},
     }
+
+
+def without_home(text: str) -> str:
+    """``text`` with ``~`` for the home folder of whoever runs this: a result is for others too."""
+    home = os.path.expanduser("~").rstrip("/")
+    return re.sub(rf"(?<![\w./~-]){re.escape(home)}(?=/|\s|$)", "~", text) if home.count("/") > 0 else text
 
 
 def _version(package: str) -> str | None:

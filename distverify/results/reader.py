@@ -114,9 +114,13 @@ class Result(Mapping[str, NDArray[Any]]):
     @property
     def attrs(self) -> dict[str, Any]:
         """The root attributes as Python values."""
-        return self._read(
-            lambda opened: {k: v.item() if isinstance(v, np.generic) else v for k, v in opened.file.attrs.items()}
-        )
+
+        def of(opened: OpenResult) -> dict[str, Any]:
+            with opened.reading():
+                values = {k: v.item() if isinstance(v, np.generic) else v for k, v in opened.file.attrs.items()}
+            return {k: v.decode("utf-8", "replace") if isinstance(v, bytes) else v for k, v in values.items()}
+
+        return self._read(of)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -132,6 +136,21 @@ class Result(Mapping[str, NDArray[Any]]):
     def complete(self) -> bool:
         """The run has ended (samples may have failed)."""
         return self._read(lambda opened: opened.end is not None)
+
+    def unchanged(self) -> bool | None:
+        """Whether every value, coordinate and attribute is as the run wrote it, by the digest of them all.
+
+        Returns
+        -------
+        bool or None
+            None: there is no digest, for the run has not ended, or an earlier version wrote the file.
+
+        Raises
+        ------
+        ResultError
+            If the file cannot be read.
+        """
+        return self._read(lambda opened: opened.unchanged())
 
     def hull(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Smallest lower and largest upper Jacobian bound of all samples so far, float64 [eps, output, input]
@@ -345,6 +364,8 @@ def open_result(path: str | os.PathLike[str]) -> Result:
         If the file is missing, truncated, not HDF5, not of distverify, of a newer version, or the view of an
         unfinished run whose shards are gone.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise SettingsError(f"path: got {type(path).__name__}; give the path of a result file")
     result = Result(Path(path))
     result._entered().close()
     return result

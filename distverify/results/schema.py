@@ -18,6 +18,7 @@ from distverify.settings import Settings
 from distverify.status import STATUS_MEANINGS
 
 __all__ = [
+    "AXIS_NAMES",
     "COORDINATES",
     "FEATURE_EPS",
     "MESSAGE_BYTES",
@@ -53,6 +54,10 @@ _ALWAYS = (
     number("logits", "sample output", "output of the network at the sample"),
 )
 FEATURE_EPS = number("feature_eps", "input", "factor of eps for the feature, 0 where it is fixed")
+AXIS_NAMES = {
+    "input": Variable("input_name", ("input",), TEXT, b"", "1", "what the input is called, with its units"),
+    "output": Variable("output_name", ("output",), TEXT, b"", "1", "what the output is called, with its units"),
+}
 PROPERTY_NAME = Variable("property", ("sample",), TEXT, b"", "1", "file that states the property")
 
 
@@ -76,7 +81,7 @@ def hulls_for(settings: Settings) -> tuple[Variable, ...]:
 
 def all_variables(settings: Settings) -> tuple[Variable, ...]:
     """Every variable that a finished file of such a run may hold."""
-    beside = (*COORDINATES, FEATURE_EPS, PROPERTY_NAME)
+    beside = (*COORDINATES, *AXIS_NAMES.values(), FEATURE_EPS, PROPERTY_NAME)
     return beside + variables_for(settings) + run_variables_for(settings) + hulls_for(settings)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from distverify.analysis.landscape import monotone_features, stationary_free_radius
+from distverify.analysis.lipschitz import lipschitz_constant
 from distverify.analysis.margins import pose_margins
 from distverify.analysis.network import analyse_network
 from distverify.analysis.radius import certified_radius, find_radius, verify_at
@@ -20,7 +21,7 @@ from distverify.api import certify
 from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.jacobian import jacobian_bounds, margin_rows
-from distverify.bounds.lipschitz import lipschitz_constant, product_of_norms
+from distverify.bounds.lipschitz import product_of_norms
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.questions.bounder import Bounder

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from distverify.analysis.lipschitz import lipschitz_constant
 from distverify.analysis.radius import certified_radius
 from distverify.analysis.sample import analyse_sample
 from distverify.bounds.jacobian import jacobian_bounds
-from distverify.bounds.lipschitz import lipschitz_constant
 from distverify.region import Ball
 from distverify.settings import Settings
 from distverify.status import MISCLASSIFIED, OK

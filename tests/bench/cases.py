@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def digits(name: str) -> tuple[Network, np.ndarray]:
     return load_onnx(DATA / f"{name}.onnx"), row[1:] / 255.0
 
 
-CIFAR_NORMALISATION = {
+CIFAR_NORMALISATION: dict[str, tuple[Sequence[float], float | Sequence[float]]] = {
     "cifar_base_kw": ((0.485, 0.456, 0.406), 0.225),
     "resnet_2b": ((0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)),
 }
@@ -106,6 +106,7 @@ def with_unstable(network: Network, x: np.ndarray, share: float, rounding: Round
             continue
         if isinstance(node, LinearNode):
             reduction.linear(index, node)
+        if not isinstance(node, ActivationNode):
             continue
         on = (values[node.source][0] > 0).astype(np.float64)
         lower, upper = on.copy(), on.copy()
@@ -113,7 +114,7 @@ def with_unstable(network: Network, x: np.ndarray, share: float, rounding: Round
         lower[unstable], upper[unstable] = 0.0, 1.0
         nothing = np.zeros(node.size)
         enclosure.slopes[index] = lower, upper
-        reduction.activation(index, node, (lower, upper), (on, nothing, on, nothing), nothing, nothing)
+        reduction.activation(index, node, (lower, upper), (on, nothing, on, nothing), (nothing, nothing), nothing)
     reduction.finish(network.output)
     return enclosure
 
@@ -142,7 +143,7 @@ def pieces_case(network: Network, eps: float, pieces: int) -> Case:
     def parts() -> object:
         return analyse_in_pieces(network, Sample(x), settings, pieces, crew)["lipschitz"]
 
-    off = np.max(np.abs(np.divide(parts(), whole()) - 1.0))
+    off = np.max(np.abs(np.divide(np.asarray(parts()), np.asarray(whole())) - 1.0))
     widths = "-".join(str(n.size) for n in network.nodes if not isinstance(n, ActivationNode))
     return Case(
         f"random {widths}, eps {eps:g}, whole and in {pieces} pieces", {"whole": whole, "pieces": parts},

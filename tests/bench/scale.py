@@ -201,7 +201,8 @@ def memory() -> tuple[float, float]:
 
 def certify(analyse: Analyse | None, usage: Usage, model: Network | Path, x: np.ndarray, **options: Any) -> None:
     """The whole way, with files; a unit per sample where the analysis is scripted."""
-    before = api.analyse_sample
+    product: Any = api  # its names are replaced by doubles
+    before = product.analyse_sample
     done = 0
 
     def tell(progress: Progress) -> None:
@@ -211,7 +212,7 @@ def certify(analyse: Analyse | None, usage: Usage, model: Network | Path, x: np.
             done = progress.done
 
     if analyse is not None:
-        api.analyse_sample = analyse  # type: ignore[assignment]
+        product.analyse_sample = analyse
         options["samples_per_unit"] = 1
     name = "radius" if isinstance(analyse, Sleeping) else "seconds"
     try:
@@ -221,7 +222,7 @@ def certify(analyse: Analyse | None, usage: Usage, model: Network | Path, x: np.
         ):
             usage.kernel = float(np.nanmean(result[name])) * usage.samples  # of those since all workers are there
     finally:
-        api.analyse_sample = before
+        product.analyse_sample = before
 
 
 @dataclass(frozen=True)

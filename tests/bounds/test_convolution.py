@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from distverify.analysis.lipschitz import lipschitz_constant
 from distverify.analysis.radius import certified_radius
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.jacobian import jacobian_bounds
-from distverify.bounds.lipschitz import lipschitz_constant
 from distverify.bounds.methods import bound_rows
 from distverify.kernels.rounding import SINGLE
 from distverify.network.graph import Network, NetworkBuilder

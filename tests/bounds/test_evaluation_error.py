@@ -17,7 +17,7 @@ import distverify as dv
 from distverify.analysis.property import property_margin
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.evaluation import SinglePrecision
-from distverify.data.vnnlib import load_property
+from distverify.data.vnnlib.property import load_property
 from distverify.errors import SettingsError
 from distverify.kernels.activations import activate
 from distverify.network.graph import Network

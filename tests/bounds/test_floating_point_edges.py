@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 import distverify as dv
+from distverify.analysis.lipschitz import lipschitz_constant
 from distverify.bounds.enclosure import enclose
-from distverify.bounds.lipschitz import lipschitz_constant, row_constants
+from distverify.bounds.lipschitz import row_constants
 from distverify.bounds.methods import RowBounds, bound_rows
 from distverify.kernels.rounding import BY_PRECISION, SINGLE, SOUND
 from distverify.network.graph import Network, NetworkBuilder

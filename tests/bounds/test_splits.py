@@ -180,7 +180,7 @@ def test_splits_of_no_neuron_are_refused(split: Split, message: str) -> None:
 
 def test_the_table_has_what_settings_name() -> None:
     assert tuple(LAYER_METHODS) == tuple(LAYER_BOUNDS)
-    with pytest.raises(SettingsError, match="layer_bounds: got 'ibp'; choose crown, interval"):
+    with pytest.raises(SettingsError, match="layer_bounds: got 'ibp'; choose alpha, crown, interval"):
         layer_method("ibp")
     with pytest.raises(SettingsError, match="layer_bounds: got 'ibp'"):
         enclose(NETWORKS["relu"], Ball(np.zeros(3), 0.1), "ibp")

@@ -250,7 +250,7 @@ def test_errors_are_one_text_on_stderr(api: Recorder, error: BaseException, stat
             ("--compute", "lipschitz", "--targets", "3"),
             "targets: got 3, which is only for margins, radius, radius_jacobian, verified",
         ),
-        (("--compute", "landscape"), "eps: got (0.1,), which is only for jacobian,"),
+        (("--compute", "landscape"), "eps: got (0.1,), which is only for evaluation_error, jacobian,"),
         (("--method", "linear,recurjac"), "a result file holds one method: run once for each, with its own -o"),
         (("--method", "ibp"), "'ibp' is unknown; choose one of linear, coupled, recurjac, interval, fastlip"),
         (("--overwrite", "--retry-failed"), "retry_failed: got True, but overwrite computes every sample again"),

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 from dataclasses import dataclass, fields
 from typing import Any
 
 import pytest
 
 from distverify.api import Progress
-from distverify.cli.progress import PlainReporter, details, line, reporting
+from distverify.cli.progress import PlainReporter, details, fitting, line, reporting
 from distverify.words import duration, per_second
 
 
@@ -70,7 +71,8 @@ def test_the_stand_in_has_the_fields_of_progress() -> None:
     ("changes", "expected"),
     [
         ({"phase": "starting", "workers": 0}, "starting, 0 failed, 0 workers"),
-        ({"phase": "probing", "done": 2}, "probing, 0.2/s (0.1/s each), 8 min 10 s left, 0 failed, 2 workers"),
+        ({"phase": "probing", "done": 3}, "probing, 0.3/s (0.15/s each), 0 failed, 2 workers"),
+        ({"phase": "probing", "done": 4}, "probing, 0.4/s (0.2/s each), 4 min 00 s left, 0 failed, 2 workers"),
         ({"phase": "finishing", "done": 100}, "finishing, 10/s (5/s each), 0 failed, 2 workers"),
         ({"retried": 3, "failed": 1}, "1 failed, 3 retried, 2 workers"),
         ({"pieces": 12, "units": 13}, "12 pieces, 0 failed, 2 workers"),
@@ -79,11 +81,34 @@ def test_the_stand_in_has_the_fields_of_progress() -> None:
         ({"done": 50, "workers": 1}, "5/s, 10 s left, 0 failed, 1 worker"),
         ({"done": 50, "slowest": 2.0, "fastest": 2.9}, "5/s (2.5/s each), 10 s left, 0 failed, 2 workers"),
         ({"done": 50, "slowest": 1.0, "fastest": 4.0}, "5/s (1/s to 4/s each), 10 s left, 0 failed, 2 workers"),
-        ({"done": 1, "seconds": 7200, "workers": 1}, "0.5/h, 198 h 00 min left, 0 failed, 1 worker"),
+        ({"done": 1, "seconds": 7200, "workers": 1}, "0.5/h, 0 failed, 1 worker"),
+        ({"done": 2, "seconds": 7200, "workers": 1}, "1/h, 98 h 00 min left, 0 failed, 1 worker"),
     ],
 )
 def test_what_else_is_told(changes: dict[str, Any], expected: str) -> None:
     assert details(Seen(**({"done": 0, "seconds": 10.0} | changes))) == expected
+
+
+FULL = "probing, 2.1/s (0.18/s each), 7 min 38 s left, 13 units, 1 failed, 3 retried, 12 workers"
+
+
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (100, FULL),
+        (80, "probing, 2.1/s (0.18/s each), 7 min 38 s left, 1 failed, 3 retried, 12 workers"),
+        (70, "probing, 2.1/s, 7 min 38 s left, 1 failed, 3 retried, 12 workers"),
+        (60, "2.1/s, 7 min 38 s left, 1 failed, 3 retried, 12 workers"),
+        (45, "2.1/s, 7 min 38 s left, 1 failed, 3 retried"),
+        (33, "2.1/s, 7 min 38 s left, 1 failed"),
+        (22, "2.1/s, 7 min 38 s left"),
+        (3, "2.1/s, 7 min 38 s left"),
+    ],
+)
+def test_where_there_is_little_room_speed_and_time_left_stay(width: int, expected: str) -> None:
+    seen = Seen(37, total=1000, seconds=17.6, failed=1, retried=3, units=13, workers=12, phase="probing")
+    assert fitting(seen, width) == expected
+    assert details(seen) == FULL
 
 
 @pytest.mark.parametrize(
@@ -130,7 +155,7 @@ def test_plain_reporter_tells_once_what_was_already_done() -> None:
     assert stream.getvalue().splitlines() == [
         "63 of 100 samples were already done",
         "63/100 samples, 0 failed, 2 workers",
-        "64/100 samples, 1/s (0.5/s each), 36 s left, 0 failed, 2 workers",
+        "64/100 samples, 1/s (0.5/s each), 0 failed, 2 workers",
     ]
 
 
@@ -161,6 +186,26 @@ def test_reporting_draws_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) ->
     assert "10 of 100 samples were already done" in text
     assert "37/100" in text
     assert "0 failed, 2 workers" in text
+
+
+def test_on_80_columns_nothing_that_matters_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "80")
+    with reporting(quiet=False) as report:
+        assert report is not None
+        report(Seen(9370, total=10_000, seconds=15_000.0, failed=12, retried=3, units=9400, workers=48))
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", stream.getvalue())
+    last = text.replace("\r", "\n").strip().splitlines()[-1]
+    assert "9370/10000 samples, 0.62/s, 16 min 49 s left" in last
+    assert len(last) <= 80
 
 
 def test_quiet_reports_nothing(capsys: pytest.CaptureFixture[str]) -> None:

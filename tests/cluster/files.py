@@ -30,7 +30,8 @@ def document(name: str) -> dict[str, Any]:
 
 
 def project() -> dict[str, Any]:
-    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return found
 
 
 def strings(value: Any) -> Iterator[str]:

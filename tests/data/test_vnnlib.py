@@ -13,7 +13,8 @@ import pytest
 from distverify.analysis.property import property_margin
 from distverify.api import certify
 from distverify.data.property_set import is_instance_list, load_properties
-from distverify.data.vnnlib import Case, Property, digest, load_property, parse_property
+from distverify.data.vnnlib.cases import Case
+from distverify.data.vnnlib.property import Property, digest, load_property, parse_property
 from distverify.errors import DataError, SettingsError
 from distverify.network.graph import Network
 from distverify.status import BY_CROWN, NOT_VERIFIED
@@ -119,7 +120,7 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
 def test_a_gzip_bomb_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.vnnlib.gz"
     path.write_bytes(gzip.compress(b" " * (65 * 2**20)))
-    with pytest.raises(DataError, match="larger than 64 MiB"):
+    with pytest.raises(DataError, match="larger than 32 MiB"):
         load_property(path, input_size=2, output_size=2)
 
 

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -61,7 +62,9 @@ class Case:
     def _make_files(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(0)
-        nodes, constants, name = [], {}, "x"
+        nodes: list[Any] = []
+        constants: dict[str, Any] = {}
+        name = "x"
         for i, (n, m) in enumerate(pairwise(self.widths)):
             constants |= {f"w{i}": rng.normal(size=(n, m)) / np.sqrt(n), f"b{i}": rng.normal(size=m)}
             nodes.append(onnx_models.node("Gemm", f"{name} w{i} b{i}", f"h{i}"))
@@ -197,6 +200,8 @@ def start(
 
     ``before`` is a command that starts the one that it is given.
     """
+    if "--executor" not in more:
+        more = (*more, "--executor", "ray")
     driver = [sys.executable, "-m", "tests.faults.driver", case.script(seconds, faults, **script)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     said = case.folder / "errors"

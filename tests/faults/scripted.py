@@ -135,7 +135,7 @@ def note(log: str, text: str) -> None:
 class Begun(NamedTuple):
     """A line of the log: process ``pid`` began sample ``index``, or a piece of it, at ``time`` (seconds since 1970)."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # not the tuple's method
     pid: int
     time: float
     key: str = ""

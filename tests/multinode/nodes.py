@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -128,12 +129,12 @@ def _kill(pid: int) -> None:
 
 
 def wait(
-    what: str, condition: Callable[[], bool], seconds: float = 60.0, alive: Iterable[subprocess.Popen] = ()
-) -> None:  # type: ignore[type-arg]
+    what: str, condition: Callable[[], bool], seconds: float = 60.0, alive: Iterable[subprocess.Popen[Any]] = ()
+) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         for process in alive:
-            assert process.poll() is None, f"a process ended ({process.args}) before: {what}"
+            assert process.poll() is None, f"a process ended ({process.args!r}) before: {what}"
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
         time.sleep(0.05)
 

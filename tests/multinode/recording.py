@@ -100,8 +100,12 @@ def main() -> None:
     from distverify.runtime.ray import head_watch
 
     log = Path(sys.argv.pop(1))
-    api.analyse_sample, api.BoundsWorker = Recorded(log), RecordedPieces(log)
-    ThroughCrew.__init__ = small_pieces  # in the driver: workers only compute what it asks for
+    for place, name, double in (
+        (api, "analyse_sample", Recorded(log)),
+        (api, "BoundsWorker", RecordedPieces(log)),
+        (ThroughCrew, "__init__", small_pieces),  # in the driver: workers only compute what it asks for
+    ):
+        setattr(place, name, double)
     head_watch.LONGEST_SILENCE = 5.0
     command_line()
 

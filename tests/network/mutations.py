@@ -34,7 +34,7 @@ def mutated(seed: int) -> bytes:
 
 
 def _one(items: Sequence[object], rng: np.random.Generator) -> object:
-    return items[rng.integers(len(items))]
+    return items[int(rng.integers(len(items)))]
 
 
 def _node(model: onnx.ModelProto, rng: np.random.Generator) -> onnx.NodeProto:

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 _MAX_VALUES = 24
-_SMOOTH = ("Sigmoid", "Tanh", "Atan", "Softplus", "Sin", "Erf", "Elu")
-_PIECEWISE = ("Relu", "LeakyRelu", "HardSigmoid", "Softsign")
+_SMOOTH = ("Sigmoid", "Tanh", "Atan", "Softplus", "Sin", "Erf", "Elu", "Mish")
+_PIECEWISE = ("Relu", "LeakyRelu", "HardSigmoid", "Softsign", "HardSwish", "Abs")
 _SCALES = (1.0, 1.0, 1.0, 1e-3, 1e3, 1e-8, 1e8)
 
 
@@ -115,8 +115,14 @@ class RandomModel:
     def _moved(self) -> None:
         axis = int(self.rng.integers(1, len(self.shape)))
         size = self.shape[axis]
-        choice = self.rng.integers(5)
-        if choice == 0:
+        choice = self.rng.integers(6)
+        if choice == 5 and size > 1:
+            name, first = f"t{len(self.nodes)}", int(self.rng.integers(1, size))
+            lengths = self.constant(np.array([first, size - first]))
+            self.nodes.append(helper.make_node("Split", [self.name, lengths], [f"{name}a", f"{name}b"], axis=axis))
+            self.name = f"{name}b"
+            self.shape = (*self.shape[:axis], size - first, *self.shape[axis + 1 :])
+        elif choice == 0:
             which = self.rng.integers(0, size, int(self.rng.integers(1, 4)))
             self.add("Gather", which, axis=axis)
             self.shape = (*self.shape[:axis], which.size, *self.shape[axis + 1 :])

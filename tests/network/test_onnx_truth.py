@@ -88,6 +88,16 @@ def test_batch_normalisation_far_from_zero(epsilon: float, tmp_path: Path) -> No
     checked(proto, tmp_path, [1e8 + 0.1, -1e8], 1e-9)
 
 
+@pytest.mark.parametrize("opset", [7, 9, 13, 14, 15])
+def test_batch_normalisation_of_every_operator_set(opset: int, tmp_path: Path) -> None:
+    """The reference evaluator's own version mixes in the mean of the batch from 9 to 13; the gate must not be misled."""
+    constants = {k: np.linspace(low, 1.0, 2) for k, low in {"s": 0.5, "b": -1.0, "m": 0.3, "v": 0.2}.items()}
+    nodes = [node("BatchNormalization", "x s b m v", "n"), node("Flatten", "n", "y")]
+    proto = model(nodes, constants, shape=(1, 2, 2, 1), output_shape=(1, 4), opset=opset)
+    network = checked(proto, tmp_path, [0.2, -1.0, 3.0, 0.7], 0.1)
+    assert "agrees" in network.remarks["reference"]
+
+
 @pytest.mark.parametrize("divisor", [1.4142135381698608, 0.3])
 def test_written_out_gelu(divisor: float, tmp_path: Path) -> None:
     nodes = [
@@ -127,6 +137,49 @@ def test_transposed_convolution_of_a_given_size(tmp_path: Path) -> None:
     constants = {"w": np.array([[[1.0, 2.0, 4.0]]])}
     network = checked(model(nodes, constants, shape=(1, 1, 2), output_shape=(1, 4)), tmp_path, [1.0, 10.0], 0.1)
     assert network([[1.0, 10.0]])[0].tolist() == [2.0, 14.0, 20.0, 40.0]
+
+
+GATES = {
+    "silu": [node("Sigmoid", "x", "g")],
+    "hard_swish": [node("HardSigmoid", "x", "g", alpha=1 / 6, beta=0.5)],
+    "steep_hard_swish": [node("HardSigmoid", "x", "g", alpha=0.3, beta=0.5)],
+    "clipped": [node("Add", "x three", "a"), node("Clip", "a zero six", "g")],
+    "mish": [node("Softplus", "x", "s"), node("Tanh", "s", "g")],
+}
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_written_out_gates(gate: str, tmp_path: Path) -> None:
+    nodes = [*GATES[gate], node("Mul", "x third", "f"), node("Mul", "f g", "y")]
+    constants = {"third": np.array(1 / 3), "three": np.array(3.0), "zero": np.array(0.0), "six": np.array(6.0)}
+    for x0 in ([0.2, -1.7, 2.9], [-2.95, -0.1, 5.0]):
+        for eps in (1e-12, 0.3):
+            checked(model(nodes, constants, shape=(1, 3), output_shape=(1, 3)), tmp_path, x0, eps)
+
+
+@pytest.mark.parametrize("operator", ["HardSwish", "Mish", "Softsign", "Abs", "Softplus"])
+def test_activations_of_their_own(operator: str, tmp_path: Path) -> None:
+    proto = model([node(operator, "x", "y")], shape=(1, 4), output_shape=(1, 4), opset=18)
+    for eps in (1e-9, 0.5, 4.0):
+        checked(proto, tmp_path, [0.2, -1.7, 2.9, -3.1], eps)
+
+
+def test_a_quotient_that_is_softsign(tmp_path: Path) -> None:
+    nodes = [node("Abs", "x", "a"), node("Add", "a one", "b"), node("Mul", "x c", "f"), node("Div", "f b", "y")]
+    constants = {"one": np.array(0.7), "c": np.array(-0.3)}
+    for eps in (1e-12, 0.5):
+        proto = model(nodes, constants, shape=(1, 3), output_shape=(1, 3))
+        checked(proto, tmp_path, [0.2, -1.7, 0.05], eps)
+
+
+@pytest.mark.parametrize(("lo", "hi"), [(-np.inf, 0.3), (0.3, np.inf), (-np.inf, np.inf), (0.0, None), (None, 0.1)])
+def test_limits_without_end(lo: float | None, hi: float | None, tmp_path: Path) -> None:
+    constants = {k: np.array(v) for k, v in {"lo": lo, "hi": hi}.items() if v is not None}
+    nodes = [node("Clip", f"x {'-' if lo is None else 'lo'} {'-' if hi is None else 'hi'}", "y")]
+    limits = -np.inf if lo is None else lo, np.inf if hi is None else hi
+    network = load_onnx(save(model(nodes, constants, shape=(1, 4), output_shape=(1, 4)), tmp_path))
+    x = np.array([[-1e300, 0.2, 1e300, -0.5]])
+    assert network(x) == pytest.approx(np.clip(x, *limits))
 
 
 def check_random(seed: int, folder: Path) -> None:

@@ -8,11 +8,12 @@ import math
 import numpy as np
 import pytest
 
+from distverify.analysis.lipschitz import lipschitz_constant
 from distverify.analysis.radius import CertifiedRadius, certified_radius
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.jacobian import jacobian_bounds, margin_rows
-from distverify.bounds.lipschitz import lipschitz_constant, row_constants
+from distverify.bounds.lipschitz import row_constants
 from distverify.bounds.methods import bound_rows
 from distverify.kernels.rounding import IGNORED, SOUND
 from distverify.region import Ball

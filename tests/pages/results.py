@@ -28,7 +28,7 @@ def write_result(
     **changes: Any,
 ) -> Result:
     """24 samples of 6 x 6 pixels in 3 classes: one misclassified, one failed with ``message``."""
-    manifest = make_manifest(SAMPLES, SAMPLES, **({"input_size": SIDE * SIDE, "eps": (0.01, 0.02, 0.1)} | changes))
+    manifest = make_manifest(SAMPLES, SAMPLES, **{"input_size": SIDE * SIDE, "eps": (0.01, 0.02, 0.1), **changes})
     manifest = replace(manifest, settings=replace(manifest.settings, norm=norm))
     unit = WorkUnit(0, SAMPLES if finished else SAMPLES // 2)
     payload = plausible(make_payload(manifest, unit, seed=seed), seed, message)

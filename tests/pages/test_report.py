@@ -127,7 +127,7 @@ def test_figures_as_files(tmp_path: Path) -> None:
         "seconds",
         "jacobian-105",
     }
-    assert names == {f"{s}.{e}" for s in stems for e in ("png", "svg")}
+    assert names == {f"{s}.{e}" for s in stems for e in ("pdf", "png", "svg")}
     assert (tmp_path / "figures" / "radii.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -161,7 +161,7 @@ def test_misuse(tmp_path: Path) -> None:
     other = write_result(tmp_path / "two.h5", norm=2.0)
     with pytest.raises(SettingsError, match="results: have norms 2 and inf, whose radii have nothing in common"):
         report([result, other], tmp_path / "out.html")
-    with pytest.raises(SettingsError, match="is the result itself; name another file"):
+    with pytest.raises(SettingsError, match=r"output: got 'out\.h5'; its name must end in \.html, \.htm"):
         report([result], tmp_path / "out.h5")
     with pytest.raises(ResultError, match=r"out\.html: cannot be written \(No such file or directory\)"):
         report([result], tmp_path / "missing" / "out.html")

@@ -118,7 +118,7 @@ def test_hull_of_all_samples_with_a_value(half_done: Path) -> None:
 def test_hull_in_small_blocks_is_the_same(output: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = make_manifest(20, 4, compute=("jacobian",))
     monkeypatch.setattr("distverify.results.hulls._BLOCK_BYTES", 8 * 6 * 8 * 2)  # two rows, some samples at a time
-    monkeypatch.setattr("distverify.results.journal.shards._BLOCK_BYTES", 1)  # one sample at a time
+    monkeypatch.setattr("distverify.results.blocks._BLOCK_BYTES", 1)  # one sample at a time
     finish(output, manifest)
     truth = make_payload(manifest, WorkUnit(0, 20))
     lower, upper = open_result(output).hull()

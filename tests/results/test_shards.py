@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from distverify.errors import ResultError
+from distverify.results.blocks import block_places
 from distverify.results.files import chunk_shape
 from distverify.results.journal.journal import Journal
-from distverify.results.journal.shards import block_places
 from distverify.results.reader import open_result
 from distverify.work import Plan, WorkUnit
 from tests.results.runs import END, commit_all, make_manifest, make_payload, units_of

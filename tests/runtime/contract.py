@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -134,8 +134,9 @@ class ExecutorContract:
         with executor.open(job, scripted.never) as session:
             session.add([WorkUnit(i, i + 1) for i in range(SAMPLES)])
             while sum(isinstance(e, UnitDone) for e in events) < SAMPLES:
-                iterator = session.events()
+                iterator: Any = session.events()
                 events.append(next(iterator))
+                assert isinstance(iterator, Generator)
                 iterator.close()
         scripted.results(events, SAMPLES)
 

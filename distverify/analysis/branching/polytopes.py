@@ -10,9 +10,10 @@ import numpy as np
 from distverify.bounds import crown
 from distverify.bounds.alpha import bound_rows
 from distverify.bounds.enclosure import Enclosure
-from distverify.bounds.half_spaces import neuron_rows
+from distverify.bounds.half_spaces import HalfSpaces, neuron_rows
 from distverify.bounds.packed import Indices, Lines, Packed, Rows, pack
 from distverify.bounds.reduced import Affine, Floats
+from distverify.kernels.ascent import tighten
 from distverify.kernels.mixed import fill_mixed_lines
 from distverify.network.graph import Network
 
@@ -71,6 +72,24 @@ class Problem:
         fill_mixed_lines(packed.code, lower, upper, packed.parameters, rows)
         su, cu, sl, cl = rows
         return Lines(su, cu, sl, cl, packed.optional & (lower < 0.0) & (upper > 0.0))
+
+    def tighten(self, lower: Floats, upper: Floats, lines: Lines, cuts: HalfSpaces, active: Indices) -> int:
+        """Bound open neurons anew under the half-spaces ``active``, first groups first, in place: see :mod:`distverify.kernels.ascent`.
+
+        Returns
+        -------
+        int
+            How many bounds moved; -1 where nothing is left.
+        """
+        packed = self.packed
+        return int(
+            tighten(
+                packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters,
+                packed.optional, packed.gamma, packed.underflow, self.alpha, lines.open, cuts.half, cuts.offset,
+                cuts.size, active, 1, packed.gamma_cut(cuts.count), packed.norm, packed.boxed, packed.lo, packed.hi,
+                packed.rounding.tiny, lower, upper, lines.su, lines.cu, lines.sl, lines.cl, lines.free,
+            )
+        )  # fmt: skip
 
     def slopes_of(self, neurons: Indices, signs: Floats) -> Floats:
         """The slopes that lower bounds of ``signs`` times the neurons' pre-activations take, float64 [S, N]."""

@@ -19,7 +19,6 @@ from distverify.bounds.alpha import Ascent, bound_rows
 from distverify.bounds.half_spaces import HalfSpaces
 from distverify.bounds.packed import Indices, Lines, Rows
 from distverify.bounds.reduced import Floats
-from distverify.kernels.ascent import tighten
 from distverify.kernels.splits import try_splits
 
 # Relative to what is missing: splits that gain less are no guide.
@@ -57,7 +56,10 @@ def process(problem: Problem, sub: Subproblem, effort: Effort) -> Outcome:
     state = _State(problem, sub, rows, sub.lower.copy(), sub.upper.copy())
     state.renew()
     if packed.neurons and sub.depth + rows.count:
-        if _tighten(state, _decisive(rows, sub, state.cuts, effort)) < 0:
+        if (
+            problem.tighten(state.lower, state.upper, state.lines, state.cuts, _decisive(rows, sub, state.cuts, effort))
+            < 0
+        ):
             return Outcome(np.inf)
         state.renew()
     main, ascent = _bound(state, effort)
@@ -117,19 +119,6 @@ def _decisive(rows: Rows, sub: Subproblem, cuts: HalfSpaces, effort: Effort) -> 
     held = held[weight[held] > 0.0]
     newest = np.array([cuts.count - 1] if sub.depth else [], dtype=np.int64)
     return np.unique(np.concatenate([np.arange(rows.count), held, newest]))
-
-
-def _tighten(state: _State, active: Indices) -> int:
-    """Bound the neurons anew, first groups first; see :func:`distverify.kernels.ascent.tighten`."""
-    packed, lines, cuts = state.problem.packed, state.lines, state.cuts
-    return int(
-        tighten(
-            packed.weight, packed.begins, packed.ends, packed.bias, packed.loss, packed.code, packed.parameters,
-            packed.optional, packed.gamma, packed.underflow, state.problem.alpha, lines.open, cuts.half, cuts.offset,
-            cuts.size, active, 1, packed.gamma_cut(cuts.count), packed.norm, packed.boxed, packed.lo, packed.hi,
-            packed.rounding.tiny, state.lower, state.upper, lines.su, lines.cu, lines.sl, lines.cl, lines.free,
-        )
-    )  # fmt: skip
 
 
 def _bound(state: _State, effort: Effort) -> tuple[int, Ascent]:

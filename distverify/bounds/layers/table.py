@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from distverify.bounds.layers.alpha import Alpha
 from distverify.bounds.layers.crown import Crown
 from distverify.bounds.layers.interval import Interval
 from distverify.bounds.layers.method import LayerMethod
 from distverify.errors import SettingsError
 
-LAYER_METHODS: dict[str, LayerMethod] = {method.name: method for method in (Crown(), Interval())}
+LAYER_METHODS: dict[str, LayerMethod] = {method.name: method for method in (Alpha(), Crown(), Interval())}
 
 
 def layer_method(name: str) -> LayerMethod:

@@ -22,6 +22,8 @@ _SAME_FORM: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "Softplus": ("softplus", {}),
     "Softsign": ("softsign", {}),
     "HardSigmoid": ("hard_sigmoid", {"alpha": "alpha", "beta": "beta"}),
+    "HardSwish": ("hard_swish", {}),
+    "Mish": ("mish", {}),
     "Sin": ("sin", {}),
     "Erf": ("erf", {}),
 }

@@ -14,6 +14,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 from distverify.errors import ModelError
 from distverify.kernels.activations import activate
@@ -27,10 +28,23 @@ from distverify.network.onnx.operation import Signal
 # The reference sums in its own order, and its functions have errors of their own.
 _MARGIN = 64.0
 _FUNCTION_ROUNDINGS = 16
-# Functions that the reference evaluator computes in single precision, whatever it is given.
-_SINGLE = frozenset({"Erf", "Gelu"})
+# Functions that the reference evaluator computes in single precision, whatever it is given, or with constants of it.
+_SINGLE = frozenset({"Erf", "Gelu", "HardSwish"})
 # Before this operator set the reference evaluator knows today's rules only.
 _OLDEST = 7
+
+
+class BatchNormalization(OpRun):  # type: ignore[misc]
+    """As the operator is defined for evaluation; the reference evaluator mixes the batch's own mean in before operator set 14."""
+
+    op_domain = ""
+
+    def _run(
+        self, x: Array, scale: Array, shift: Array, mean: Array, variance: Array, epsilon: float = 1e-5, **other: Any
+    ) -> tuple[Array]:
+        per_channel = (-1, *(1,) * (x.ndim - 2))
+        scale, shift, mean, variance = (a.reshape(per_channel) for a in (scale, shift, mean, variance))
+        return (scale * (x - mean) / np.sqrt(variance + epsilon) + shift,)
 
 
 class Reference:
@@ -56,7 +70,9 @@ class Reference:
         graph = onnx.helper.make_graph(copies, "reference", inputs, [onnx.ValueInfoProto(name=output)])
         opsets = [onnx.helper.make_opsetid("", opset)]
         self.single = any(node.op_type in _SINGLE for node in nodes)
-        self._evaluator = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=opsets))
+        self._evaluator = ReferenceEvaluator(
+            onnx.helper.make_model(graph, opset_imports=opsets), new_ops=[BatchNormalization]
+        )
 
     def __call__(self, x: Array) -> dict[str, NDArray[Any]]:
         """Every tensor at the input ``x``, by name."""

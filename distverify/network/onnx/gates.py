@@ -5,34 +5,69 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
 from distverify.network.linear.diagonal import Diagonal
-from distverify.network.nodes import ActivationNode, Term
+from distverify.network.linear.operator import Array
+from distverify.network.nodes import ActivationNode, Node, Term
 from distverify.network.onnx.operation import Operation, Signal
 from distverify.network.onnx.scalings import Factor, Scaling, multiples, scalings
 
 
+class _Gate(NamedTuple):
+    """``height g(inner v)``, with v g(v) = ``kind``(v): the gate of an activation, applied to the value of node v."""
+
+    kind: str
+    v: int
+    inner: Factor
+    height: Factor = Factor(Fraction(1))
+
+
 def gated_product(op: Operation, a: Signal, b: Signal) -> Signal:
-    """x times a gate of x: x sigmoid(c x) and x (1 + erf(c x))."""
-    for x, gate in ((a, b), (b, a)):
-        for node, (_, scale, offset) in _activations(op, x, gate):
-            # x = factor v and gate = scale s(inner v) + offset, of one and the same signal v
-            inner = multiples(op.builder, node.source)
-            factors = [(v, f) for v, f in multiples(op.builder, x.node).items() if v in inner and inner[v].positive]
-            if not factors:
+    """x times a gate of x, as exporters write SiLU, GELU, HardSwish and Mish out."""
+    for x, product in ((a, b), (b, a)):
+        factors = multiples(op.builder, x.node)
+        for node, (_, scale, offset) in _activations(op, x, product):
+            # gelu(z) = z (1 + erf(z / sqrt 2)) / 2
+            root = math.sqrt(2.0) if node.kind == "erf" else 1.0
+            if offset != (scale.value if node.kind == "erf" else 0) or (offset and scale.roundings):
                 continue
-            v, factor = factors[0]
-            outer = factor.times(scale).over(inner[v])
-            if node.kind == "sigmoid" and offset == 0:
-                return _scaled(op, Signal(v, x.shape), "silu", inner[v], outer)
-            if node.kind == "erf" and not scale.roundings and offset == scale.value:
-                # gelu(z) = z (1 + erf(z / sqrt 2)) / 2
-                return _scaled(op, Signal(v, x.shape), "gelu", inner[v], outer, math.sqrt(2.0))
+            for gate in _gates(op, node):
+                if gate.v in factors and gate.inner.positive:
+                    # With x = factor v, the product is factor scale height v g(inner v).
+                    outer = factors[gate.v].times(scale).times(gate.height).over(gate.inner)
+                    return _scaled(op, Signal(gate.v, x.shape), gate.kind, gate.inner, outer, root)
     raise op.error(
-        "a product of two values that depend on the input is not supported, except x * Sigmoid(c x) and x * (1 + Erf(c x))"
+        "a product of two values that depend on the input is not supported, except x * Sigmoid(c x), x * (1 + Erf(c x)), "
+        "x * HardSigmoid(c x), x * Clip(x + 3, 0, 6) and x * Tanh(Softplus(c x))"
     )
+
+
+def _gates(op: Operation, node: ActivationNode) -> Iterator[_Gate]:
+    """What ``node`` may be the gate of."""
+    nodes, sources = op.builder.nodes, scalings(op.builder, node.source)
+    first, second = (_uniform(row) for row in node.parameters)
+    for v, inner, offset in sources:
+        source = nodes[v]
+        if node.kind in ("sigmoid", "erf") and offset == 0:
+            yield _Gate("silu" if node.kind == "sigmoid" else "gelu", v, inner)
+        elif node.kind == "hard_sigmoid" and offset == 0 and first and second == Fraction(1, 2):
+            yield _Gate("hard_swish", v, inner.times(Factor(6 * first)))
+        elif node.kind == "clip" and first == 0 and second and 2 * offset == second:
+            yield _Gate("hard_swish", v, inner.times(Factor(6 / second)), Factor(second))
+        elif node.kind == "tanh" and inner == Factor(Fraction(1)) and offset == 0 and _is_softplus(source):
+            yield from (_Gate("mish", u, factor) for u, factor in multiples(op.builder, source.source).items())
+
+
+def _is_softplus(node: Node) -> TypeGuard[ActivationNode]:
+    return isinstance(node, ActivationNode) and node.kind == "softplus"
+
+
+def _uniform(row: Array) -> Fraction | None:
+    """The parameter that all neurons share."""
+    return Fraction(float(row[0])) if (row == row[0]).all() else None
 
 
 def gated_quotient(op: Operation, x: Signal, divisor: Signal) -> Signal:

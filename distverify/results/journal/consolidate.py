@@ -12,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError
+from distverify.results.blocks import blocks
+from distverify.results.digest import sign
 from distverify.results.files import create_variable, open_to_read, write_atomically
 from distverify.results.hulls import hull_blocks
 from distverify.results.journal.coverage import Segment
-from distverify.results.journal.shards import Shard, blocks
+from distverify.results.journal.shards import Shard
 from distverify.results.layout import describe_dataset, write_coordinates, write_root
 from distverify.results.manifest import Manifest
-from distverify.results.schema import Variable, hulls_for, run_variables_for, variables_for
+from distverify.results.schema import Variable, all_variables, hulls_for, run_variables_for, variables_for
 
 Facts = Mapping[str, NDArray[np.generic]]
 
@@ -54,6 +56,7 @@ def write_finished(
             file.create_dataset(variable.name, data=np.asarray(facts[variable.name], dtype=variable.dtype))
             describe_dataset(file, variable)
         write_root(file, manifest, end=finished)
+        sign(file, [v.name for v in all_variables(manifest.settings) if v.name in file])
 
 
 def _by_shard(segments: Iterable[Segment]) -> dict[Shard, list[Segment]]:

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 from h5py import h5d, h5p, h5s, h5t
 
+from distverify.results.digest import sign
 from distverify.results.files import stored_dtype, stored_fill, write_atomically
 from distverify.results.journal.coverage import Segment
 from distverify.results.layout import describe_dataset, write_coordinates, write_root
@@ -45,6 +46,7 @@ def write_master(output: Path, parts: Path, manifest: Manifest, segments: Iterab
             _create_view(file, variable, manifest, mapped)
             describe_dataset(file, variable)
         write_root(file, manifest, end=None)
+        sign(file)
 
 
 def mapping_seconds(manifest: Manifest, segments: int) -> float:

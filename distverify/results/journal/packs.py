@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError
+from distverify.results.blocks import Place
 from distverify.results.files import create_variable, open_to_read, write_atomically
 from distverify.results.journal.coverage import Coverage, Segment
-from distverify.results.journal.shards import FINISHED, Place, Rows, Shard, checksum
+from distverify.results.journal.shards import FINISHED, Rows, Shard, checksum
 from distverify.results.manifest import Manifest
 from distverify.results.schema import variables_for
 

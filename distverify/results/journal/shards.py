@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError
-from distverify.results.files import chunk_shape, create_variable, stored_dtype, write_atomically
+from distverify.results.blocks import Place, block_places, blocks
+from distverify.results.files import create_variable, stored_dtype, write_atomically
 from distverify.results.manifest import Manifest
 from distverify.results.schema import Variable, encode_message, variables_for
 from distverify.status import COMPUTED, OK, UNDECIDED, WITHOUT_VALUE
 from distverify.work import Payload, WorkUnit
 
 FINISHED = -1
-_BLOCK_BYTES = 1 << 25
 _KEPT_BYTES = 1 << 18  # of a shard whose values stay in memory until it is merged
-Place = tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,21 +118,6 @@ def checksum(
             if each is not None:
                 each(name, where, block)
     return digest.hexdigest()
-
-
-def blocks(dataset: h5py.Dataset, start: int, stop: int) -> Iterator[tuple[Place, NDArray[np.generic]]]:
-    """The rows ``start:stop`` in blocks of bounded memory, however long one row is: where, and the values."""
-    for rows, *rest in block_places((stop - start, *dataset.shape[1:]), dataset.dtype.itemsize):
-        where = (slice(start + rows.start, start + rows.stop), *rest)
-        yield where, dataset[where]
-
-
-def block_places(shape: tuple[int, ...], itemsize: int, limit: int = _BLOCK_BYTES) -> Iterator[Place]:
-    """Places that cover an array once, in C order, each whole along the last axes and within ``limit`` bytes."""
-    steps = chunk_shape(shape, itemsize, limit)
-    ranges = [range(0, length, step) for length, step in zip(shape, steps, strict=True)]
-    for corner in itertools.product(*ranges):
-        yield tuple(slice(at, min(at + step, n)) for at, step, n in zip(corner, steps, shape, strict=True))
 
 
 def _checked(unit: WorkUnit, payload: Payload, manifest: Manifest) -> dict[str, Variable]:

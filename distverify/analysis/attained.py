@@ -1,0 +1,110 @@
+"""Constants that are attained: the other end of every bound of a Lipschitz constant.
+
+The norm of a gradient at one point of the region is a lower bound of the constant. Gradients are looked for in plain floating
+point; what is published is evaluated anew with its rounding: the smallest magnitudes that bounds over the single point allow.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from distverify.analysis.attack import Room
+from distverify.bounds.enclosure import enclose
+from distverify.bounds.gradient import jacobian_at
+from distverify.bounds.interval import midpoint_radius
+from distverify.bounds.methods import bound_rows
+from distverify.bounds.reduced import Floats
+from distverify.kernels.rounding import SOUND
+from distverify.network.graph import Network
+from distverify.region import Ball, Box
+
+_SAMPLES = 256
+# What floating point promises is evaluated with rounding if it beats what is certain by so much, relatively.
+_WORTH = 1e-9
+
+
+def induced_norms(jacobians: Floats, norm: float) -> Floats:
+    """Induced p -> p norms of matrices [N, K, D], about: float64 [N]. Of a single row that is its dual norm."""
+    if norm == math.inf:
+        return np.asarray(np.abs(jacobians).sum(axis=2).max(axis=1))
+    if norm == 1.0:
+        return np.asarray(np.abs(jacobians).sum(axis=1).max(axis=1))
+    return np.asarray(np.linalg.norm(jacobians, ord=2, axis=(1, 2)))
+
+
+def least_induced_norm(lower: Floats, upper: Floats, norm: float) -> float:
+    """A lower bound of the induced norm of every matrix within bounds, float64 [K, D] each."""
+    shrink = 1.0 - SOUND.gamma(sum(lower.shape) + 6)
+    if norm != 2.0:
+        least = np.maximum(np.maximum(lower, -upper), 0.0)
+        return max(0.0, float(induced_norms(least[None], norm)[0]) * shrink - SOUND.tiny)
+    # ||J|| >= ||J v|| / ||v|| for any v; the best one is the middle's own.
+    middle, spread = midpoint_radius(lower, upper)
+    direction = np.linalg.svd(middle)[2][0]
+    size = np.abs(direction)
+    gamma = SOUND.gamma(lower.shape[1] + 4)
+    lost = (spread + gamma * np.abs(middle)) @ size * (1.0 + gamma)
+    moved = np.maximum(np.abs(middle @ direction) - lost - SOUND.tiny, 0.0)
+    return max(0.0, float(np.linalg.norm(moved) / np.linalg.norm(direction)) * shrink - SOUND.tiny)
+
+
+@dataclass(eq=False)
+class AttainedConstant:
+    """The largest constant of some rows together that their Jacobian at a point of the region was seen to attain.
+
+    Attributes
+    ----------
+    network : Network
+    region : Ball
+    rows : float64 [K, outputs]
+    norm : inf, 2 or 1
+        Of the input and of the K outputs.
+    weights : float64 [D], optional
+        One factor per feature, which scale the norm at the input.
+    value : float
+        Sound: the constant over the region is at least this.
+    point : float64 [D] or None
+        Where.
+    """
+
+    network: Network
+    region: Ball
+    rows: Floats
+    norm: float
+    weights: Floats | None = None
+    value: float = 0.0
+    point: Floats | None = None
+    _room: Room = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._room = Room.of(self.region)
+
+    def sample(self, seed: int | Sequence[int], count: int = _SAMPLES) -> float:
+        """Look at the middle, corners and random points of the region."""
+        return self.look(self._room.starts(count, np.random.default_rng(seed)))
+
+    def look(self, points: Floats) -> float:
+        """Look at ``points`` float64 [K, D], brought into the region; the largest value so far."""
+        x = self._room.clamp(points)
+        jacobians = jacobian_at(self.network, x, self.rows)
+        seen = induced_norms(jacobians if self.weights is None else jacobians * self.weights, self.norm)
+        best = int(np.argmax(seen))
+        if seen[best] > self.value * (1.0 + _WORTH) and self._room.holds(x[best]):
+            certain = self._at(x[best])
+            if certain > self.value:
+                self.value, self.point = certain, x[best].copy()
+        return self.value
+
+    def _at(self, x: Floats) -> float:
+        """A lower bound of the Jacobian's induced norm at ``x`` [D]."""
+        bounds = bound_rows(enclose(self.network, Box(x, x)), self.rows, "linear", "backward")
+        lower, upper = bounds.lower, bounds.upper
+        if self.weights is not None:
+            lower, upper = (np.nextafter(side * self.weights, end) for side, end in ((lower, -np.inf), (upper, np.inf)))
+        if not (np.isfinite(lower).all() and np.isfinite(upper).all()):
+            return 0.0
+        return least_induced_norm(lower, upper, self.norm)
