@@ -69,7 +69,8 @@ def summary_reads():
     assert summary.computed == done and summary.counts["pending"] == samples - done
     radius = np.arange(samples, dtype=float)
     if done:  # units are committed in order
-        assert summary.radius_median == np.median(radius[:done]) and summary.radius_min == 0, (done, summary.radius_median)
+        spread = summary.spreads["radius"][None]
+        assert spread.median == np.median(radius[:done]) and spread.least == 0, (done, spread)
     return np.where(radius < done, radius, np.nan), np.where(radius < done, radius, np.nan), (radius < done).astype("int8")
 
 read = {"h5py": h5py_reads, "xarray": xarray_reads, "result": result_reads, "summary": summary_reads}[way]
