@@ -13,7 +13,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from distverify.bounds.enclosure import Enclosure
+from distverify.bounds import pulled_reduction
+from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import Network, NetworkBuilder
 from distverify.network.linear.dense import Dense
@@ -122,6 +123,20 @@ def balls(draw: st.DrawFn, size: int, eps: Sequence[float] = (1e-12, 1e-6, 1e-3,
     if norm == math.inf and draw(st.booleans()):
         return Ball(x0, radius * rng.uniform(0.2, 1.0, size), norm, clip)
     return Ball(x0, radius, norm, clip)
+
+
+# How stable neurons are multiplied out: not at all, in whole maps, or in the rows that are asked for.
+WAYS = ("plain", "maps", "rows")
+
+
+def enclose_by(way: str, *arguments: Any, **options: Any) -> Enclosure:
+    """:func:`enclose`, with the reduced network made in one of :data:`WAYS`."""
+    least = pulled_reduction.LEAST_ENTRIES
+    try:
+        pulled_reduction.LEAST_ENTRIES = 0 if way == "rows" else least
+        return enclose(*arguments, **options, fold=way != "plain")
+    finally:
+        pulled_reduction.LEAST_ENTRIES = least
 
 
 def crown_rows(enclosure: Enclosure, rows: Floats) -> tuple[Floats, Floats]:

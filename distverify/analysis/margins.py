@@ -66,7 +66,9 @@ class MarginProblem:
     def margins(self, known: RegionBounds) -> Floats:
         """Sound lower bounds of the margins over an enclosed region: float64 [targets]."""
         margins = self.bounder.margins(known, self.rows)
-        return margins if self.arithmetic == "exact" else np.nextafter(margins - self.losses(known), -np.inf)
+        if self.arithmetic == "exact" or not bool((margins > 0).any()):  # what is not proven is not proven either way
+            return margins
+        return np.nextafter(margins - self.losses(known), -np.inf)
 
     def losses(self, known: RegionBounds) -> Floats:
         """What evaluation may take off the margins over an enclosed region: float64 [targets]; 0 in exact arithmetic."""

@@ -100,6 +100,8 @@ def _product_losses(enclosure: Enclosure, reduced: Reduced, rows: Floats) -> lis
     An error D in a product that node r reads changes the derivative by Y(r) D. With |Y(r)| <= psi and |D| <= gamma |W| |F|, column
     c of that is at most gamma (psi |W|) |F_c| <= gamma ||psi |W|||_2 ||F_c||_2.
     """
+    if reduced.pulled is not None:
+        return reduced.pulled.losses(rows, derivative_ranges(enclosure, rows))
     losses = [np.zeros((rows.shape[0], g.size)) for g in reduced.groups]
     products: dict[int, list[Product]] = {}
     for product in reduced.products:

@@ -11,7 +11,8 @@ import numpy as np
 from distverify.bounds import crown, interval
 from distverify.bounds.layers.method import LayerMethod
 from distverify.bounds.layers.table import LAYER_METHODS, layer_method
-from distverify.bounds.reduced import Affine, Floats, Group, Indices, Lines, Pair, Reduced
+from distverify.bounds.pulled_reduction import PulledReduction, worth_pulling
+from distverify.bounds.reduced import Floats, Group, Indices, Lines, Pair, Reduced
 from distverify.bounds.reduction import Reduction
 from distverify.bounds.splits import Split, SplitBounds
 from distverify.errors import ModelError
@@ -124,8 +125,11 @@ class Encloser:
         middle, reach = (magnitude, magnitude) if self._unbounded else interval.midpoint_radius(lower, upper)
         self._enclosure = Enclosure(network, region, rounding, Reduced(region, rounding, middle, reach), self._layers)
         self._enclosure.reduced.groups.append(Group(0, None, (magnitude, magnitude), None, magnitude, magnitude))
-        self._reduction = Reduction(self._enclosure.reduced, fold)
-        self._affine: Affine | None = None
+        self._fold = fold
+        pulls = fold is not False and not self._unbounded and worth_pulling(network)
+        reduced = self._enclosure.reduced
+        self._reduction = PulledReduction(reduced, network, fold) if pulls else Reduction(reduced, fold)
+        self._matter: Indices | None = None
         self._interval: Pair | None = None
         self._append(lower, upper)
         self.node = 1
@@ -140,16 +144,14 @@ class Encloser:
         if self._unbounded:
             lower, upper = np.full(last - first, -np.inf), np.full(last - first, np.inf)
         else:
-            if self._interval is None:
-                self._interval = interval.linear_range(self._enclosure, node)
-            lower, upper = (side[first:last] for side in self._interval)
+            matter, bounds = self._looked_at()
+            lower, upper = (side[first:last] for side in bounds)
             if self.node in self._by_rows:
-                rows = self._rows_that_matter(first, lower, upper)
+                rows = matter[(first <= matter) & (matter < last)] - first
                 lower, upper = lower.copy(), upper.copy()
                 if rows.size:
-                    low, high = self._layers.rows(
-                        self._enclosure.reduced, self._folded().take(first + rows), signs=self._only_signs()
-                    )
+                    affine = self._reduction.rows(self.node, node, first + rows)
+                    low, high = self._layers.rows(self._enclosure.reduced, affine, signs=self._only_signs())
                     lower[rows], upper[rows] = np.fmax(lower[rows], low), np.fmin(upper[rows], high)
         if self.node in self._within:
             low, high = (side[first:last] for side in self._within[self.node])
@@ -166,8 +168,10 @@ class Encloser:
             self._enclosure.empty = True
             self.node = len(self._enclosure.network.nodes)
             return
-        self._folded()
-        self._affine = self._interval = None
+        if not self._unbounded:
+            self._looked_at()
+        self._reduction.rows(self.node, self._open_node(), np.zeros(0, dtype=np.int64))
+        self._interval = self._matter = None
         self._append(lower, upper)
         self.node += 1
         self._pass_activations()
@@ -195,8 +199,22 @@ class Encloser:
         assert isinstance(node, LinearNode)
         return node
 
-    def _rows_that_matter(self, first: int, lower: Floats, upper: Floats) -> Indices:
-        """Of the open node's neurons from ``first`` on, with intervals ``lower``, ``upper``, those whose lines depend on more.
+    def _looked_at(self) -> tuple[Indices, Pair]:
+        """The open node's neurons whose lines depend on more than their intervals, and the intervals.
+
+        Where they are too many to pull their rows one by one, the network is multiplied out in whole maps from here on. The choice
+        depends on the bounds of earlier nodes only: all who bound a part of this node make the same one.
+        """
+        if self._interval is None or self._matter is None:
+            self._interval = interval.linear_range(self._enclosure, self._open_node())
+            self._matter = self._rows_that_matter(*self._interval)
+            if isinstance(self._reduction, PulledReduction) and self._reduction.is_dear(self.node, self._matter.size):
+                self._reduction = _replayed(self._enclosure, self._fold, self.node)
+                self._enclosure.reduced = self._reduction.reduced
+        return self._matter, self._interval
+
+    def _rows_that_matter(self, lower: Floats, upper: Floats) -> Indices:
+        """Of the open node's neurons with intervals ``lower``, ``upper``, those whose lines depend on more.
 
         A piecewise linear activation that is one line over the interval stays that line over any smaller one.
         """
@@ -204,8 +222,7 @@ class Encloser:
         for node in self._readers[self.node]:
             if node is None or not ACTIVATIONS[node.kind].piecewise_linear:
                 return np.arange(lower.size)
-            parameters = np.ascontiguousarray(node.parameters[:, first : first + lower.size])
-            su, cu, sl, cl, glo, ghi, _, _ = relaxations.relax(node.code, lower, upper, parameters)
+            su, cu, sl, cl, glo, ghi, _, _ = relaxations.relax(node.code, lower, upper, node.parameters)
             matter |= ~((glo == ghi) & (su == sl) & (cu == cl))
         return np.flatnonzero(matter)
 
@@ -216,17 +233,12 @@ class Encloser:
         """
         return all(n is None or n.code == ACTIVATIONS["leaky_relu"].code for n in self._readers[self.node])
 
-    def _folded(self) -> Affine:
-        """The open node in terms of the groups so far."""
-        if self._affine is None:
-            self._affine = self._reduction.linear(self.node, self._open_node())
-        return self._affine
-
     def _append(self, lower: Floats, upper: Floats) -> None:
         enclosure = self._enclosure
         index = len(enclosure.lower)
         enclosure.lower.append(lower)
         enclosure.upper.append(upper)
+        self._reduction.note(index, np.zeros(lower.size) if self._unbounded else enclosure.magnitude(index))
         for source in enclosure.network.nodes[index].sources:
             if self._last_use[source] == index and source != enclosure.network.output:
                 self._reduction.forget(source)
@@ -313,16 +325,21 @@ def enclose(
 
 def plain_reduction(enclosure: Enclosure) -> Reduced:
     """The same network over the same region with nothing multiplied out but constants."""
+    reduction = _replayed(enclosure, False, len(enclosure.network.nodes))
+    reduction.finish(enclosure.network.output)
+    return reduction.reduced
+
+
+def _replayed(enclosure: Enclosure, fold: bool | None, stop: int) -> Reduction:
+    """The reduction of the nodes before ``stop``, whose bounds are there, in whole maps."""
     network, region, rounding = enclosure.network, enclosure.region, enclosure.rounding
     first = enclosure.reduced.groups[0]
-    reduced = Reduced(region, rounding, enclosure.reduced.middle, enclosure.reduced.reach, [first])
-    reduction = Reduction(reduced, fold=False)
-    for index, node in enumerate(network.nodes):
+    reduction = Reduction(Reduced(region, rounding, enclosure.reduced.middle, enclosure.reduced.reach, [first]), fold)
+    for index, node in enumerate(network.nodes[:stop]):
         if isinstance(node, LinearNode):
             reduction.linear(index, node)
         elif isinstance(node, ActivationNode):
             z = enclosure.lower[node.source], enclosure.upper[node.source]
             magnitude = np.zeros(node.size) if region.unbounded else enclosure.magnitude(index)
             reduction.activation(index, node, enclosure.slopes[index], enclosure.lines[index], z, magnitude)
-    reduction.finish(network.output)
-    return reduced
+    return reduction

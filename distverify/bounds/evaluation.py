@@ -52,10 +52,10 @@ class SinglePrecision:
             Of all linear nodes over the region.
         """
         nodes, output = self.network.nodes, self.network.output
-        if not self._fits or region.unbounded:
+        magnitude = _magnitude(*region.box)
+        if not self._fits or not float(magnitude.max()) < np.inf:
             return np.full(self.network.output_size, np.inf)
-        magnitudes, errors = [_magnitude(*region.box)], [np.zeros(region.size)]
-        errors[0] = SINGLE.unit * magnitudes[0] + _FLUSHED
+        magnitudes, errors = [magnitude], [SINGLE.unit * magnitude + _FLUSHED]
         for index, node in enumerate(nodes[1:], 1):
             if isinstance(node, LinearNode):
                 errors.append(_linear(node, magnitudes, errors))
@@ -71,16 +71,16 @@ class SinglePrecision:
 
 def _linear(node: LinearNode, magnitudes: list[Floats], errors: list[Floats]) -> Floats:
     """Of a linear node's values, from those of its sources."""
-    carried, summed = np.zeros(node.size), np.abs(node.bias)
-    terms, flushed = 1, 0.0
+    terms = 1 + sum(term.operator.push_terms + 1 for term in node.terms) + _MORE_ROUNDINGS
+    gamma, flushed = SINGLE.gamma(terms), float(terms)
+    # |W| E + gamma (|W| (M + E) + |b|), in one product.
+    error = gamma * np.abs(node.bias)
     for term in node.terms:
-        held = magnitudes[term.source] + errors[term.source]
-        both = term.operator.push_abs(np.stack([errors[term.source], held], axis=1))
-        carried, summed = carried + both[:, 0], summed + both[:, 1]
-        terms += term.operator.push_terms + 1
-        flushed += float(held.sum())
-    error = carried + SINGLE.gamma(terms + _MORE_ROUNDINGS) * summed + _FLUSHED * (terms + _MORE_ROUNDINGS + flushed)
-    return np.where(summed + error < 0.5 * _LARGEST, error * _GROW, np.inf)
+        magnitude, own = magnitudes[term.source], errors[term.source]
+        error = error + term.operator.push_abs((own + gamma * (magnitude + own))[:, None])[:, 0]
+        flushed += float(magnitude.sum() + own.sum())
+    # The sum of the terms' magnitudes is at most error / gamma.
+    return np.where(error < 0.25 * gamma * _LARGEST, (error + _FLUSHED * flushed) * _GROW, np.inf)
 
 
 def _activation(node: ActivationNode, z: Pair, z_error: Floats) -> tuple[Floats, Floats]:

@@ -11,7 +11,9 @@ up to an ``error`` that rounding of the products may have made, a bound of it ov
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +128,17 @@ class Product:
     factor_underflow: float = 0.0
 
 
+class PulledRows(Protocol):
+    """Knows how rounding in the rows that were pulled may change derivatives."""
+
+    def losses(self, rows: Floats, ranges: Iterator[tuple[int, Floats, Floats]]) -> list[Floats]:
+        """For each group, what a unit of each member may lose in the derivatives of ``rows @ f``: float64 [K, n].
+
+        ``ranges`` are intervals of those derivatives by every node's values, from the output back to the input.
+        """
+        ...
+
+
 @dataclass(eq=False)
 class Reduced:
     """The groups, in topological order, and the outputs.
@@ -134,6 +147,10 @@ class Reduced:
     ----------
     middle, reach : float64 [inputs]
         The box around the region, contained in middle +/- reach.
+    products : list of Product
+        What made the edges, if whole maps were multiplied out;
+    pulled : PulledRows, optional
+        if rows were pulled instead.
     """
 
     region: Ball
@@ -142,6 +159,7 @@ class Reduced:
     reach: Floats
     groups: list[Group] = field(default_factory=list)
     products: list[Product] = field(default_factory=list)
+    pulled: PulledRows | None = None
     output: Affine | None = None
 
     @property

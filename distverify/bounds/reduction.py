@@ -78,6 +78,16 @@ class Reduction:
         self._maps: dict[int, _Map | _Activated] = {}
         self._offsets = [0, reduced.groups[0].size]
         self._alpha = reduced.groups[0].magnitude
+        self._last: tuple[int, Affine] | None = None
+
+    def rows(self, index: int, node: LinearNode, which: Indices) -> Affine:
+        """Neurons ``which``, ascending, of linear node ``index``, the last one, in terms of the groups so far."""
+        if self._last is None or self._last[0] != index:
+            self._last = index, self.linear(index, node)
+        return self._last[1].take(which)
+
+    def note(self, index: int, magnitude: Floats) -> None:
+        """Take ``magnitude`` float64 [size] as bounds of the magnitudes of node ``index``; forward products need none."""
 
     def linear(self, index: int, node: LinearNode) -> Affine:
         """Fold linear node ``index``; its value in terms of the groups so far."""
@@ -167,9 +177,6 @@ class Reduction:
         magnitude: Floats,
     ) -> None:  # fmt: skip
         """Decide which neurons of activation node ``index`` stay explicit, and make them a group."""
-        below = self._maps[node.source]
-        if not isinstance(below, _Map):
-            raise AssertionError("an activation reads a linear node")
         glo, ghi = slopes
         live = (glo != 0.0) | (ghi != 0.0)
         fixed = (glo == ghi) & ~live
@@ -177,7 +184,7 @@ class Reduction:
             su, cu, sl, cl = lines
             fixed = (glo == ghi) & (su == sl) & (cu == cl) & (su == glo)
         kept = ~fixed
-        if not self._worth_folding(below, int(kept.sum()), int((kept | live).sum())):
+        if not self._worth_folding(node.source, int(kept.sum()), int((kept | live).sum())):
             kept = kept | live
         constant = np.zeros(node.size)
         if lines is not None:
@@ -186,7 +193,7 @@ class Reduction:
         members = np.flatnonzero(kept)
         column = self._offsets[-1]
         if members.size:
-            affine = self._affine(_rows(below, members))
+            affine = self._members(node.source, members)
             picked: Lines | None = None
             if lines is not None:
                 picked = (lines[0][members], lines[1][members], lines[2][members], lines[3][members])
@@ -202,7 +209,24 @@ class Reduction:
             self.reduced.groups.append(group)
             self._offsets.append(column + members.size)
             self._alpha = np.concatenate([self._alpha, magnitude[members]])
-        self._maps[index] = _Activated(below, stable, glo[stable], constant, members, column, magnitude)
+        self._remember(index, node.source, stable, glo[stable], constant, members, column, magnitude)
+
+    def _members(self, source: int, members: Indices) -> Affine:
+        """Neurons ``members`` of the linear node ``source``."""
+        return self._affine(_rows(self._map(source), members))
+
+    def _remember(
+        self, index: int, source: int, stable: Indices, slope: Floats, constant: Floats, members: Indices, column: int,
+        magnitude: Floats,
+    ) -> None:  # fmt: skip
+        """Keep what activation node ``index`` does, for the nodes that read it."""
+        self._maps[index] = _Activated(self._map(source), stable, slope, constant, members, column, magnitude)
+
+    def _map(self, source: int) -> _Map:
+        below = self._maps[source]
+        if not isinstance(below, _Map):
+            raise AssertionError("an activation reads a linear node")
+        return below
 
     def _pull_loss(self, affine: Affine, z_magnitude: Floats) -> tuple[Floats, float]:
         """Of a unit coefficient of z: in fl(slope * coefficient), in z itself, and in the product with each edge."""
@@ -234,25 +258,29 @@ class Reduction:
             value = _Map(value.matrix, value.start, value.constant, value.error, value.error_norm, size)
         self.reduced.output = self._affine(value)
 
-    def _worth_folding(self, below: _Map, unstable: int, live: int) -> bool:
+    def _worth_folding(self, source: int, unstable: int, live: int) -> bool:
         """Whether chains that pass this node are cheaper with its stable neurons multiplied out.
 
         Counted multiplications per chain: into the node's group and on to the next one, whose size is guessed to be a
         quarter more than this one's; folded, the next group also reads everything that this one reads. What folding saves
         must outweigh its own steps, so that small networks are not folded.
         """
-        if self.fold is False or float(below.error.max(initial=0.0)) > self._tolerated * float(
-            below.size.max(initial=0.0)
-        ):
+        if self.fold is False:
             return False
-        width = int(below.matrix.shape[1])
+        below = self._map(source)
+        if float(below.error.max(initial=0.0)) > self._tolerated * float(below.size.max(initial=0.0)):
+            return False
+        return self._saves(below.constant.size, int(below.matrix.shape[1]), unstable, live)
+
+    def _saves(self, size: int, width: int, unstable: int, live: int) -> bool:
+        """Whether the counted multiplications of chains fall: of ``size`` neurons, that read ``width`` members of groups."""
         following = min(1.25 * unstable, live)
         folded = following * (width + unstable) + unstable * width
         saved = following * live + live * width - folded
         if self.fold:
             return saved >= 0
         # CROWN alone runs two chains for every neuron that reads this node's.
-        return saved * 2 * below.constant.size > _OVERHEAD
+        return saved * 2 * size > _OVERHEAD
 
     def _groups(self, start: int, stop: int) -> list[tuple[int, tuple[int, int]]]:
         """The groups whose columns lie in start:stop, with those columns."""

@@ -31,6 +31,8 @@ def select_samples(samples: str | None, count: int, noun: str = "sample") -> NDA
     )
     # A file can declare any number of samples; sorting their indices takes a few copies.
     check_memory("samples", 32 * sum(-((p.start - p.stop) // p.step) for p in pieces))
+    if samples is None and count:
+        return np.arange(count, dtype=np.int64)
     chosen = np.concatenate([np.arange(p.start, p.stop, p.step, dtype=np.int64) for p in pieces])
     if chosen.size == 0:
         raise DataError("x: holds no samples; give at least one")

@@ -256,7 +256,7 @@ def evaluation_noise(code: int, lower: Floats, upper: Floats, parameters: Floats
     noise = np.empty(far.shape[0])
     _fill_noise(code, far, parameters, noise)
     if ROWS[code, PIECES] > 0:
-        exact = np.isin(glo, (-1.0, 0.0, 1.0)) & np.isin(ghi, (-1.0, 0.0, 1.0))
+        exact = (np.rint(glo) == glo) & (np.rint(ghi) == ghi) & (steepest <= 1.0)
         exact &= (parameters == parameters.astype(np.float32)).all(axis=0) & (noise == 0.0)
         return np.where(exact, 0.0, _SINGLE_PIECES * (size + noise))
     own = _SINGLE_CURVES * (size + steepest * far + np.minimum(1.0, far) + noise) + 2.0**-24 * far

@@ -246,6 +246,7 @@ class NetworkBuilder:
             shape = operator.out_size, operator.in_size
             if shape[1] != self.size(source) or shape[0] < 1:
                 expected = f"[out, {self.size(source)}] to fit the layer before it"
+                expected += "; transpose it?" if shape[0] == self.size(source) else ""
                 raise ModelError(f"{name}: W has shape {shape}; expected {expected}")
             made.append(Term(source, operator.mapped(partial(_real_numbers, f"{name}: W"))))
         sizes = [t.operator.out_size for t in made]
@@ -255,7 +256,8 @@ class NetworkBuilder:
             )
         values = np.zeros(sizes[0]) if bias is None else _real_numbers(f"{name}: b", bias)
         if values.shape != (sizes[0],):
-            raise ModelError(f"{name}: b: got shape {values.shape}, expected {(sizes[0],)}")
+            advice = f"; transpose W, to [{values.size}, in]?" if values.shape == (made[0].operator.in_size,) else ""
+            raise ModelError(f"{name}: b: got shape {values.shape}, expected {(sizes[0],)}{advice}")
         error = bias_error if bias_error is not None and bias_error.any() else None
         return self.add(LinearNode(name, sizes[0], tuple(made), values, error))
 

@@ -22,11 +22,13 @@ from tests.exact import PIECEWISE_LINEAR, ExactNetwork
 from tests.networks import (
     ALL_ACTIVATIONS,
     FEW,
+    WAYS,
     balls,
     build_chain,
     build_residual,
     chains,
     crown_rows,
+    enclose_by,
     points_in,
     residuals,
     violations,
@@ -38,13 +40,13 @@ GRADIENT_ERROR = 1e-10
 
 
 def check(network: Network, region: Ball, layer_bounds: str = "crown", count: int = 3) -> None:
-    for fold in (True, False):
-        check_one(network, region, layer_bounds, count, fold)
+    for way in WAYS:
+        check_one(network, region, layer_bounds, count, way)
 
 
-def check_one(network: Network, region: Ball, layer_bounds: str, count: int, fold: bool) -> None:
+def check_one(network: Network, region: Ball, layer_bounds: str, count: int, way: str) -> None:
     rng = np.random.default_rng(1)
-    enclosure = enclose(network, region, layer_bounds, fold=fold)
+    enclosure = enclose_by(way, network, region, layer_bounds)
     rows = np.concatenate([np.eye(network.output_size), rng.standard_normal((1, network.output_size))])
     margins = crown_rows(enclosure, rows) if not region.unbounded else None
     orders = ("backward", "forward", "both")

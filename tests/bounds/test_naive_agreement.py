@@ -13,7 +13,7 @@ from distverify.network.graph import Network
 from distverify.region import Ball
 from distverify.settings import METHODS
 from tests.naive import NaiveBounds
-from tests.networks import FEW, Floats, balls, chains, crown_rows, residuals
+from tests.networks import FEW, WAYS, Floats, balls, chains, crown_rows, enclose_by, residuals
 
 # Both sides are float64; rounding terms and outward rounding are far smaller than this.
 RELATIVE = 1e-9
@@ -29,9 +29,9 @@ def assert_same(found: Floats, expected: Floats, what: str) -> None:
 def compare(network: Network, region: Ball, rows: Floats, layer_bounds: str) -> None:
     naive = NaiveBounds(network, region, layer_bounds)
     margins = naive.rows(rows)
-    jacobians = {method: naive.jacobian(rows, method) for method in METHODS}
-    for fold in (True, False):
-        enclosure = enclose(network, region, layer_bounds, fold=fold)
+    jacobians = {method: naive.jacobian(rows, method) for method in METHODS if method != "coupled"}
+    for way in WAYS:
+        enclosure = enclose_by(way, network, region, layer_bounds)
         for index in range(network.output + 1):
             assert_same(enclosure.lower[index], np.array(naive.lower[index]), f"lower of node {index}")
             assert_same(enclosure.upper[index], np.array(naive.upper[index]), f"upper of node {index}")

@@ -17,7 +17,7 @@ from distverify.network.linear.dense import Dense
 from distverify.region import Ball
 from distverify.settings import LAYER_BOUNDS, METHODS
 from tests.exact import ExactNetwork
-from tests.networks import crown_rows, points_in, violations
+from tests.networks import WAYS, crown_rows, enclose_by, points_in, violations
 
 Case = tuple[Network, Ball]
 
@@ -119,14 +119,14 @@ TRAPS = [
 
 def broken(case: Case, rounding: Rounding, layer_bounds: str) -> list[str]:
     """What does not hold, with stable neurons multiplied out and without."""
-    return [v for fold in (True, False) for v in broken_if(fold, case, rounding, layer_bounds)]
+    return [v for way in WAYS for v in broken_if(way, case, rounding, layer_bounds)]
 
 
-def broken_if(fold: bool, case: Case, rounding: Rounding, layer_bounds: str) -> list[str]:
+def broken_if(way: str, case: Case, rounding: Rounding, layer_bounds: str) -> list[str]:
     """What does not hold: nodes, combinations of outputs, Jacobian entries, at the centre and at extreme points."""
     network, region = case
     rows = np.concatenate([np.eye(network.output_size), np.linspace(-1.3, 0.7, network.output_size)[None]])
-    enclosure = enclose(network, region, layer_bounds, rounding, fold=fold)
+    enclosure = enclose_by(way, network, region, layer_bounds, rounding)
     margins = crown_rows(enclosure, rows)
     orders = ("backward", "forward")
     bounds = {(m, order): bound_rows(enclosure, rows, m, order) for m in METHODS for order in orders}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import math
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 
 from distverify.analysis.property import property_margin
 from distverify.api import certify
-from distverify.data.property_set import is_instance_list, load_properties
+from distverify.data.property_set import is_instance_list, load_properties, read_instances
 from distverify.data.vnnlib.cases import Case
 from distverify.data.vnnlib.property import Property, digest, load_property, parse_property
+from distverify.data.vnnlib.text import Unreadable
 from distverify.errors import DataError, SettingsError
 from distverify.network.graph import Network
 from distverify.status import BY_CROWN, NOT_VERIFIED
@@ -259,3 +261,84 @@ def test_instance_lists(tmp_path: Path, files: list[Path]) -> None:
         load_properties([listed], model="net.onnx", input_size=2, output_size=2)
     with pytest.raises(DataError, match="is no property file"):
         load_properties([files[0], tmp_path / "data.csv"], model="net.onnx", input_size=2, output_size=2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "net.onnx,open.vnnlib,10\nother.onnx,none.vnnlib,10\n",
+        "\ufeffonnx,vnnlib,timeout\nnet.onnx,open.vnnlib,10\n",
+        "# of the year 2021\n\nNetwork, Property, Seconds\n./net.onnx , ./open.vnnlib , 10.5\n",
+        "v1,onnx/net.onnx,open.vnnlib,10\nv1,other.onnx,none.vnnlib,5\n",
+        "2.0,net.onnx.gz,open.vnnlib,10\n",
+        '"net.onnx","open.vnnlib","10"\r\n# the end\r\n',
+        "net.onnx,open.vnnlib\n",
+    ],
+)
+def test_forms_of_instance_lists(tmp_path: Path, files: list[Path], text: str) -> None:
+    listed = tmp_path / "instances.csv"
+    listed.write_text(text, encoding="utf-8", newline="")
+    assert is_instance_list(listed)
+    assert load_properties([listed], model="net.onnx", input_size=2, output_size=2).names == ("open.vnnlib",)
+
+
+def test_time_limits_of_instances(tmp_path: Path) -> None:
+    listed = tmp_path / "instances.csv"
+    listed.write_text("v1,net.onnx,a.vnnlib,10\nnet.onnx,b.vnnlib\n")
+    assert [(n, i.property, i.seconds) for n, i in read_instances(listed)] == [
+        (1, "a.vnnlib", 10.0),
+        (2, "b.vnnlib", None),
+    ]
+    listed.write_text("net.onnx,a.vnnlib,10\nnet.onnx,b.vnnlib,soon\n")
+    with pytest.raises(DataError, match=r"line 2 is not NETWORK\.onnx,PROPERTY\.vnnlib,SECONDS"):
+        read_instances(listed)
+
+
+def test_several_data_sets_are_no_properties(tmp_path: Path, files: list[Path]) -> None:
+    with pytest.raises(
+        DataError, match=r"data: got 2 data sets \(a\.npz, b\.npz\); give one, or several property files"
+    ):
+        certify(NETWORK, ["a.npz", "b.npz"], output=tmp_path / "out.h5", executor="serial", eps=0.1)
+    listed = tmp_path / "instances.csv"
+    listed.write_text("net.onnx,open.vnnlib,10\n")
+    with pytest.raises(DataError, match=r"instances\.csv: is an instance list, which stands alone"):
+        certify(NETWORK, [files[0], listed], output=tmp_path / "out.h5", executor="serial")
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "p.vnnlib"
+    path.write_text("\ufeff" + DECLARED + BOX + "(assert (<= Y_0 0))", encoding="utf-8")
+    assert load_property(path, input_size=2, output_size=2).cases[0].upper.tolist() == [1.0, 0.5]
+
+
+def test_a_bound_within_another_command_is_no_bound() -> None:
+    with pytest.raises(Unreadable, match="has a command within another one"):
+        parsed(BOX + "(assert (or (assert (<= X_0 0.5)) (<= Y_0 1)))")
+    (case,) = parsed(BOX + "; (assert (<= X_0 0.5))\n(assert (<= Y_0 1)) ; (assert (>= X_1 0))")
+    assert (case.lower.tolist(), case.upper.tolist()) == ([0.0, -1.0], [1.0, 0.5])
+
+
+@pytest.mark.parametrize(
+    "number", ["0.1", "-0.3", "1e-400", "-1E-400", ".5", "5.", "+7", "0.1000000000000000055511151231257827"]
+)
+def test_simple_bounds_are_rounded_as_all_others(number: str) -> None:
+    """By the quick way and by the general one, to the same floats, on the right side of the decimal number."""
+    quick = parsed(f"(assert (>= X_0 {number})) (assert (<= X_0 {number})) (assert (>= X_1 0)) (assert (<= X_1 1))")
+    general = parsed(
+        f"(assert (<= {number} X_0)) (assert (and (<= X_0 {number}))) (assert (>= X_1 0)) (assert (<= X_1 1))"
+    )
+    (one,), (other,) = quick, general
+    assert (one.lower.tolist(), one.upper.tolist()) == (other.lower.tolist(), other.upper.tolist())
+    assert Fraction(float(one.lower[0])) <= Fraction(number) <= Fraction(float(one.upper[0]))
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs the shared data")
+def test_real_files_are_read_fast() -> None:
+    path = SHARED / "vnncomp2021" / "prop_0_0.03.vnnlib.gz"
+    times = []
+    for _ in range(5):
+        begin = time.process_time()
+        prop = load_property(path, input_size=784, output_size=10)
+        times.append(time.process_time() - begin)
+    assert min(times) < 0.02  # 6 ms on a free machine
+    assert [len(case.polytopes) for case in prop.cases] == [9]

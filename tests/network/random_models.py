@@ -51,7 +51,7 @@ class RandomModel:
             numbers = np.round(numbers * 4)
         if self.rng.random() < 0.1:
             numbers = np.where(self.rng.random(shape) < 0.5, 1e15, -1e15) + numbers
-        return numbers.astype(self.dtype)
+        return np.asarray(numbers.astype(self.dtype))
 
     def constant(self, array: NDArray[Any]) -> str:
         name = f"c{len(self.constants)}"

@@ -98,6 +98,14 @@ def test_batch_normalisation_of_every_operator_set(opset: int, tmp_path: Path) -
     assert "agrees" in network.remarks["reference"]
 
 
+def test_a_chain_of_factors(tmp_path: Path) -> None:
+    """Three times the float64 of a third is 1 - 2^-54, and 1 in float64: sixty such pairs are far from 1, in units of it."""
+    nodes = [node("Mul", f"t{i} {'third' if i % 2 else 'three'}", f"t{i + 1}") for i in range(120)]
+    nodes[0].input[0], nodes[-1].output[0] = "x", "y"
+    constants = {"third": np.array(1 / 3), "three": np.array(3.0)}
+    checked(model(nodes, constants, shape=(1, 2), output_shape=(1, 2)), tmp_path, [1.0, -0.3], 1e-15)
+
+
 @pytest.mark.parametrize("divisor", [1.4142135381698608, 0.3])
 def test_written_out_gelu(divisor: float, tmp_path: Path) -> None:
     nodes = [

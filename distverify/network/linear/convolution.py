@@ -96,6 +96,9 @@ class Convolution(LinearOperator):
     def rows(self) -> Array:
         return self.columns(slice(None))
 
+    def some_rows(self, which: Indices) -> Array:
+        return np.ascontiguousarray(replace(self, transposed=not self.transposed).columns(which).T)
+
     def columns(self, which: slice | Indices) -> Array:
         indices = np.arange(self.in_size)[which] if isinstance(which, slice) else which
         make = unit_columns_transposed if self.transposed else unit_columns

@@ -75,6 +75,9 @@ class Dense(LinearOperator):
     def rows(self) -> Array:
         return self.weight
 
+    def some_rows(self, which: Indices) -> Array:
+        return self.weight if which.size == self.out_size else self.weight[which]
+
     def columns(self, which: slice | Indices) -> Array:
         if isinstance(which, slice):
             return np.ascontiguousarray(self.weight[:, which])

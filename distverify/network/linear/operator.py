@@ -89,6 +89,12 @@ class LinearOperator(ABC):
     def rows(self) -> Array:
         """W itself, [out_size, in_size]."""
 
+    def some_rows(self, which: Indices) -> Array:
+        """Those rows of W, [k, in_size], C order."""
+        unit = np.zeros((which.size, self.out_size))
+        unit[np.arange(which.size), which] = 1.0
+        return self.pull(unit)
+
     @abstractmethod
     def columns(self, which: slice | Indices) -> Array:
         """Those columns of W, [out_size, k], C order."""
