@@ -114,6 +114,11 @@ class Settings:
         "intersected.", "Bounds", choices=DIRECTIONS,
         needs={**_used_by("direction"), "method": ("linear", "recurjac")},
     )  # fmt: skip
+    nodes: int = option(
+        0, "Subproblems per sample and question that branch and bound may look at, after an attack; 0: none. The same number "
+        "gives the same result, to the last bit.", "Bounds", parse=parse.at_least(0), metavar="N", needs=_used_by("nodes"),
+        of_properties=True,
+    )  # fmt: skip
     precision: str = option(
         "float64", "Of matrix products: float32 is faster and gives a little wider bounds, just as sound.", "Bounds",
         choices=PRECISIONS, of_properties=True,
@@ -153,6 +158,12 @@ class Settings:
             raise SettingsError(f"march_evaluations: got {self.march_evaluations}; give a whole number of at least 1")
         if not 0.0 <= self.march_tolerance < 1.0:
             raise SettingsError(f"march_tolerance: got {self.march_tolerance}; give a number of at least 0 and below 1")
+        if isinstance(self.nodes, bool) or self.nodes < 0:
+            raise SettingsError(f"nodes: got {self.nodes}; give a whole number of at least 0")
+        if (self.nodes or "attack" in self.compute) and self.arithmetic != "exact":
+            raise SettingsError(
+                f"arithmetic: got {self.arithmetic!r} with nodes or attack; counterexamples are those of exact arithmetic"
+            )
         self._refuse()
 
     def _refuse(self) -> None:

@@ -9,8 +9,8 @@ COMPUTED = (OK, MISCLASSIFIED, UNDECIDED)
 WITHOUT_VALUE = (FAILED, TIMED_OUT)
 
 # Whether a ball or a property is verified, and by which bounds.
-NO_VALUE, NOT_VERIFIED, BY_CROWN, BY_JACOBIAN = -1, 0, 1, 2
-VERIFIED_MEANINGS = ("no_value", "not_verified", "by_crown", "by_jacobian")
+FALSIFIED, NO_VALUE, NOT_VERIFIED, BY_CROWN, BY_JACOBIAN, BY_BRANCHING = range(-2, 4)
+VERIFIED_MEANINGS = ("falsified", "no_value", "not_verified", "by_crown", "by_jacobian", "by_branching")
 
 # What a sample's message says before the quantities that failed; all others of the sample are there.
 NOT_COMPUTED = "not computed: "

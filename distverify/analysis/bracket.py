@@ -17,6 +17,7 @@ from distverify.analysis.margins import MarginProblem
 from distverify.analysis.points import Surroundings
 from distverify.analysis.verify import FALSIFIED, VERIFIED, decide
 from distverify.bounds.reduced import Floats
+from distverify.region import Balls
 
 # Relative width at which a bracket is narrow enough.
 NARROW = 0.02
@@ -90,7 +91,6 @@ class _Search:
         self.counterexample: Floats | None = None
         nothing = np.zeros(1)
         self.targets = [Target(row[None], nothing, nothing) for row in problem.rows]
-        self._around = Surroundings(problem.balls, np.random.default_rng(0))
 
     def attack(self, guess: float) -> None:
         """Look for a counterexample in growing balls, then closer and closer."""
@@ -131,5 +131,10 @@ class _Search:
             self.attacked, self.counterexample = distance, best
 
     def _distance(self, x: Floats) -> float:
-        """Of ``x`` from the sample, rounded up."""
-        return float(self._around.distance(x[None])[0]) * (1.0 + (x.size + 8) * 2.0**-52)
+        return distance_above(self.problem.balls, x)
+
+
+def distance_above(balls: Balls, x: Floats) -> float:
+    """The distance of ``x`` [D] from the sample in the norm of ``balls``, rounded up."""
+    around = Surroundings(balls, np.random.default_rng(0))
+    return float(around.distance(x[None])[0]) * (1.0 + (x.size + 8) * 2.0**-52)

@@ -20,7 +20,8 @@ from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network
 from distverify.region import Box
 from distverify.settings import Settings
-from distverify.status import BY_CROWN, NOT_VERIFIED, OK
+from distverify.status import BY_BRANCHING, BY_CROWN, NOT_VERIFIED, OK
+from distverify.status import FALSIFIED as FALSIFIED_CODE
 from distverify.work import Sample, SampleResult
 
 Floats = NDArray[np.float64]
@@ -39,14 +40,24 @@ class PropertyAnalysis:
 
     def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
         logits = network(sample.x)[0]
-        margin = property_margin(network, self.properties[sample.index], settings.layer_bounds, settings.arithmetic)
+        prop = self.properties[sample.index]
+        margin = property_margin(network, prop, settings.layer_bounds, settings.arithmetic)
+        code, point = BY_CROWN if margin > 0 else NOT_VERIFIED, np.full(network.input_size, np.nan)
+        if code == NOT_VERIFIED and settings.nodes:
+            verdict = decide_property(network, prop, settings.nodes, seed=(settings.seed, sample.index))
+            margin = max(margin, float(verdict.bound.min(initial=math.inf)))
+            if verdict.status == VERIFIED:
+                code = BY_BRANCHING
+            elif verdict.counterexample is not None:
+                code, point = FALSIFIED_CODE, verdict.counterexample
         return {
             "status": OK,
             "message": "",
             "predicted": int(np.argmax(logits)),
             "logits": logits,
-            "verified": np.array(BY_CROWN if margin > 0 else NOT_VERIFIED, dtype=np.int8),
+            "verified": np.array(code, dtype=np.int8),
             "property_margin": margin,
+            "counterexample": point,
         }
 
 

@@ -262,9 +262,17 @@ def certified(around: Around) -> CertifiedRadius:
     )
 
 
+def bracketed(around: Around) -> CertifiedRadius:
+    """The same with its other side, and by branch and bound, where a run asks for them."""
+    settings, radii = around.settings, around.once(certified)
+    if not settings.nodes and "attack" not in settings.compute:
+        return radii
+    return _with_bracket(around.once(margins_around), radii, settings.nodes, (settings.seed, around.sample.index))
+
+
 def radii_of(around: Around) -> SampleResult:
     """The quantity "radius"."""
-    radii = around.once(certified)
+    radii = around.once(bracketed)
     return {
         "radius": radii.radius,
         "radius_crown": radii.crown,
@@ -275,15 +283,15 @@ def radii_of(around: Around) -> SampleResult:
     }
 
 
-def verdict_over(over: Over) -> SampleResult:
-    """The quantity "verified" over one ball, from the sample's radii where they are known."""
+def verdict_by_bounds(over: Over) -> int:
+    """What bounds alone say of one ball, from the sample's radii where they are known; see :func:`verify_at`."""
     around = over.around
     verdicts = around.once(_verdicts)
     if over.eps not in verdicts:
         verdicts[over.eps] = verify_at(
             around.once(margins_around), over.eps, around.settings.march_evaluations, over, around.made(certified)
         )
-    return {"verified": np.array(verdicts[over.eps], dtype=np.int8)}
+    return verdicts[over.eps]
 
 
 def _verdicts(around: Around) -> dict[float, int]:

@@ -30,6 +30,7 @@ class SettingsKeywords(TypedDict, total=False):
     landscape_outputs: str
     eps_units: str
     direction: str
+    nodes: int
     precision: str
     arithmetic: str
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from distverify.quantities.attack import ATTACK
 from distverify.quantities.evaluation import EVALUATION
 from distverify.quantities.global_ import GLOBAL
 from distverify.quantities.jacobian import JACOBIAN
@@ -19,7 +20,7 @@ from distverify.quantities.verified import VERIFIED
 
 # In the order in which people are told of them.
 QUANTITIES = (
-    RADIUS, RADIUS_JACOBIAN, VERIFIED, LIPSCHITZ, OUTPUTS, JACOBIAN, MARGINS, MONOTONE, LANDSCAPE, EVALUATION, GLOBAL,
+    RADIUS, RADIUS_JACOBIAN, VERIFIED, ATTACK, LIPSCHITZ, OUTPUTS, JACOBIAN, MARGINS, MONOTONE, LANDSCAPE, EVALUATION, GLOBAL,
     PROPERTY,
 )  # fmt: skip
 

@@ -5,20 +5,24 @@ from __future__ import annotations
 from distverify.quantities.quantity import Quantity, Share
 from distverify.quantities.variable import code, number
 from distverify.quantities.verified import FLAGS, holds
-from distverify.status import NO_VALUE
+from distverify.status import BY_JACOBIAN, NO_VALUE
+
+PROPERTY_FLAGS = tuple(flag for flag in FLAGS if flag[0] != BY_JACOBIAN)
 
 PROPERTY = Quantity(
     name="property",
     variables=(
-        code("verified", "sample", "whether the property has no counterexample", FLAGS[:3], NO_VALUE),
+        code("verified", "sample", "whether the property has no counterexample", PROPERTY_FLAGS, NO_VALUE),
         number(
             "property_margin",
             "sample",
             "by how much the clearest constraint rules out the nearest counterexample, at least",
         ),
+        number("counterexample", "sample input", "an input that breaks the property, where one was found"),
     ),
     shares=(Share("properties", "Properties", "verified", holds, ("sample",), "verified"),),
-    meaning="A property that is verified has no counterexample: this is proven, not tested. Of one that is not verified, nothing "
-    "is known.",
+    meaning="A property that is verified has no counterexample: this is proven, not tested. Of one that is falsified "
+    "a counterexample is stored; of others nothing is known.",
+    uses=frozenset({"nodes"}),
     of_properties=True,
 )

@@ -24,9 +24,9 @@ RADIUS = Quantity(
         VERIFIED_AT,
     ),
     compute="distverify.analysis.radius:radii_of",
-    compute_at="distverify.analysis.radius:verdict_over",
+    compute_at="distverify.analysis.verdict:verdict_over",
     compares=True,
-    uses=frozenset({"eps", "clip", "feature_eps", "targets", "march_evaluations", "arithmetic", "march_tolerance"}),
+    uses=frozenset({"eps", "clip", "feature_eps", "targets", "march_evaluations", "nodes", "arithmetic", "march_tolerance"}),
     effort=Effort(searches=True, marches=True),
     claims=(
         Claim("radius", "adversarial_nearest", AT_LEAST),

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from distverify.quantities.quantity import AT_LEAST, Claim, Quantity, Share, claimed_where
 from distverify.quantities.variable import code
-from distverify.status import NO_VALUE, VERIFIED_MEANINGS
+from distverify.status import FALSIFIED, NO_VALUE, VERIFIED_MEANINGS
 
-FLAGS = tuple(enumerate(VERIFIED_MEANINGS, NO_VALUE))
+FLAGS = tuple(enumerate(VERIFIED_MEANINGS, FALSIFIED))
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,10 +37,10 @@ VERIFIED_CLAIM = Claim("verified", "adversarial_nearest", AT_LEAST, _radii)
 VERIFIED = Quantity(
     name="verified",
     variables=(VERIFIED_AT,),
-    compute_at="distverify.analysis.radius:verdict_over",
+    compute_at="distverify.analysis.verdict:verdict_over",
     needs_eps=True,
     compares=True,
-    uses=frozenset({"eps", "clip", "feature_eps", "targets", "march_evaluations", "arithmetic"}),
+    uses=frozenset({"eps", "clip", "feature_eps", "targets", "march_evaluations", "arithmetic", "nodes"}),
     claims=(VERIFIED_CLAIM,),
     shares=(CERTIFIED,),
     meaning="Where it is verified, no change whatever makes a sample {change}: this is proven, not tested.",

@@ -136,6 +136,7 @@ def test_a_falsified_value_is_caught(
         FALSIFIED[variable](file[variable])
     found = attack(path, data)
     assert {f.variable for f in found.findings if f.broken} == {variable}
+    assert found.unchanged is False
     (finding,) = (f for f in found.findings if f.broken)
     first = finding.worst[0]
     assert first.variable == variable
@@ -148,7 +149,8 @@ def test_claims_about_the_network_and_a_domain(tmp_path: Path, data: tuple[np.nd
     path = run(
         tmp_path / "out.h5", data, compute=("global", "jacobian", "lipschitz", "monotone", "outputs"), domain=(0.0, 1.0)
     )
-    assert attack(path, data).violations == 0
+    told = attack(path, data)
+    assert (told.violations, told.unchanged) == (0, True)
     names = [n for n in open_result(path) if n.startswith(("global_", "domain_", "product_"))]
     assert set(names) <= {c.variable for c in all_claims()}
     changes = {"lower": shifted(5.0), "upper": shifted(-5.0), "monotone": everywhere(1)}
@@ -224,6 +226,7 @@ def test_command_line(files: tuple[str, str, str]) -> None:
     broken = CliRunner().invoke(main, ["audit", *files, "--executor", "serial", "-q"])
     assert broken.exit_code == 1
     assert "BROKEN: radius of sample 3: the file says 5, attained 0." in broken.stdout
+    assert "CHANGED: the file is not as the run wrote it" in broken.stdout
     assert "2 samples attacked: 1 values are broken" in broken.stdout
 
 

@@ -12,9 +12,11 @@ from distverify.cli.main import main
 from distverify.errors import ResultError, SettingsError
 from distverify.exports import formats
 from distverify.exports.formats import export, safe_cell
+from distverify.results.journal.journal import Journal
 from distverify.results.reader import Result, open_result
+from distverify.results.schema import run_variables_for
 from distverify.status import FAILED
-from tests.results.runs import finish, make_manifest
+from tests.results.runs import END, commit_all, finish, make_manifest
 
 
 @pytest.fixture
@@ -46,12 +48,29 @@ def test_csv_of_chosen_arrays_and_samples(result: Result, tmp_path: Path) -> Non
     assert [float(r["radius_target[output=2]"]) for r in rows] == result["radius_target"][[7, 2], 2].tolist()
 
 
+def test_npz_holds_numbers_of_the_network_too(tmp_path: Path) -> None:
+    manifest = make_manifest(4, 4, compute=("global", "lipschitz"))
+    with Journal.open(tmp_path / "out.h5", manifest) as journal:
+        commit_all(journal, manifest)
+        facts = {v.name: np.full(v.shape(manifest.sizes), 2.5) for v in run_variables_for(manifest.settings)}
+        journal.consolidate(END, facts)
+    names = export(open_result(tmp_path / "out.h5"), tmp_path / "a.npz")
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert sorted(arrays) == sorted(names)
+        assert arrays["global_lipschitz_vector"] == 2.5
+        assert arrays["global_lipschitz_vector"].shape == ()
+
+
 @pytest.mark.parametrize(
     ("text", "cell"),
     [
         ("=1+1", "'=1+1"),
         ("@SUM(A1)", "'@SUM(A1)"),
         ("-2", "'-2"),
+        ("  =1+1", "'  =1+1"),
+        ("\ufeff=1+1", "'\N{REPLACEMENT CHARACTER}=1+1"),
+        ("\xa0 +1", "'\N{REPLACEMENT CHARACTER} +1"),
+        (" text", " text"),
         ("\t=1", "'\N{REPLACEMENT CHARACTER}=1"),
         ("a\x1b[2J\nb", "a\N{REPLACEMENT CHARACTER}[2J\N{REPLACEMENT CHARACTER}b"),
         ('größer, "1"', 'größer, "1"'),

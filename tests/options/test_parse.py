@@ -80,7 +80,8 @@ def test_names_with_commas_between() -> None:
     read = parse.some_of(COMPUTE)
     assert read("jacobian, radius") == ("jacobian", "radius")
     with pytest.raises(
-        ValueError, match="'jacobians' is unknown; choose any of evaluation_error, global, jacobian, landscape, "
+        ValueError,
+        match="'jacobians' is unknown; choose any of attack, evaluation_error, global, jacobian, landscape, ",
     ):
         read("jacobians")
 

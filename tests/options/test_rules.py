@@ -46,7 +46,7 @@ def test_workers(options: dict[str, Any], message: str) -> None:
         ({"compute": ("property",)}, r"compute: got property, which is for property files \(\.vnnlib\); choose any of"),
         (
             {"features": "0:1", "compute": "global", "eps": ()},
-            "feature_eps: .*only for evaluation_error, jacobian, landscape, ",
+            "feature_eps: .*only for attack, evaluation_error, jacobian, landscape, ",
         ),
         ({"feature_eps": np.ones(3)}, "feature_eps: got 3 values; the network takes 2 features"),
         ({"targets": 2}, "targets: got class 2; the network has 0 to 1"),

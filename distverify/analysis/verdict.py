@@ -1,0 +1,91 @@
+"""Verdicts over the balls of a sample: by the bounds that are there, then by attack and branch and bound where they are asked for."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from distverify.analysis.around import Around, Over
+from distverify.analysis.attack import Room
+from distverify.analysis.bracket import distance_above
+from distverify.analysis.branching.polytopes import Target
+from distverify.analysis.margins import margins_around
+from distverify.analysis.radius import bracketed, verdict_by_bounds
+from distverify.analysis.verify import FALSIFIED, VERIFIED, Verdict, decide
+from distverify.status import BY_BRANCHING, NOT_VERIFIED
+from distverify.status import FALSIFIED as FALSIFIED_CODE
+from distverify.work import SampleResult
+
+
+def verdict_over(over: Over) -> SampleResult:
+    """The quantity "verified" over one ball."""
+    code, around = verdict_by_bounds(over), over.around
+    if code == NOT_VERIFIED and (around.settings.nodes or "attack" in around.settings.compute):
+        searched = _search(over)
+        if searched is not None and searched.status == VERIFIED:
+            code = BY_BRANCHING
+        elif searched is not None and searched.status == FALSIFIED:
+            code = FALSIFIED_CODE
+    return {"verified": np.array(code, dtype=np.int8)}
+
+
+def counterexample_over(over: Over) -> SampleResult:
+    """What the quantity "attack" tells of one ball: NaN where no counterexample was found."""
+    point = np.full(over.around.bounder.network.input_size, np.nan)
+    if verdict_by_bounds(over) == NOT_VERIFIED:
+        searched = _search(over)
+        if searched is not None and searched.counterexample is not None:
+            point = searched.counterexample
+    return {"counterexample": point}
+
+
+def nearest(around: Around) -> SampleResult:
+    """What the quantity "attack" tells of a sample: beside its radius, or of the smallest ball that is broken."""
+    if "radius" in around.settings.compute:
+        return {"radius_attacked": around.once(bracketed).attacked}
+    if around.once(margins_around).misclassified:
+        return {"radius_attacked": 0.0 if around.predicted != around.own else np.inf}
+    distance = np.inf
+    for eps in sorted(around.settings.eps):
+        over = Over(around, eps)
+        searched = _search(over) if verdict_by_bounds(over) == NOT_VERIFIED else None
+        if searched is not None and searched.counterexample is not None:
+            distance = distance_above(around.balls, searched.counterexample)
+            break
+    return {"radius_attacked": distance}
+
+
+def _search(over: Over) -> Verdict | None:
+    """Attack and branch and bound over the ball, once for all quantities; None for a sample that is not classified right."""
+    around = over.around
+    problem = around.once(margins_around)
+    if problem.misclassified or not problem.targets:
+        return None
+    searched = around.once(_searched)
+    if over.eps not in searched:
+        searched[over.eps] = _known(over) or _decided(over)
+    return searched[over.eps]
+
+
+def _known(over: Over) -> Verdict | None:
+    """What the bracket of the sample's radius says already."""
+    radii = over.around.made(bracketed)
+    if radii is None:
+        return None
+    if radii.radius >= over.eps:
+        return Verdict(VERIFIED, np.zeros(0), None, 0)
+    if radii.counterexample is not None and Room.of(over.around.balls.at(over.eps)).holds(radii.counterexample):
+        return Verdict(FALSIFIED, np.zeros(0), radii.counterexample, 0)
+    return None
+
+
+def _decided(over: Over) -> Verdict:
+    around = over.around
+    nothing = np.zeros(1)
+    targets = [Target(row[None], nothing, nothing) for row in around.once(margins_around).rows]
+    seed = around.settings.seed, around.sample.index
+    region = around.balls.at(over.eps)
+    return decide(around.bounder.network, region, targets, max(1, around.settings.nodes), None, seed)
+
+
+def _searched(around: Around) -> dict[float, Verdict]:
+    return {}

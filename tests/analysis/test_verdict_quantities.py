@@ -1,0 +1,79 @@
+"""What a run tells of its balls when it may attack and search: codes, counterexamples, distances."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from distverify.analysis.sample import analyse_sample
+from distverify.errors import SettingsError
+from distverify.settings import Settings
+from distverify.status import BY_BRANCHING, BY_CROWN, FALSIFIED, NOT_VERIFIED
+from distverify.work import Sample
+from tests.networks import build_chain
+
+EPS = (0.005, 0.15, 0.3, 2.0)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return build_chain((14, 12, 10, 3), ("relu", "relu"), np.random.default_rng(2))
+
+
+def run(network, **settings):
+    x = np.random.default_rng(3).uniform(0, 1, 14)
+    label = int(np.argmax(network(x)[0]))
+    return x, label, analyse_sample(network, Sample(x, label, 0), Settings(eps=EPS, **settings))
+
+
+def test_verdicts_counterexamples_and_distances_agree(network):
+    x, label, plain = run(network, compute=("verified",))
+    assert set(plain["verified"]) <= {NOT_VERIFIED, BY_CROWN, 2}
+    for compute in (("verified", "attack"), ("verified", "attack", "radius")):
+        _, _, searched = run(network, compute=compute, nodes=400)
+        codes = searched["verified"]
+        assert codes[0] == BY_CROWN
+        assert codes[-1] == FALSIFIED
+        # What was proved by bounds alone stays; with nodes enough nothing is open here.
+        assert (codes[plain["verified"] > 0] > 0).all()
+        assert NOT_VERIFIED not in codes
+        broken = codes == FALSIFIED
+        points = searched["counterexample"]
+        assert np.array_equal(np.isfinite(points).all(axis=1), broken)
+        for point, eps in zip(points[broken], np.array(EPS)[broken], strict=True):
+            assert np.abs(point - x).max() <= eps
+            assert int(np.argmax(network(point)[0])) != label
+        nearest = np.abs(points[broken] - x).max(axis=1).min()
+        assert float(searched["radius_attacked"]) <= nearest * (1 + 1e-12)
+        if "radius" in compute:
+            assert float(searched["radius"]) <= float(searched["radius_attacked"])
+            assert (codes[np.array(EPS) <= float(searched["radius"])] > 0).all()
+
+
+def test_branching_proves_what_bounds_do_not(network):
+    _, _, radii = run(network, compute=("radius",), nodes=400)
+    assert float(radii["radius"]) > 1.05 * max(float(radii["radius_crown"]), float(radii["radius_jacobian"]))
+    between = 0.5 * (float(radii["radius"]) + max(float(radii["radius_crown"]), float(radii["radius_jacobian"])))
+    x = np.random.default_rng(3).uniform(0, 1, 14)
+    label = int(np.argmax(network(x)[0]))
+    settings = Settings(eps=(between,), compute=("verified",), nodes=400)
+    assert analyse_sample(network, Sample(x, label, 0), settings)["verified"][0] == BY_BRANCHING
+
+
+def test_same_settings_same_bits(network):
+    first, second = (run(network, compute=("verified", "attack"), nodes=60)[2] for _ in range(2))
+    for name, values in first.items():
+        assert np.array_equal(values, second[name], equal_nan=np.asarray(values).dtype.kind == "f"), name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"nodes": -1, "compute": ("verified",)}, "nodes: got -1"),
+        ({"nodes": 5, "compute": ("lipschitz",)}, "nodes"),
+        ({"compute": ("attack",), "arithmetic": "float32"}, "arithmetic"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(SettingsError, match=message):
+        Settings(eps=EPS, **settings)
