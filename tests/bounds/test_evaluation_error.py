@@ -295,3 +295,17 @@ def test_an_unknown_arithmetic_is_refused() -> None:
         dv.certified_radius(network, np.array([1.0, 0.0]), arithmetic="float16")
     with pytest.raises(SettingsError, match="arithmetic: got 'single'; choose exact, float32"):
         dv.certify(network, np.zeros((1, 2)), compute={"radius"}, arithmetic="single", output="o.h5")
+
+
+def test_long_sums_one_after_the_other() -> None:
+    """20,000 equal terms: their rounding adds up to far more than that of the input and of the weights."""
+    n = 20_000
+    network = Network.from_layers([(np.ones((1, n)), np.zeros(1))])
+    x = np.full(n, float(np.float32(0.1)))
+    total = np.float32(0.0)
+    for v in x.astype(np.float32):
+        total = total + v
+    error = error_over(network, Ball(x, 0.0))[0]
+    off = abs(float(total) - float(network(x)[0, 0]))
+    assert off > 100 * 2.0**-24 * float(x.sum())
+    assert off <= error

@@ -80,6 +80,17 @@ def test_a_child_that_hangs_after_its_last_word_is_ended() -> None:
     assert time.monotonic() - begin < 30
 
 
+def test_a_press_after_the_last_word_disturbs_nothing() -> None:
+    with start(
+        "import atexit; atexit.register(lambda: (print('cleans up', flush=True), time.sleep(1))); sys.exit(130)"
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "cleans up\n"
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, "")
+
+
 def test_the_child_goes_with_the_process_that_the_shell_knows() -> None:
     if sys.platform != "linux":
         pytest.skip("Linux only")
