@@ -1,13 +1,41 @@
-"""Where compiled kernels are kept: beside the kernels, in the user's cache, or else in a private folder for temporary files."""
+"""Where compiled kernels are kept, and of which sources they are.
+
+They are kept beside the kernels, in the user's cache, or else in a private folder for temporary files. A kernel's code holds that of
+the helpers it calls, from whatever file: what was compiled is of all sources in this folder, and any change of one makes all stale.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import tempfile
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from numba import config
+
+
+@cache
+def source_stamp() -> str:
+    """Hash of all kernels' sources."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def keep(dispatcher: Any) -> Any:
+    """``dispatcher``, a function under Numba that nothing is compiled of yet, with its code kept on disk for these sources.
+
+    Numba's own stamp is of the function's file alone: a helper that was changed in another one would go unnoticed, and a bound could be
+    that of an older version.
+    """
+    dispatcher.enable_caching()
+    file = dispatcher._cache._cache_file
+    file._source_stamp = (*file._source_stamp, source_stamp())
+    return dispatcher
 
 
 def ensure_cache_folder() -> None:

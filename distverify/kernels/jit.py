@@ -14,11 +14,12 @@ from functools import cache
 
 from numba import njit, types
 
-from distverify.kernels.cache import ensure_cache_folder
+from distverify.kernels.cache import ensure_cache_folder, keep
 
 ensure_cache_folder()
 
 _log = logging.getLogger(__name__)
+_OPTIONS = {"fastmath": False, "error_model": "numpy", "nogil": True}
 
 f4 = types.float32
 f8 = types.float64
@@ -45,10 +46,12 @@ def for_both(signature: Callable[[types.Type], object]) -> tuple[object, ...]:
 
 def kernel(*signatures: object):
     """Compile ahead, with the project's options, for the given signatures."""
-    compile_ahead = njit(list(signatures), cache=True, fastmath=False, error_model="numpy", nogil=True)
 
     def compiled(function: Callable[..., object]):
-        made = compile_ahead(function)
+        made = keep(njit(**_OPTIONS)(function))
+        for signature in signatures:
+            made.compile(signature)
+        made.disable_compile()
         if made.stats.cache_misses:
             _tell_once()
         return made
@@ -61,5 +64,6 @@ def _tell_once() -> None:
     _log.warning("compiling kernels, once, about 20 s")
 
 
-# Helpers inlined into kernels: compiled with their callers.
-helper = njit(cache=True, fastmath=False, error_model="numpy", nogil=True, inline="never")
+def helper(function: Callable[..., object]):
+    """A function that kernels call: compiled with them."""
+    return keep(njit(**_OPTIONS, inline="never")(function))

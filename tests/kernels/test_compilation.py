@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -89,3 +90,45 @@ def test_activations_do_not_leak_from_one_network_to_the_next() -> None:
     after = dv.jacobian_bounds(first, region)
     np.testing.assert_array_equal(before.lower, after.lower)
     np.testing.assert_array_equal(before.upper, after.upper)
+
+
+KEPT = """
+from distverify.kernels import jit
+import sys
+sys.path.insert(0, sys.argv[1])
+import callers
+print(callers.doubled(1.0), sum(callers.doubled.stats.cache_hits.values()))
+"""
+
+
+def test_a_changed_helper_in_another_file_is_noticed(tmp_path: Path) -> None:
+    """Numba stamps the file of the function only; what it calls is compiled into it."""
+    kernels = tmp_path / "distverify" / "kernels"
+    shutil.copytree(
+        Path(distverify.kernels.__path__[0]).parent, kernels.parent, ignore=shutil.ignore_patterns("__pycache__")
+    )
+    (kernels / "helped.py").write_text(
+        "from distverify.kernels.jit import helper\n\n@helper\ndef twice(x):\n    return 2.0 * x\n"
+    )
+    (tmp_path / "callers.py").write_text(
+        "from distverify.kernels.helped import twice\nfrom distverify.kernels.jit import f8, kernel\n\n"
+        "@kernel(f8(f8))\ndef doubled(x):\n    return twice(x)\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+
+    def run() -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-c", KEPT, str(tmp_path)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=tmp_path,
+        )
+        return done.stdout.split()
+
+    assert run() == ["2.0", "0"]
+    assert run() == ["2.0", "1"]
+    helped = kernels / "helped.py"
+    helped.write_text(helped.read_text().replace("2.0", "3.0"))
+    assert run() == ["3.0", "0"]
