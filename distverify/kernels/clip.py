@@ -169,7 +169,16 @@ def _search(v, g, h, size, start, norm, boxed, lo, hi, trial, point, lanes):
         # Near enough: what is left is little of what this multiplier brings (D is -s0 without it).
         if bound - best <= _NEAR * (best + s0):
             break
-    return left if value_left > value_right else right
+    value, b = (value_left, left) if value_left > value_right else (value_right, right)
+    if boxed:
+        # Of a ball that a box cuts, the support is only bounded, and its slopes are about right: nothing may get worse.
+        if -s0 > value:
+            value, b = -s0, 0.0
+        if start > 0.0:
+            s, d = _rate(v, g, start, norm, boxed, lo, hi, trial, point, lanes)
+            if start * h - s > value:
+                b = start
+    return b
 
 
 @helper

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.harness import CHECKOUT, Case, assert_like_truth, complete, start
+from tests.faults.harness import AGENT_SECONDS, CHECKOUT, Case, assert_like_truth, complete, start
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
@@ -36,7 +36,7 @@ def test_a_file_size_limit_in_the_middle_of_a_run(case: Case) -> None:
         for pid in run.processes():
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, resource.RLIM_INFINITY))
         status = run.finish()
-        run.assert_gone()
+        run.assert_gone(AGENT_SECONDS)  # the limit ended the raylet too
     assert status == 130
     assert "cannot be written (File too large); everything committed before is kept" in run.errors
     assert "run the same command to continue" in run.errors

@@ -108,7 +108,7 @@ def test_a_signal_while_ray_starts(case: Case, number: signal.Signals) -> None:
 
 
 def test_two_drivers_on_one_output(case: Case) -> None:
-    with start(case, seconds=0.1) as first:
+    with start(case, seconds=0.4) as first:
         first.wait_until(case.begun)
         for more in ((), ("--overwrite",), ("--norm", "2")):
             second = complete(case, "--executor", "serial", *more)

@@ -337,7 +337,14 @@ class Journal:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+            return
+        # What ends the run is told, not that its view could not be brought up to date besides: a full disk does both.
+        try:
+            self.close()
+        except ResultError as besides:
+            _log.debug("%s: the view stays as it was: %s", self.output, besides)
 
     def _check_open(self) -> None:
         if self.finished or not self._lock.held:
