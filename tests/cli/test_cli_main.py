@@ -248,9 +248,9 @@ def test_errors_are_one_text_on_stderr(api: Recorder, error: BaseException, stat
         (("--executor", "serial", "--time-limit", "9"), "time_limit: got 9.0, which only the ray executor uses"),
         (
             ("--compute", "lipschitz", "--targets", "3"),
-            "targets: got 3, which is only for margins, radius, radius_jacobian, verified",
+            "targets: got 3, which is only for attack, margins, radius, radius_jacobian, verified",
         ),
-        (("--compute", "landscape"), "eps: got (0.1,), which is only for evaluation_error, jacobian,"),
+        (("--compute", "landscape"), "eps: got (0.1,), which is only for attack, evaluation_error, jacobian,"),
         (("--method", "linear,recurjac"), "a result file holds one method: run once for each, with its own -o"),
         (("--method", "ibp"), "'ibp' is unknown; choose one of linear, coupled, recurjac, interval, fastlip"),
         (("--overwrite", "--retry-failed"), "retry_failed: got True, but overwrite computes every sample again"),

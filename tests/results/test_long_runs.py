@@ -16,8 +16,9 @@ OPEN_FILES = 256
 
 # Commits a unit per sample, whose radius is its position; argv: output, samples, most files of a view.
 WRITER = """
-import json, resource, sys, time
+import json, sys, time
 import numpy as np
+from tests.memory import peak_bytes
 from distverify.results.journal import publication
 from distverify.results.journal.journal import Journal
 from distverify.work import WorkUnit
@@ -37,7 +38,7 @@ journal.consolidate(END)
 journal.close()
 print(json.dumps({
     "per_commit": (committed - begin) / samples, "finish": time.perf_counter() - committed, "files": files,
-    "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    "megabytes": peak_bytes() / 2**20,
 }))
 """
 

@@ -299,7 +299,8 @@ def test_memory_and_time_of_a_long_run(tmp_path: Path) -> None:
     MB).
     """
     script = """
-import resource, sys, time
+import sys, time
+from tests.memory import peak_bytes
 from dataclasses import replace
 from distverify.results.journal.journal import Journal
 from tests.results.runs import END, make_manifest, make_payload, units_of
@@ -314,12 +315,12 @@ journal.close()
 journal = Journal.open(sys.argv[1], manifest)
 assert list(journal.pending(units_of(manifest))) == []
 t2 = time.perf_counter()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak_bytes()
 journal.consolidate(END)
 journal.close()
 t3 = time.perf_counter()
-grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print((t1 - t0) / 200 * 1e3, t2 - t1, t3 - t2, grown / 1024)
+grown = peak_bytes() - before
+print((t1 - t0) / 200 * 1e3, t2 - t1, t3 - t2, grown / 2**20)
 """
     done = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "out.h5")],
