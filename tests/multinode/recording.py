@@ -96,7 +96,7 @@ def entries(log: Path) -> list[Entry]:
 
 def main() -> None:
     from distverify import api
-    from distverify.cli.main import main as command_line
+    from distverify.cli.main import entry as command_line
     from distverify.runtime.ray import head_watch
 
     log = Path(sys.argv.pop(1))

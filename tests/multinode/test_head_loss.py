@@ -24,7 +24,7 @@ def test_without_its_head_a_run_ends_with_an_error_and_goes_on_elsewhere(
         before = run.committed()
         nodes.head.kill()
         status, errors = run.end(60)
-    assert status == 2, errors
+    assert status == 130, errors
     told = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert len(told) == 1, errors
     assert f"head node at {nodes.address} has not answered" in told[0]
