@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.bounds.enclosure import SMALL_LAYER
 from distverify.kernels import relaxations
 from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import Network
@@ -128,7 +129,8 @@ class NaiveBounds:
         consumers = self.network.consumers()[index]
         # Only what an activation reads, and the output, is worth a CROWN pass; others keep their intervals.
         read = index == self.network.output or any(isinstance(self.network.nodes[c], ActivationNode) for c in consumers)
-        settled = index != self.network.output and all(self._settled(c, r, lo, hi) for c in consumers)
+        settled = node.size > SMALL_LAYER and index != self.network.output
+        settled = settled and all(self._settled(c, r, lo, hi) for c in consumers)
         if read and not settled and (layer_bounds == "crown" or all(t.source == 0 for t in node.terms)):
             unit = [1.0 if i == r else 0.0 for i in range(node.size)]
             lo, hi = (

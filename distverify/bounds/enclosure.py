@@ -23,6 +23,9 @@ from distverify.network.graph import Network
 from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.region import Ball
 
+# Neurons of a layer that all get rows, settled or not.
+SMALL_LAYER = 512
+
 
 @dataclass(eq=False)
 class Enclosure:
@@ -216,8 +219,11 @@ class Encloser:
     def _rows_that_matter(self, lower: Floats, upper: Floats) -> Indices:
         """Of the open node's neurons with intervals ``lower``, ``upper``, those whose lines depend on more.
 
-        A piecewise linear activation that is one line over the interval stays that line over any smaller one.
+        A piecewise linear activation that is one line over the interval stays that line over any smaller one. In small layers every
+        neuron gets a row: it costs little there, and better bounds of settled neurons make later intervals better.
         """
+        if lower.size <= SMALL_LAYER:
+            return np.arange(lower.size)
         matter = np.zeros(lower.size, dtype=bool)
         for node in self._readers[self.node]:
             if node is None or not ACTIVATIONS[node.kind].piecewise_linear:
