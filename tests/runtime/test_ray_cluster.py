@@ -138,7 +138,7 @@ def test_a_cluster_without_room_is_waited_for_and_asked_to_grow(cluster, monkeyp
     lines = [
         m for m in caplog.messages if m.startswith("waiting for a machine with 1 CPUs and 0.9 GiB of memory: 1 are")
     ]
-    assert 2 <= len(lines) <= 10
+    assert 1 <= len(lines) <= 10  # then the first worker is waited for, and that is told instead
     assert "the largest with 0 CPUs" in lines[0]
 
 
