@@ -5,24 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distverify.analysis.attack import Attacker
-from distverify.analysis.branching.boxes import Bisection, suits_bisection
-from distverify.analysis.branching.polytopes import Target, pose
-from distverify.analysis.branching.tree import Tree, Trial
-from distverify.bounds.enclosure import enclose
+from distverify.analysis.branching.boxes import Boxes
+from distverify.analysis.branching.counterexamples import BoxCounterexamples, Counterexamples, Hunt, Opening
+from distverify.analysis.branching.polytopes import Target
+from distverify.analysis.branching.step import Effort
+from distverify.analysis.branching.subproblem import Subproblem
+from distverify.analysis.branching.tree import Tree
 from distverify.bounds.jacobian import margin_rows
 from distverify.bounds.reduced import Floats
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
+from distverify.questions.askers import Alone
+from distverify.questions.question import Asker
 from distverify.region import Ball
 
 VERIFIED, FALSIFIED, UNKNOWN = "verified", "falsified", "unknown"
-# Dual minimisers get a short descent now and then; a look at the point itself costs next to nothing.
-_DESCENT_EVERY = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,49 +97,45 @@ def verify(
 
 def decide(
     network: Network, region: Ball, targets: Sequence[Target], nodes: int, deadline: float | None = None,
-    seed: int | Sequence[int] = 0,
+    seed: int | Sequence[int] = 0, asker: Asker | None = None,
 ) -> Verdict:  # fmt: skip
-    """Whether no point of ``region`` has outputs in one of ``targets``; ``bound`` [targets], see :class:`Tree`."""
-    enclosure = enclose(network, region, fold=True)
-    tree = Tree(pose(enclosure, targets))
-    tree.plant()
-    if bool((tree.bounds > 0.0).all()):
-        return Verdict(VERIFIED, tree.bounds, None, tree.nodes)
-    attacker = Attacker(network, region, targets, seed)
-    open_ = np.flatnonzero(~(tree.bounds > 0.0))
-    hardest_first = open_[np.argsort(tree.bounds[open_], kind="stable")]
-    found = attacker.search([int(k) for k in hardest_first])
-    looked = 0
+    """Whether no point of ``region`` has outputs in one of ``targets``; ``bound`` [targets]: see :class:`Verdict`.
 
-    def trial(target: int, points: Floats) -> Floats | None:
-        nonlocal looked
-        looked += 1
-        steps = 10 if looked % _DESCENT_EVERY == 1 else 0
-        return attacker.from_points(target, tree.problem.packed.point(points), steps)
+    Parameters
+    ----------
+    asker : Asker, optional
+        Who computes; by default all is computed here.
+    """
+    asker = asker or Alone(network)
+    hunt = Hunt.of(region, targets, seed)
+    opened = asker.ask(Opening(hunt, nodes > len(targets)))
+    bounds, spent = opened.bounds, len(targets)
+    if opened.found is not None:
+        return Verdict(FALSIFIED, bounds, opened.found, spent)
+    if not opened.roots:
+        return Verdict(VERIFIED, bounds, None, spent)
+    tree: Tree[Any]
+    if opened.bisects:
+        tree = Tree(asker, BoxCounterexamples(hunt), spent)
+        tree.push(Boxes.whole(opened.inputs, root.polytope) for root in opened.roots)
+    else:
+        tree = Tree(asker, Counterexamples(hunt, opened.lower, opened.upper, opened.alpha, Effort()), spent)
+        tree.push(opened.roots)
+    tree.grow(nodes, deadline)
+    bounds = _bounds_now(bounds, tree.left)
+    if tree.found:
+        return Verdict(FALSIFIED, bounds, tree.found[0], tree.nodes)
+    status = VERIFIED if bool((bounds > 0.0).all()) else UNKNOWN
+    return Verdict(status, bounds, None, tree.nodes)
 
-    if found is None and nodes > tree.nodes:
-        if suits_bisection(tree.problem):
-            found = _bisect(tree, [int(k) for k in open_], nodes, trial, deadline)
-        else:
-            tree.refine()
-            tree.grow(nodes, trial=trial, deadline=deadline)
-            found = tree.counterexample
-    if found is not None:
-        return Verdict(FALSIFIED, tree.bounds, found, tree.nodes)
-    status = VERIFIED if bool((tree.bounds > 0.0).all()) else UNKNOWN
-    return Verdict(status, tree.bounds, None, tree.nodes)
 
-
-def _bisect(tree: Tree, which: list[int], nodes: int, trial: Trial, deadline: float | None) -> Floats | None:
-    """Settle the targets by bisecting the input, one after the other, with an equal share of the nodes that are left."""
-    for position, k in enumerate(which):
-        bisection = Bisection(tree.problem, k)
-        bisection.grow((nodes - tree.nodes) // (len(which) - position), trial, deadline)
-        tree.nodes += bisection.nodes
-        tree.bounds[k] = max(tree.bounds[k], min(bisection.bound, np.nextafter(0.0, 1.0)))
-        if bisection.counterexample is not None:
-            return bisection.counterexample
-    return None
+def _bounds_now(bounds: Floats, left: Sequence[Subproblem | Boxes]) -> Floats:
+    """The targets' bounds, given what is left of the search: where nothing is, no more than 0 is claimed."""
+    open_ = np.full(bounds.size, np.inf)
+    for sub in left:
+        open_[sub.polytope] = min(open_[sub.polytope], sub.bound)
+    proved = np.nextafter(0.0, 1.0)
+    return np.where(bounds > 0.0, bounds, np.maximum(bounds, np.minimum(open_, proved)))
 
 
 def _targets(

@@ -4,8 +4,9 @@ regions, and the recursions over them."""
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +24,10 @@ from distverify.region import Ball
 # Regions that a worker keeps, and recursions over each: a sample's next piece is mostly about the last region.
 KEPT_REGIONS = 2
 KEPT_RECURSIONS = 4
+# What else is kept under a key of its own: the problems of the last searches.
+KEPT_OTHERS = 3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,6 +187,20 @@ class Memory:
     def __init__(self, network: Network) -> None:
         self.network = network
         self._regions: OrderedDict[str, RegionMemory] = OrderedDict()
+        self._others: OrderedDict[str, Any] = OrderedDict()
+
+    def kept(self, key: str, make: Callable[[], T]) -> T:
+        """What ``make`` returned; ``key`` is a hash of all that it depends on besides the network.
+
+        What is kept must not hold on to shared arrays: :func:`own_array` copies them.
+        """
+        found = self._others.pop(key, None)
+        if found is None:
+            while len(self._others) >= KEPT_OTHERS:
+                self._others.popitem(last=False)
+            found = make()
+        self._others[key] = found
+        return found  # type: ignore[no-any-return]
 
     def at(self, place: Place, node: int | None = None) -> RegionMemory:
         """What is kept of ``place``, with its bounds of all linear nodes before ``node`` (of all by default) in use."""
@@ -199,10 +218,14 @@ class Memory:
         return region
 
 
+def own_array(values: Floats) -> Floats:
+    """A copy of a read-only array: what is kept must not hold on to the store that shared arrays lie in."""
+    return values if values.flags.writeable else values.copy()
+
+
 def _own(pair: Pair) -> Pair:
-    """Copies of read-only arrays: what is kept must not hold on to the store that shared arrays lie in."""
-    lower, upper = (side if side.flags.writeable else side.copy() for side in pair)
-    return lower, upper
+    lower, upper = pair
+    return own_array(lower), own_array(upper)
 
 
 def _equal(some: Pair, others: Pair) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -13,12 +12,14 @@ import pytest
 
 import distverify as dv
 from distverify.analysis.branching.boxes import suits_bisection
+from distverify.analysis.branching.counterexamples import BoxCounterexamples
 from distverify.analysis.branching.polytopes import Target, pose
-from distverify.analysis.branching.tree import Tree
 from distverify.analysis.verify import decide
 from distverify.bounds.enclosure import enclose
 from distverify.errors import SettingsError
+from distverify.questions.askers import ThroughCrew
 from distverify.region import Ball, Box
+from tests.analysis.crews import CrewHere
 from tests.exact import ExactNetwork
 from tests.milp import smallest
 from tests.networks import build_chain, points_in
@@ -147,23 +148,45 @@ def test_smooth_neurons_are_split_at_a_point_of_their_interval():
     assert verdict.nodes > 1
 
 
-def test_same_nodes_same_bits_whoever_computes():
-    layers = dense((20, 16, 16, 4), 9, 1.8)
-    network = dv.Network.from_layers(layers)
-    region = Ball(np.zeros(20), 0.5)
-    rows = np.eye(4)[:2] - np.eye(4)[2:]
-    targets = [Target(row[None], np.array([-1.5]), np.zeros(1)) for row in rows]
-    trees = []
-    with ThreadPoolExecutor(2) as pool:
-        for mapper in (None, pool.map):
-            tree = Tree(pose(enclose(network, region, fold=True), targets))
-            tree.plant()
-            tree.refine()
-            tree.grow(120, mapper)
-            trees.append(tree)
-    assert trees[0].nodes == trees[1].nodes == 120
-    assert np.array_equal(trees[0].bounds, trees[1].bounds)
-    assert (trees[0].bounds < 0).any()
+@pytest.mark.parametrize("widths", [(20, 16, 16, 4), (6, 30, 30, 4)])
+def test_same_nodes_same_bits_whoever_computes(widths, monkeypatch):
+    monkeypatch.setattr(BoxCounterexamples, "nodes_while_narrow", 16)
+    monkeypatch.setattr(BoxCounterexamples, "nodes_of_subtree", 16)
+    network = dv.Network.from_layers(dense(widths, 9, 1.8))
+    region = Ball(np.zeros(widths[0]), 0.5)
+    rows, aim, nodes = np.eye(4)[:2] - np.eye(4)[2:], -8.0, 120
+    targets = [Target(row[None], np.array([aim]), np.zeros(1)) for row in rows]
+    crews = [CrewHere(network, workers) for workers in (1, 3)]
+    verdicts = [decide(network, region, targets, nodes, asker=ThroughCrew(crew, 16)) for crew in crews]
+    verdicts.append(decide(network, region, targets, nodes))
+    assert len({v.nodes for v in verdicts}) == len({v.status for v in verdicts}) == 1
+    assert all(np.array_equal(v.bound, verdicts[0].bound) for v in verdicts)
+    assert crews[0].kinds["subtrees"] > 3
+    assert [piece.key for piece in crews[0].pieces] == [piece.key for piece in crews[1].pieces]
+
+
+def test_a_search_that_was_killed_finds_its_subtrees_again():
+    """Whatever was computed is found under the hash of what was asked: a continued search computes nothing twice."""
+    network = dv.Network.from_layers(dense((20, 16, 16, 4), 9, 1.8))
+    targets = [Target(np.array([[1.0, 0.0, -1.0, 0.0]]), np.array([-8.0]), np.zeros(1))]
+    whole = CrewHere(network)
+
+    class Continued:
+        """A crew that recalls the first pieces of an earlier one."""
+
+        crew = CrewHere(network)
+
+        def map(self, pieces, shared):
+            known = dict(list(whole.results.items())[:10])
+            return [known[p.key] if p.key in known else self.crew.map([p], shared)[0] for p in pieces]
+
+    first, second = (
+        decide(network, Ball(np.zeros(20), 0.5), targets, 120, asker=ThroughCrew(crew, 16))
+        for crew in (whole, Continued())
+    )
+    assert np.array_equal(first.bound, second.bound)
+    assert first.nodes == second.nodes
+    assert len(Continued.crew.pieces) == len(whole.pieces) - 10
 
 
 def test_more_nodes_never_loosen_a_bound_and_a_time_limit_ends_in_order():

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from distverify.analysis.branching.polytopes import Problem
-from distverify.analysis.branching.tree import Trial
 from distverify.bounds.packed import Indices
 from distverify.bounds.reduced import Floats
 from distverify.kernels.boxes import bound_boxes
 
-# Boxes of one call: enough to forget the call, few enough to look at a clock in between.
+# Boxes of one call: enough to forget the call.
 _AT_ONCE = 512
 # A box that its rows cut to less than this share is bounded again before it is bisected.
 _SHRUNK = 0.7
+
+# Tries points [K, n] of the packed network's inputs against a target; a counterexample x [D], or None.
+Trial = Callable[[int, Floats], Floats | None]
 
 # Inputs of more dimensions than this are not bisected: halving them all once would take more boxes than anyone has.
 _MOST_DIMENSIONS = 10
@@ -29,16 +31,51 @@ def suits_bisection(problem: Problem) -> bool:
     return few and int(packed.lines.free.sum()) > 2 * packed.inputs
 
 
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Some boxes of the packed network's cube that may hold points of a target: a subproblem of a search.
+
+    Attributes
+    ----------
+    polytope : int
+        The target.
+    lower, upper : float64 [K, n]
+    bounds : float64 [K]
+        In each box, some constraint is violated by at least so much.
+    """
+
+    polytope: int
+    lower: Floats
+    upper: Floats
+    bounds: Floats
+
+    @classmethod
+    def whole(cls, n: int, polytope: int) -> Boxes:
+        """The cube of ``n`` dimensions."""
+        return cls(polytope, np.full((1, n), -1.0), np.ones((1, n)), np.full(1, -np.inf))
+
+    @property
+    def bound(self) -> float:
+        return float(self.bounds.min(initial=np.inf))
+
+    @property
+    def rank(self) -> float:
+        return self.bound
+
+    def parts(self, count: int) -> list[Boxes]:
+        """The same in at most ``count`` parts, each with some of every size."""
+        parts = [slice(k, None, count) for k in range(min(count, self.bounds.size))]
+        return [Boxes(self.polytope, self.lower[p], self.upper[p], self.bounds[p]) for p in parts]
+
+
 @dataclass(eq=False)
 class Bisection:
-    """A search for points of one target in a region of few dimensions.
+    """A search for points of one target in some boxes.
 
     Attributes
     ----------
     problem : Problem
     target : int
-    bound : float
-        Some constraint is violated by at least so much in every box that is open; inf where none is.
     counterexample : float64 [D] or None
     nodes : int
         Boxes that were bounded.
@@ -46,33 +83,32 @@ class Bisection:
 
     problem: Problem
     target: int
-    bound: float = -np.inf
     counterexample: Floats | None = None
     nodes: int = 0
     _lower: Floats = field(init=False)
     _upper: Floats = field(init=False)
     _bounds: Floats = field(init=False)
 
-    def __post_init__(self) -> None:
-        n = self.problem.packed.inputs
-        self._lower, self._upper, self._bounds = np.full((1, n), -1.0), np.ones((1, n)), np.full(1, -np.inf)
+    @classmethod
+    def of(cls, problem: Problem, boxes: Boxes) -> Bisection:
+        """A search that begins with ``boxes``."""
+        search = cls(problem, boxes.polytope)
+        search._lower, search._upper, search._bounds = boxes.lower, boxes.upper, boxes.bounds
+        return search
 
     @property
-    def open(self) -> int:
-        """Boxes that are still to be bounded."""
-        return int(self._bounds.size)
+    def left(self) -> Boxes:
+        """What is open."""
+        return Boxes(self.target, self._lower, self._upper, self._bounds)
 
-    def grow(self, nodes: int, trial: Trial | None = None, deadline: float | None = None) -> None:
-        """Bound boxes until none is open; see :meth:`distverify.analysis.branching.tree.Tree.grow`."""
-        while self.open and self.nodes < nodes and self.counterexample is None:
-            if deadline is not None and time.monotonic() >= deadline:
-                break
-            self._round(min(_AT_ONCE, self.open, nodes - self.nodes), trial)
-        self.bound = float(self._bounds.min(initial=np.inf))
+    def grow(self, nodes: int, trial: Trial | None = None) -> None:
+        """Bound boxes until none is open, ``nodes`` are bounded, or a counterexample turns up."""
+        while self._bounds.size and self.nodes < nodes and self.counterexample is None:
+            self._round(min(_AT_ONCE, self._bounds.size, nodes - self.nodes), trial)
 
     def _round(self, count: int, trial: Trial | None) -> None:
         """Bound the newest boxes: depth first, so that few are kept."""
-        kept = self.open - count
+        kept = self._bounds.size - count
         lower, upper, old = self._lower[kept:].copy(), self._upper[kept:].copy(), self._bounds[kept:]
         packed, rows = self.problem.packed, self.problem.rows[self.target]
         before = upper - lower

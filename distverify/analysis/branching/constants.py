@@ -109,7 +109,7 @@ class ConstantTree:
         problem = self.problem
         nothing = np.zeros(0)
         root = Subproblem(
-            0, 0.0, 0, problem.lower, problem.upper, np.zeros(0, dtype=np.int64), nothing, nothing,
+            0, 0.0, problem.lower, problem.upper, np.zeros(0, dtype=np.int64), nothing, nothing,
             np.zeros((0, problem.packed.neurons)), nothing,
         )  # fmt: skip
         self._take(root, self._derivatives(root.lower, root.upper))

@@ -14,7 +14,7 @@ import numpy as np
 from distverify.analysis.branching.leaf import cut_off, look_inside, with_decided
 from distverify.analysis.branching.places import places_of
 from distverify.analysis.branching.polytopes import Problem
-from distverify.analysis.branching.subproblem import Outcome, Subproblem
+from distverify.analysis.branching.subproblem import Subproblem
 from distverify.bounds.alpha import Ascent, bound_rows
 from distverify.bounds.half_spaces import HalfSpaces
 from distverify.bounds.packed import Indices, Lines, Rows
@@ -48,6 +48,28 @@ class Effort:
     candidates: int = 4
     sweeps: int = 2
     cuts: int = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """What became of a subproblem.
+
+    Attributes
+    ----------
+    bound : float
+        Of what is left of it; inf where nothing is.
+    children : list of Subproblem
+        What is still open of it.
+    points : float64 [K, n]
+        Where counterexamples are likely, in the packed network's inputs.
+    stuck : bool
+        It is open, and there is nothing to split.
+    """
+
+    bound: float
+    children: list[Subproblem] = field(default_factory=list)
+    points: Floats | None = None
+    stuck: bool = False
 
 
 def process(problem: Problem, sub: Subproblem, effort: Effort) -> Outcome:
@@ -216,7 +238,7 @@ def _children(
             lower[neuron] = place
         children.append(
             Subproblem(
-                sub.polytope, max(bound, float(tried[side])), 0, lower, upper, np.append(sub.neurons, neuron),
+                sub.polytope, max(bound, float(tried[side])), lower, upper, np.append(sub.neurons, neuron),
                 np.append(sub.sides, 1.0 if side else -1.0), np.append(sub.places, place), slopes,
                 np.append(ascent.multipliers[main], 0.0),
             )

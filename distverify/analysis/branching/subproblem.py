@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
 
 from distverify.bounds.packed import Indices
 from distverify.bounds.reduced import Floats
@@ -20,8 +17,6 @@ class Subproblem:
     polytope : int
     bound : float
         Some constraint of the polytope is violated by at least so much; above 0 there is no counterexample.
-    order : int
-        When it was made: ties are broken by it.
     lower, upper : float64 [N]
         Pre-activation bounds of the packed network's neurons.
     neurons, sides, places : int64 [S], float64 [S], float64 [S]
@@ -34,7 +29,6 @@ class Subproblem:
 
     polytope: int
     bound: float
-    order: int
     lower: Floats
     upper: Floats
     neurons: Indices
@@ -44,27 +38,9 @@ class Subproblem:
     multipliers: Floats
 
     @property
+    def rank(self) -> float:
+        return self.bound
+
+    @property
     def depth(self) -> int:
         return int(self.neurons.size)
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What became of a subproblem.
-
-    Attributes
-    ----------
-    bound : float
-        Of what is left of it; inf where nothing is.
-    children : list of Subproblem
-        What is still open of it.
-    stuck : bool
-        It is open, and there is nothing to split.
-    points : float64 [K, n]
-        Where counterexamples are likely, in the packed network's inputs.
-    """
-
-    bound: float
-    children: list[Subproblem] = field(default_factory=list)
-    points: NDArray[np.float64] | None = None
-    stuck: bool = False

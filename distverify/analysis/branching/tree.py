@@ -1,135 +1,108 @@
-"""The tree of subproblems, worst bound first: a number of them at a time, in rounds that do not depend on who computes them."""
+"""The tree of subproblems, the worst first: subtrees of a number of them at a time, in rounds that do not depend on who computes."""
 
 from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from distverify.analysis.branching.polytopes import Problem, with_own_slopes
-from distverify.analysis.branching.step import Effort, process
-from distverify.analysis.branching.subproblem import Outcome, Subproblem
-from distverify.bounds.alpha import bound_rows
+from distverify.analysis.branching.stack import Stack
+from distverify.analysis.branching.subtrees import Objective, Ranked, Subtrees
 from distverify.bounds.reduced import Floats
+from distverify.questions.question import Asker
 
-# Subproblems of one round. Larger rounds keep more workers busy and look less at what the last ones taught.
-ROUND = 8
-_ROOT_STEPS = 20
+# Subtrees of one round: enough to keep workers busy between two rounds, few enough not to stray from what is worst.
+WIDTH = 32
+# Of the time that is left, what a round may take.
+_SHARE = 0.5
 
-# Maps a step over the subproblems of a round, in order.
-Mapper = Callable[[Callable[[Subproblem], Outcome], Sequence[Subproblem]], Iterable[Outcome]]
-# Tries points [K, n] of the packed network's inputs against a target; a counterexample x [D], or None.
-Trial = Callable[[int, Floats], Floats | None]
+S = TypeVar("S", bound=Ranked)
 
 
 @dataclass(eq=False)
-class Tree:
-    """A search for counterexamples.
+class Tree(Generic[S]):
+    """A search over subproblems.
 
     Attributes
     ----------
-    problem : Problem
-    bounds : float64 [targets]
-        For each target, by how much some constraint is violated all over the region, at least: above 0, there is no
-        counterexample. Where splits proved it, nothing larger than 0 is claimed.
-    counterexample : float64 [D] or None
+    asker : Asker
+        Has the subtrees grown.
+    objective : Objective
     nodes : int
-        Subproblems that were bounded, roots included.
+        Subproblems that were bounded.
+    found : list of float64 [D]
+        Points that the search was after.
+    shut : list
+        Subproblems that cannot be split.
     """
 
-    problem: Problem
-    effort: Effort = field(default_factory=Effort)
-    bounds: Floats = field(init=False)
-    counterexample: Floats | None = None
+    asker: Asker
+    objective: Objective[S]
     nodes: int = 0
-    _heap: list[tuple[float, int, Subproblem]] = field(default_factory=list)
+    found: list[Floats] = field(default_factory=list)
+    shut: list[S] = field(default_factory=list)
+    _heap: list[tuple[float, int, S]] = field(default_factory=list)
     _made: int = 0
-    _stuck: list[Subproblem] = field(default_factory=list)
 
     @property
     def open(self) -> int:
         """Subproblems that are still to be bounded."""
         return len(self._heap)
 
-    def plant(self) -> None:
-        """Bound every target over the whole region by optimised slopes; those that stay open are the roots."""
-        problem = self.problem
-        packed = problem.packed
-        self.bounds = np.empty(len(problem.targets))
-        for k, rows in enumerate(problem.rows):
-            if rows.count == 0:
-                # No constraint on the outputs: every input of the region is a counterexample.
-                self.bounds[k] = -np.inf
-                ascent_slopes = np.zeros((0, packed.neurons))
-            else:
-                ascent = bound_rows(packed, rows, _ROOT_STEPS, goal=0.0)
-                self.bounds[k] = float(ascent.bounds.max())
-                ascent_slopes = ascent.slopes
-            self.nodes += 1
-            if not self.bounds[k] > 0.0:
-                nothing = np.zeros(0)
-                self._push(
-                    Subproblem(
-                        k, float(self.bounds[k]), 0, problem.lower, problem.upper, np.zeros(0, dtype=np.int64), nothing,
-                        nothing, ascent_slopes, np.zeros(rows.count),
-                    )
-                )  # fmt: skip
+    @property
+    def left(self) -> list[S]:
+        """What counts for the result: subproblems that are open, and those that cannot be split."""
+        return [*(entry[2] for entry in self._heap), *self.shut]
 
-    def refine(self) -> None:
-        """Optimise the slopes of all neurons' bounds, before the roots are split."""
-        self.problem = with_own_slopes(self.problem)
-        lower, upper = self.problem.lower, self.problem.upper
-        self._heap = [(bound, k, replace(sub, lower=lower, upper=upper)) for bound, k, sub in self._heap]
+    def push(self, subs: Iterable[S]) -> None:
+        """Add subproblems."""
+        for sub in subs:
+            self._made += 1
+            heapq.heappush(self._heap, (sub.rank, self._made, sub))
 
-    def grow(
-        self, nodes: int, mapper: Mapper | None = None, trial: Trial | None = None, deadline: float | None = None
-    ) -> None:
-        """Bound subproblems until none is open, ``nodes`` are bounded, a counterexample turns up or ``deadline`` is past.
+    def grow(self, nodes: int, deadline: float | None = None, after: Callable[[Tree[S]], bool] | None = None) -> None:
+        """Bound subproblems until none is open, ``nodes`` are bounded, what was looked for is found, or ``deadline`` is past.
 
         Parameters
         ----------
         nodes : int
-            Of the whole search: the same number gives the same bounds, whoever computes.
-        mapper : optional
-            Computes a round; by default one after the other, here.
-        trial : optional
-            Tries points where counterexamples are likely.
+            Of the whole search, with those before: the same number gives the same result, whoever computes.
         deadline : float, optional
-            By ``time.monotonic``.
+            By ``time.monotonic``. Rounds get shorter towards it.
+        after : callable (Tree) -> bool, optional
+            Looks at the tree after every round; False ends the search.
         """
-        step = lambda sub: process(self.problem, sub, self.effort)  # noqa: E731
-        while self._heap and self.nodes < nodes and self.counterexample is None:
-            if deadline is not None and time.monotonic() >= deadline:
+        pace = 0.0  # seconds a node
+        while self._heap and self.nodes < nodes and not (self.found and self.objective.ends_when_found):
+            now = time.monotonic()
+            most = nodes - self.nodes
+            if deadline is not None:
+                if now >= deadline:
+                    break
+                most = min(
+                    most, int(_SHARE * (deadline - now) / pace) + 1 if pace else self.objective.nodes_while_narrow
+                )
+            before = self.nodes
+            self._round(most)
+            pace = (time.monotonic() - now) / max(1, self.nodes - before)
+            if after is not None and not after(self):
                 break
-            count = min(ROUND, len(self._heap), nodes - self.nodes)
-            taken = [heapq.heappop(self._heap)[2] for _ in range(count)]
-            outcomes = map(step, taken) if mapper is None else mapper(step, taken)
-            for sub, outcome in zip(taken, outcomes, strict=True):
-                self._take(sub, outcome, trial)
-        self._close()
 
-    def _take(self, sub: Subproblem, outcome: Outcome, trial: Trial | None) -> None:
-        self.nodes += 1
-        if trial is not None and outcome.points is not None and self.counterexample is None:
-            self.counterexample = trial(sub.polytope, outcome.points)
-        if outcome.bound > 0.0:
-            return
-        if outcome.stuck:
-            self._stuck.append(replace(sub, bound=outcome.bound))
-        for child in outcome.children:
-            self._push(child)
-
-    def _push(self, sub: Subproblem) -> None:
-        self._made += 1
-        heapq.heappush(self._heap, (sub.bound, self._made, replace(sub, order=self._made)))
-
-    def _close(self) -> None:
-        """The bounds that stand now."""
-        left = np.full(self.bounds.size, np.inf)
-        for sub in [*(entry[2] for entry in self._heap), *self._stuck]:
-            left[sub.polytope] = min(left[sub.polytope], sub.bound)
-        proved = np.nextafter(0.0, 1.0)
-        self.bounds = np.where(self.bounds > 0.0, self.bounds, np.maximum(self.bounds, np.minimum(left, proved)))
+    def _round(self, most: int) -> None:
+        """Grow the subtrees of the worst subproblems, by ``most`` nodes in all."""
+        count, about = min(WIDTH, len(self._heap), most), self.objective
+        size = about.nodes_of_subtree if len(self._heap) >= WIDTH else about.nodes_while_narrow
+        each = np.full(count, min(size, most // count), dtype=np.int64)
+        taken: list[S] = [heapq.heappop(self._heap)[2] for _ in range(count)]
+        stacks: tuple[Stack[Any], ...] = tuple(Stack.of(type(sub), [sub]) for sub in taken)
+        grown = self.asker.ask(Subtrees(self.objective, stacks, each, len(self._heap)))
+        for subtree in grown:
+            self.nodes += subtree.nodes
+            self.push(subtree.open)
+            self.shut += subtree.shut
+            self.found += subtree.found
+        self.push(taken[len(grown) :])  # behind one that ended the search

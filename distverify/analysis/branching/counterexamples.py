@@ -1,0 +1,248 @@
+"""Searches for counterexamples as questions: how one begins, and what it does with a subproblem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from distverify.analysis.attack import Attacker
+from distverify.analysis.branching.boxes import Bisection, Boxes, suits_bisection
+from distverify.analysis.branching.polytopes import Problem, Target, pose, with_own_slopes
+from distverify.analysis.branching.stack import Stack
+from distverify.analysis.branching.step import Effort, process
+from distverify.analysis.branching.subproblem import Subproblem
+from distverify.analysis.branching.subtrees import Objective, Step
+from distverify.bounds.alpha import bound_rows
+from distverify.bounds.enclosure import enclose
+from distverify.bounds.reduced import Floats
+from distverify.questions.memory import Memory, own_array
+from distverify.questions.packing import digest_of
+from distverify.questions.pieces import Arrays, Block
+from distverify.questions.question import Cuts, Question
+from distverify.region import Ball
+
+_ROOT_STEPS = 20
+# Dual minimisers get a short descent now and then; a look at the point itself costs next to nothing.
+_DESCENT_EVERY = 16
+_DESCENT_STEPS = 10
+# Into how many subproblems the boxes are dealt that a subtree leaves.
+_PARTS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Hunt:
+    """Points of a region whose outputs lie in one of some polytopes.
+
+    Attributes
+    ----------
+    key : str
+        Hash of the rest.
+    region : Ball
+    targets : tuple of Target
+    seed : tuple of int
+        Of the attack's starting points.
+    """
+
+    key: str
+    region: Ball
+    targets: tuple[Target, ...]
+    seed: tuple[int, ...]
+
+    @classmethod
+    def of(cls, region: Ball, targets: Sequence[Target], seed: int | Sequence[int]) -> Hunt:
+        """With its hash."""
+        seeds = (seed,) if isinstance(seed, int) else tuple(int(s) for s in seed)
+        return cls(digest_of((region, tuple(targets))), region, tuple(targets), seeds)
+
+    def problem(self, memory: Memory) -> Problem:
+        """The packed network over the region, with its bounds as they are at first."""
+        return memory.kept(self.key, lambda: pose(enclose(memory.network, self.region, fold=True), self._own_targets()))
+
+    def attacker(self, memory: Memory) -> Attacker:
+        return Attacker(memory.network, self.region, self.targets, self.seed)
+
+    def _own_targets(self) -> tuple[Target, ...]:
+        return tuple(Target(own_array(t.rows), own_array(t.bounds), own_array(t.off)) for t in self.targets)
+
+
+@dataclass(frozen=True, eq=False)
+class Counterexamples(Objective[Subproblem]):
+    """A search by splits of neurons.
+
+    Attributes
+    ----------
+    hunt : Hunt
+    lower, upper, alpha : float64 arrays
+        See :class:`distverify.analysis.branching.polytopes.Problem`.
+    effort : Effort
+    """
+
+    hunt: Hunt
+    lower: Floats
+    upper: Floats
+    alpha: Floats
+    effort: Effort
+
+    def begin(self, memory: Memory) -> Callable[[Subproblem, int], Step[Subproblem]]:
+        """See :class:`Objective`."""
+        problem = replace(self.hunt.problem(memory), lower=self.lower, upper=self.upper, alpha=self.alpha)
+        attacker = self.hunt.attacker(memory)
+        looked = 0
+
+        def step(sub: Subproblem, most: int) -> Step[Subproblem]:
+            nonlocal looked
+            outcome = process(problem, sub, self.effort)
+            found = None
+            if outcome.points is not None:
+                steps = _DESCENT_STEPS if looked % _DESCENT_EVERY == 0 else 0
+                looked += 1
+                found = attacker.from_points(sub.polytope, problem.packed.point(outcome.points), steps)
+            if outcome.bound > 0.0:
+                return Step(found=found)
+            return Step(outcome.children, [replace(sub, bound=outcome.bound)] if outcome.stuck else [], found)
+
+        return step
+
+
+@dataclass(frozen=True, eq=False)
+class BoxCounterexamples(Objective[Boxes]):
+    """A search by bisecting the input.
+
+    Attributes
+    ----------
+    hunt : Hunt
+    """
+
+    nodes_of_subtree: ClassVar[int] = 4096
+    nodes_while_narrow: ClassVar[int] = 4096
+    together: ClassVar[int] = 1
+
+    hunt: Hunt
+
+    def begin(self, memory: Memory) -> Callable[[Boxes, int], Step[Boxes]]:
+        """See :class:`Objective`."""
+        problem, attacker, looked = self.hunt.problem(memory), self.hunt.attacker(memory), 0
+
+        def trial(target: int, points: Floats) -> Floats | None:
+            nonlocal looked
+            steps = _DESCENT_STEPS if looked % _DESCENT_EVERY == 0 else 0
+            looked += 1
+            return attacker.from_points(target, problem.packed.point(points), steps)
+
+        def step(boxes: Boxes, most: int) -> Step[Boxes]:
+            search = Bisection.of(problem, boxes)
+            search.grow(most, trial)
+            return Step(search.left.parts(_PARTS), [], search.counterexample, search.nodes)
+
+        return step
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """How a search begins.
+
+    Attributes
+    ----------
+    bounds : float64 [targets]
+        For each target, by how much some constraint is violated all over the region, at least.
+    found : float64 [D] or None
+        A counterexample.
+    bisects : bool
+        The input is to be bisected rather than neurons split.
+    inputs : int
+        Of the packed network.
+    lower, upper, alpha : float64 arrays
+        Of the problem, neurons' bounds refined where neurons are to be split.
+    roots : list of Subproblem
+        One for each target that is open.
+    """
+
+    bounds: Floats
+    found: Floats | None
+    bisects: bool
+    inputs: int
+    lower: Floats
+    upper: Floats
+    alpha: Floats
+    roots: list[Subproblem]
+
+
+@dataclass(frozen=True, eq=False)
+class Opening(Question[Opened]):
+    """Bound every target over the whole region by optimised slopes, attack those that stay open, and make ready to split.
+
+    Attributes
+    ----------
+    hunt : Hunt
+    grows : bool
+        Whether subproblems will be bounded.
+    """
+
+    hunt: Hunt
+    grows: bool
+
+    def cut(self, pieces: int, cuts: Cuts) -> Sequence[Block]:
+        """One block."""
+        return [(0, 1)]
+
+    def answer(self, memory: Memory, block: Block) -> Arrays:
+        """All of :class:`Opened`."""
+        problem = self.hunt.problem(memory)
+        bounds, slopes = _at_the_root(problem)
+        open_ = np.flatnonzero(~(bounds > 0.0))
+        answer: Arrays = {"bounds": bounds, "bisects": np.array([suits_bisection(problem)])}
+        answer["inputs"] = np.array([problem.packed.inputs])
+        if open_.size:
+            hardest_first = open_[np.argsort(bounds[open_], kind="stable")]
+            found = self.hunt.attacker(memory).search([int(k) for k in hardest_first])
+            if found is not None:
+                answer["found"] = found
+            elif self.grows and not answer["bisects"][0]:
+                problem = with_own_slopes(problem)
+        answer |= {"lower": problem.lower, "upper": problem.upper, "alpha": problem.alpha}
+        return answer | Stack.of(Subproblem, [_root(problem, int(k), bounds[k], slopes[k]) for k in open_]).named(
+            "root."
+        )
+
+    def join(self, answers: Sequence[Arrays]) -> Opened:
+        """That answer."""
+        answer = answers[0]
+        found = np.array(answer["found"], dtype=np.float64) if "found" in answer else None
+        roots = Stack.read(Subproblem, answer, "root.").items()
+        lower, upper, alpha = (np.asarray(answer[name], dtype=np.float64) for name in ("lower", "upper", "alpha"))
+        return Opened(
+            np.array(answer["bounds"]),
+            found,
+            bool(answer["bisects"][0]),
+            int(answer["inputs"][0]),
+            lower,
+            upper,
+            alpha,
+            roots,
+        )
+
+
+def _at_the_root(problem: Problem) -> tuple[Floats, list[Floats]]:
+    """Each target's bound over the region, float64 [targets], and the slopes of its rows."""
+    packed = problem.packed
+    bounds, slopes = np.full(len(problem.targets), -np.inf), []
+    for k, rows in enumerate(problem.rows):
+        if rows.count == 0:
+            # No constraint on the outputs: every input of the region is a counterexample.
+            slopes.append(np.zeros((0, packed.neurons)))
+            continue
+        ascent = bound_rows(packed, rows, _ROOT_STEPS, goal=0.0)
+        bounds[k] = float(ascent.bounds.max())
+        slopes.append(ascent.slopes)
+    return bounds, slopes
+
+
+def _root(problem: Problem, target: int, bound: float, slopes: Floats) -> Subproblem:
+    nothing = np.zeros(0)
+    return Subproblem(
+        target, float(bound), problem.lower, problem.upper, np.zeros(0, dtype=np.int64), nothing, nothing, slopes,
+        np.zeros(problem.rows[target].count),
+    )  # fmt: skip
