@@ -59,8 +59,10 @@ def certify(
     Parameters
     ----------
     model : Network or path of an ONNX file
-    x : array_like [N, ...] or path of a .npz, .h5 or .csv file
-        The samples, flattened in C order. Or VNN-LIB property files (one or several paths, or a VNN-COMP
+    x : array_like [N, ...], path of a data file, or sequence of (x, y)
+        The samples, flattened in C order; a data set of PyTorch or Hugging Face too. Files are .npz, .h5, .csv, .parquet,
+        .safetensors, .pt, .npy (``"X.npy,Y.npy"`` or a folder), IDX, CIFAR's .bin, and folders of images for each class; also by
+        any URL that fsspec knows. Or VNN-LIB property files (one or several paths, or a VNN-COMP
         ``instances.csv``): then each property is verified, and nothing else is computed.
     y : array_like [N], optional
         Labels; for a path they come from the file. Without labels the predicted class stands in.

@@ -6,18 +6,21 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.data.dataset import Dataset, dataset_from_arrays, load_dataset
-from distverify.data.image_layout import arrange_images
+from distverify.data.image_layout import arrange_images, order_by
 from distverify.data.labels import NO_LABEL
 from distverify.data.plausible import find_implausible
+from distverify.data.preprocessing import read_preprocessing
 from distverify.data.property_set import is_instance_list, load_properties
+from distverify.data.readers import name_of
+from distverify.data.remote import is_remote, local_copy
 from distverify.data.selection import select_samples
+from distverify.data.sequences import is_sequence_of_samples, read_samples
 from distverify.data.vector import load_vector, read_names
 from distverify.data.vnnlib.property import Property, is_property_file
 from distverify.errors import DataError, ModelError, SettingsError
@@ -33,7 +36,7 @@ from distverify.quantities import catalogue
 from distverify.settings import Settings
 
 Model: TypeAlias = "Network | str | os.PathLike[str]"
-Data: TypeAlias = "ArrayLike | str | os.PathLike[str] | Sequence[str | os.PathLike[str]]"
+Data: TypeAlias = "ArrayLike | str | os.PathLike[str] | Sequence[Any]"
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +109,7 @@ def prepare(
     ------
     ModelError, DataError, SettingsError
     """
+    inputs = preprocessed(inputs)
     network, name = prepare_network(model, inputs, settings)
     return prepare_samples(network, name, x, y, inputs, settings, factors)
 
@@ -117,9 +121,10 @@ def prepare_network(model: Model, inputs: Inputs, settings: Settings) -> tuple[N
             raise SettingsError("batch_axis: is for model files; give it to load_network")
         network, name = model, "network"
     elif isinstance(model, str | os.PathLike):
-        network, name = load_network(model, batch_axis=inputs.batch_axis), Path(model).name
+        network, name = load_network(model, batch_axis=inputs.batch_axis), name_of(model)
     else:
         raise ModelError(f"model: got {type(model).__name__}; give a Network or the path of an ONNX file")
+    inputs = preprocessed(inputs)
     if _normalised(inputs) and settings.eps_units == "raw":
         means, deviations = _mean_and_std(inputs)
         network = apply_normalisation(network, means, deviations, layout=inputs.model_layout)
@@ -130,6 +135,7 @@ def prepare_samples(
     network: Network, model: str, x: Data, y: ArrayLike | None, inputs: Inputs, settings: Settings, factors: Any = None
 ) -> Prepared:
     """The samples or properties for a network of :func:`prepare_network`."""
+    inputs = preprocessed(inputs)
     chosen = _factors(network, factors, inputs.features)
     if chosen is not None:
         settings = replace(settings, feature_eps=chosen)
@@ -146,14 +152,35 @@ def prepare_samples(
         return Prepared(
             network, model, data, found.digest, settings, described, properties, found.names, axis_names=called
         )
-    data = _open_dataset(x, y, inputs, network)  # type: ignore[arg-type]  # no paths: one of the others
+    data = _open_dataset(x, y, inputs, network)
     if data.input_names and inputs.layout == "flat":
         called = {"input": data.input_names, **called}
+    if len(data.class_names) == network.output_size:
+        called = {"output": data.class_names, **called}
     if _normalised(inputs) and settings.eps_units != "raw":
         # In normalised units, the data are normalised instead of the network.
         means, deviations = mean_and_std(network, *_mean_and_std(inputs), layout=inputs.model_layout)
         data = replace(data, inputs=np.ascontiguousarray((data.inputs - means) / deviations))
     return Prepared(network, model, data, data.digest, settings, described, axis_names=called)
+
+
+def preprocessed(inputs: Inputs) -> Inputs:
+    """``inputs`` with mean, std and scale as its preprocessing says; of that the size of images is left.
+
+    Raises
+    ------
+    SettingsError, DataError
+    """
+    if inputs.preprocessing is None:
+        return inputs
+    given = inputs.preprocessing
+    told = read_preprocessing(given if isinstance(given, Mapping) else local_copy(given))
+    values = {name: getattr(told, name) for name in ("mean", "std", "scale") if getattr(told, name) is not None}
+    for name in values:
+        if getattr(inputs, name) is not None:
+            raise SettingsError(f"{name}: the preprocessing file says it too ({values[name]}); leave {name} out")
+    rest = None if told.resizing is None else told.resizing.to_json()
+    return replace(inputs, preprocessing=rest, **values)
 
 
 def kind_of(x: object) -> str:
@@ -215,7 +242,15 @@ def load_network(
         raise ModelError(f"model: got {type(model).__name__}; give the path of an ONNX file, or a torch.nn.Module")
     if example_input is not None:
         raise SettingsError("example_input: is for torch modules; an ONNX file declares its input, leave it out")
-    return load_onnx(model, batch_axis=batch_axis)
+    return load_onnx(_at_hand(model), batch_axis=batch_axis)
+
+
+def _at_hand(model: str | os.PathLike[str]) -> str | os.PathLike[str]:
+    """The model's file here."""
+    try:
+        return local_copy(model) if is_remote(model) else model
+    except DataError as error:
+        raise ModelError(str(error)) from error
 
 
 def check_fit(prepared: Prepared) -> Prepared:
@@ -266,14 +301,27 @@ def _open_dataset(
     x: ArrayLike | str | os.PathLike[str], y: ArrayLike | None, inputs: Inputs, network: Network
 ) -> Dataset:
     """The chosen samples, checked against ``network`` and in its order of values."""
-    features, classes = network.input_size, network.output_size
+    sizes: dict[str, int] = {"input_size": network.input_size, "output_size": network.output_size}
     if isinstance(x, str | os.PathLike):
+        resizing = None if inputs.preprocessing is None else read_preprocessing(inputs.preprocessing).resizing
         data = load_dataset(
-            x, input_size=features, output_size=classes, scale=inputs.scale, samples=inputs.samples,
-            labels=not inputs.no_labels,
-        )  # fmt: skip
+            x, **sizes, scale=inputs.scale, samples=inputs.samples, labels=not inputs.no_labels, resizing=resizing
+        )
     else:
-        data = dataset_from_arrays(x, None if inputs.no_labels else y, input_size=features, output_size=classes)
+        names: tuple[str, ...] = ()
+        layout = "flat"
+        if is_sequence_of_samples(x):
+            if y is not None:
+                raise SettingsError("y: each sample of x has its label already; leave y out")
+            held = read_samples(x)
+            x, y, names, layout = held.x, held.y, held.classes, held.layout
+        data = dataset_from_arrays(x, None if inputs.no_labels else y, **sizes, scale=inputs.scale)
+        data = replace(data, class_names=names, layout=layout)
+    # What the format fixes needs no option; images that a network takes as one row stay as they are.
+    if inputs.layout == "flat" and data.layout != "flat" and len(data.shape) == len(network.input_shape) == 3:
+        return arrange_images(
+            data, data.layout, network.input_shape, inputs.model_layout or order_by(data, network.input_shape)
+        )
     return arrange_images(data, inputs.layout, network.input_shape, inputs.model_layout)
 
 
@@ -337,7 +385,7 @@ def _describe(network: Network, inputs: Inputs) -> dict[str, Any]:
 
 def _recorded(value: Any) -> Any:
     """Plain numbers, one or one per channel; anything else as it is."""
-    if value is None or isinstance(value, str | bool):
+    if value is None or isinstance(value, str | bool | Mapping):
         return value
     array = np.asarray(value, dtype=np.float64)
     return None if array.size > _RECORDED else array.tolist()

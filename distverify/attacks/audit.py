@@ -211,8 +211,7 @@ def _job(
     indices = result["sample"]
     files = isinstance(x, str | os.PathLike)
     selection = ",".join(map(str, indices.tolist())) if files else None
-    scale = stored.get("scale") if files else None
-    inputs = recorded_inputs(stored, {"scale": scale, "samples": selection})
+    inputs = recorded_inputs(stored, {"samples": selection})
     network, name = prepare_network(model, inputs, settings)
     _refuse("model", given["model"], network.digest)
     data = prepare_samples(network, name, x, y, inputs, settings).data

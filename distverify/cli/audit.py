@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from distverify.cli.options import GroupedCommand, typed, with_options
+from distverify.cli.options import GroupedCommand, Place, typed, with_options
 from distverify.options.run import Workers
 from distverify.words import count, printable
 
@@ -20,16 +20,24 @@ _SHOWN = 3
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("result", type=click.Path(path_type=Path))
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path))
+@click.argument("result", type=Place())
+@click.argument("model", type=Place())
+@click.argument("data", type=Place())
 @with_options(Workers)
 @click.option("--points", type=click.IntRange(min=8), default=64, show_default=True, help="Points per ball.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
 @click.option("-q", "--quiet", is_flag=True, help="Only violations and errors.")
 @click.pass_context
 def audit(
-    ctx: click.Context, /, result: Path, model: Path, data: Path, points: int, seed: int, quiet: bool, **options: Any
+    ctx: click.Context,
+    /,
+    result: str | Path,
+    model: str | Path,
+    data: str | Path,
+    points: int,
+    seed: int,
+    quiet: bool,
+    **options: Any,
 ) -> None:
     """Attack what RESULT claims about MODEL on DATA.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from distverify.cli.options import GroupedCommand, command_line, typed, with_options
+from distverify.cli.options import GroupedCommand, Place, command_line, typed, with_options
 from distverify.options.run import Division, Inputs, Output, Workers
 from distverify.settings import Settings
 
@@ -16,20 +16,21 @@ _OPTIONS = (Settings, Inputs, Workers, Division, Output)
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("model", type=Place())
+@click.argument("data", type=Place(), nargs=-1, required=True)
 @with_options(*_OPTIONS)
 @click.option("--explain", is_flag=True, help="Print the plan: how the run is cut into work, and why.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary; only errors.")
 @click.pass_context
 def certify(
-    ctx: click.Context, /, model: Path, data: tuple[Path, ...], quiet: bool, explain: bool, **options: Any
+    ctx: click.Context, /, model: str | Path, data: tuple[str | Path, ...], quiet: bool, explain: bool, **options: Any
 ) -> None:
     """Certify MODEL on every sample of DATA and write the results to an HDF5 file.
 
-    MODEL is an ONNX file. DATA is .npz or .h5 with arrays x [N, ...] and optionally y [N] (the labels),
-    or .csv with the label first and then the features; or VNN-LIB property files (any number), or a VNN-COMP
-    instances.csv: then each property is verified.
+    MODEL is an ONNX file. DATA is .npz, .h5, .safetensors or .pt with arrays x [N, ...] and optionally y [N] (the
+    labels); X.npy,Y.npy or a folder with both; .csv with the label first and then the features; .parquet; MNIST's IDX files
+    and CIFAR's .bin, gzipped too; a folder of images for each class. Or VNN-LIB property files (any number), or a
+    VNN-COMP instances.csv: then each property is verified. Both may be URLs (s3://, https://, ...; with fsspec).
 
     An interrupted or killed run loses nothing that was finished: the same command continues where it stopped.
 

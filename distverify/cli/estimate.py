@@ -8,20 +8,22 @@ from typing import Any
 
 import click
 
-from distverify.cli.options import GroupedCommand, typed, with_options
+from distverify.cli.options import GroupedCommand, Place, typed, with_options
 from distverify.options.run import Inputs
 from distverify.settings import Settings
 from distverify.words import count, duration, printable
 
 
 @click.command(cls=GroupedCommand)
-@click.argument("model", type=click.Path(path_type=Path))
-@click.argument("data", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("model", type=Place())
+@click.argument("data", type=Place(), nargs=-1, required=True)
 @with_options(Settings, Inputs)
 @click.option("--timed", type=click.IntRange(min=2), default=8, show_default=True, help="Samples to time.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the choice of samples.")
 @click.pass_context
-def estimate(ctx: click.Context, /, model: Path, data: tuple[Path, ...], timed: int, seed: int, **options: Any) -> None:
+def estimate(
+    ctx: click.Context, /, model: str | Path, data: tuple[str | Path, ...], timed: int, seed: int, **options: Any
+) -> None:
     """Time a handful of samples of DATA on one core and predict what certify with the same options takes.
 
     DATA is what certify takes, property files and instances.csv too. The samples are spread from the least to the most

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -16,6 +17,15 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 # Headings in the order of the help; options of a command alone stand under the last one.
 _GROUPS = ("Balls", "What is computed", "Bounds", "Data", "Workers", "Plan", "Output", "Options")
+
+
+class Place(click.ParamType[Any]):
+    """A path, or a URL, which no path may shorten."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str | Path:
+        return value if isinstance(value, Path) or "://" in value else Path(value)
 
 
 class _Text(click.ParamType[Any]):

@@ -30,6 +30,10 @@ class ArraySource:
         What the features are called, where a table says so.
     certain : bool
         Whether it is known to be what it is taken for; the first column of a table without names is not.
+    classes : tuple of str
+        Of labels: what the classes are called, where the file says so.
+    layout : str
+        Of images: the order of their axes, "hwc" or "chw", where the format fixes it; else "flat".
     """
 
     shape: tuple[int, ...]
@@ -38,6 +42,8 @@ class ArraySource:
     line_of: Callable[[int], int] | None = None
     certain: bool = True
     columns: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    layout: str = "flat"
 
     def bytes(self, rows: int) -> int:
         """Memory for ``rows`` rows of this array."""

@@ -6,7 +6,6 @@ import hashlib
 import math
 import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 from distverify.data.array_source import ArraySource
 from distverify.data.labels import NO_LABEL, check_labels, read_labels
 from distverify.data.memory import check_memory
-from distverify.data.readers import open_arrays
+from distverify.data.preprocessing import Resizing
+from distverify.data.readers import name_of, open_arrays
 from distverify.data.selection import select_samples
 from distverify.errors import DataError, SettingsError
 from distverify.work import Sample
@@ -43,6 +43,10 @@ class Dataset:
         What the features are called, where the file says so.
     regression : bool
         Whether ``y`` held real targets instead of classes; then there are no labels.
+    class_names : tuple of str
+        What the classes are called, where the file says so.
+    layout : "flat", "hwc" or "chw"
+        The order of the axes of ``shape``, where the format fixes it.
     """
 
     inputs: NDArray[np.float64]
@@ -52,6 +56,8 @@ class Dataset:
     shape: tuple[int, ...]
     regression: bool = False
     input_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    layout: str = "flat"
 
     def sample(self, position: int) -> Sample:
         """The sample at ``position``, 0 to N - 1."""
@@ -84,6 +90,7 @@ def load_dataset(
     scale: float | None = None,
     samples: str | None = None,
     labels: bool = True,
+    resizing: Resizing | None = None,
 ) -> Dataset:
     """Read the chosen samples of a data file.
 
@@ -91,7 +98,8 @@ def load_dataset(
     ----------
     path : str or path
         ``.npz``, ``.h5`` or ``.hdf5`` with arrays ``x`` [N, ...] and, optionally, ``y``: [N] classes, [N, outputs] one-hot, or
-        real targets; ``.csv`` with the label first (or where a header line names it), and the features.
+        real targets; ``.csv`` with the label first (or where a header line names it), and the features; and what else
+        :func:`~distverify.data.readers.open_arrays` opens.
     input_size, output_size : int
         The model's; a sample must have ``input_size`` values, a label lies in 0 .. ``output_size`` - 1.
     scale : float, optional
@@ -100,6 +108,8 @@ def load_dataset(
         Which samples, such as "0:100", "3,7" or "::10", in this order; all without it.
     labels : bool
         False: whatever the file holds beside the samples is passed over.
+    resizing : Resizing, optional
+        How encoded images are brought to one size.
 
     Raises
     ------
@@ -111,7 +121,7 @@ def load_dataset(
     if scale is not None and not (math.isfinite(scale) and scale > 0):
         raise SettingsError(f"scale: got {scale}; give a finite positive number")
     classes, regression = None, False
-    with open_arrays(path, input_size=input_size, labels=labels) as sources:
+    with open_arrays(path, input_size=input_size, labels=labels, resizing=resizing) as sources:
         x, y = sources["x"], sources.get("y")
         _check_x(x, input_size)
         indices = select_samples(samples, x.shape[0])
@@ -122,15 +132,24 @@ def load_dataset(
         inputs = _inputs(x.read(indices), indices, x)
         if y is not None:
             classes, regression = read_labels(y.read(indices), y, indices, output_size)
+    _divide(inputs, scale)
+    return Dataset(
+        inputs, _or_none(classes, indices), indices, name_of(path), x.shape[1:], regression, x.columns,
+        () if y is None else y.classes, x.layout,
+    )  # fmt: skip
+
+
+def _divide(inputs: NDArray[np.float64], scale: float | None) -> None:
     if scale is not None:
         with np.errstate(over="ignore"):
             inputs /= scale
         if not np.isfinite(inputs).all():
             raise SettingsError(f"scale: got {scale}; values divided by it overflow, give a larger one")
-    return Dataset(inputs, _or_none(classes, indices), indices, Path(path).name, x.shape[1:], regression, x.columns)
 
 
-def dataset_from_arrays(x: ArrayLike, y: ArrayLike | None = None, *, input_size: int, output_size: int) -> Dataset:
+def dataset_from_arrays(
+    x: ArrayLike, y: ArrayLike | None = None, *, input_size: int, output_size: int, scale: float | None = None
+) -> Dataset:
     """A data set from arrays in memory, with the same checks as :func:`load_dataset`.
 
     Parameters
@@ -138,6 +157,8 @@ def dataset_from_arrays(x: ArrayLike, y: ArrayLike | None = None, *, input_size:
     x : [N, ...], or one sample
     y : [N], or one number for one sample, optional
         Classes, as whole numbers or one-hot; or real targets, which say nothing of classes.
+    scale : float, optional
+        Every value is divided by it.
 
     Raises
     ------
@@ -157,6 +178,7 @@ def dataset_from_arrays(x: ArrayLike, y: ArrayLike | None = None, *, input_size:
         check_labels(told, inputs.shape[0])
         classes, regression = read_labels(entries, told, indices, output_size)
     flat = _inputs(inputs[indices], indices, source)
+    _divide(flat, scale)
     return Dataset(flat, _or_none(classes, indices), indices, "arrays", inputs.shape[1:], regression)
 
 

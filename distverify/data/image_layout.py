@@ -49,3 +49,12 @@ def arrange_images(
     stored = (height, width, channels) if layout == "hwc" else (channels, height, width)
     images = data.inputs.reshape(-1, *stored).transpose(order)
     return replace(data, inputs=np.ascontiguousarray(images).reshape(data.inputs.shape), shape=input_shape)
+
+
+def order_by(data: Dataset, input_shape: tuple[int, ...]) -> str | None:
+    """The order of the axes of a model's images, "chw" or "hwc", where the shape of data of known layout tells it."""
+    a, b, c = data.shape
+    height, width, channels = (a, b, c) if data.layout == "hwc" else (b, c, a)
+    possible = {"chw": (channels, height, width), "hwc": (height, width, channels)}
+    fitting = [order for order, shape in possible.items() if shape == input_shape]
+    return fitting[0] if len(fitting) == 1 else None

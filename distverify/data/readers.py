@@ -1,63 +1,71 @@
 """Arrays in data files that nobody vouches for. Shapes and types are known before any value is read.
 
-No pickles, no links out of the file, and no memory for what a file merely declares.
+No pickles, no links out of the file, and no memory for what a file merely declares. Each format is read in a file of its own, in
+``formats/``; which one it is, is told by the name, or else by the first bytes.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import math
 import os
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, Any
 
-import h5py
-import numpy as np
-
-from distverify.data.array_source import AnyArray, ArraySource, Indices, Sources
+from distverify.data.array_source import ArraySource, Sources
 from distverify.data.csv_table import open_csv
-from distverify.data.memory import check_expansion, check_memory
+from distverify.data.formats.binary import idx_source, is_idx, open_cifar, open_idx
+from distverify.data.formats.hdf5 import open_hdf5
+from distverify.data.formats.images import open_image_folder
+from distverify.data.formats.numpy_files import npy_source, open_npz
+from distverify.data.formats.parquet import open_parquet
+from distverify.data.formats.tensors import open_safetensors, open_torch
+from distverify.data.preprocessing import Resizing
+from distverify.data.remote import is_remote, local_copy
 from distverify.errors import DataError
+
+_OPENED = {".npz": open_npz, ".h5": open_hdf5, ".hdf5": open_hdf5, ".pt": open_torch, ".pth": open_torch}
+_READ: dict[str, Callable[[Path], Sources]] = {
+    ".npy": lambda path: {"x": npy_source(path)}, ".safetensors": open_safetensors, ".bin": open_cifar, ".bin.gz": open_cifar,
+}  # fmt: skip
+_KINDS = (".npz", ".h5", ".hdf5", ".csv", ".parquet", *_READ, ".pt", ".pth")
 
 
 @contextlib.contextmanager
-def open_arrays(path: str | os.PathLike[str], *, input_size: int, labels: bool = True) -> Iterator[Sources]:
+def open_arrays(
+    path: str | os.PathLike[str], *, input_size: int, labels: bool = True, resizing: Resizing | None = None
+) -> Iterator[Sources]:
     """The arrays ``x`` and (if there are labels) ``y`` of a data file, readable while the context is open.
 
     Parameters
     ----------
     path : str or path
-        ``.npz``, ``.h5``, ``.hdf5`` or ``.csv``.
+        ``.npz``, ``.h5``, ``.hdf5``, ``.csv``, ``.parquet``, ``.safetensors``, ``.pt``, ``.npy``, CIFAR's ``.bin``, an IDX file; a
+        folder with ``x.npy`` and ``y.npy``, or of images for each class; two files ``X,Y`` of one array each; or a URL.
     input_size : int
         The model's: by it the columns of a table are told apart.
     labels : bool
         Whether ``y`` is wanted.
+    resizing : Resizing, optional
+        How encoded images are brought to one size.
 
     Raises
     ------
     DataError
         No such file, an unknown kind of file, a damaged one, one without ``x``.
     """
-    file = Path(path)
-    suffix = file.suffix.lower()
-    if suffix not in _KINDS:
-        raise DataError(f"{path}: unknown kind of data file; give one of {', '.join(_KINDS)}")
+    named = str(path)
+    pair = pair_of(path)
     try:
-        mode = file.stat().st_mode
-    except OSError as error:
-        raise DataError(f"{path}: cannot be opened ({error.strerror}); check the path") from None
-    if not stat.S_ISREG(mode):
-        raise DataError(f"{path}: not a regular file; give a data file")
-    try:
-        table = suffix not in _BINARY
-        opened = open_csv(file, input_size=input_size, labels=labels) if table else _BINARY[suffix](file)
-        with opened as sources:
-            yield {name: source for name, source in sources.items() if name == "x" or labels}
+        if pair is not None:
+            sources: Sources = {name: _single(local_copy(file)) for name, file in zip("xy", pair, strict=True)}
+            yield _wanted(sources, labels)
+            return
+        file = local_copy(path)
+        with _opened(file, named, input_size, labels, resizing) as sources:
+            yield _wanted(sources, labels)
     except DataError:
         raise
     # What the libraries raise on damaged files, while opening or while reading.
@@ -72,127 +80,69 @@ def open_arrays(path: str | os.PathLike[str], *, input_size: int, labels: bool =
         zlib.error,
     ) as error:
         reason = str(error).strip("'\"") or type(error).__name__
-        raise DataError(f"{path}: cannot be read ({reason}); the file is damaged, or no {file.suffix} file") from None
+        suffix = Path(named).suffix or "data"
+        raise DataError(f"{path}: cannot be read ({reason}); the file is damaged, or no {suffix} file") from None
 
 
-def _runs(ascending: Indices) -> Iterator[tuple[int, int]]:
-    """Where runs of neighbours begin and end among ascending indices."""
-    edges = [0, *(np.flatnonzero(np.diff(ascending) != 1) + 1).tolist(), len(ascending)]
-    return itertools.pairwise(edges)
+def pair_of(path: str | os.PathLike[str]) -> tuple[str, str] | None:
+    """The two files that ``X.npy,Y.npy`` names; None for any other path."""
+    first, comma, second = os.fspath(path).partition(",")
+    if not comma or "," in second or os.path.lexists(path):
+        return None
+    return first.strip(), second.strip()
 
 
-def _require_x(path: Path, names: list[str]) -> list[str]:
-    """Those of "x" and "y" that are there."""
-    if "x" not in names:
-        found = ", ".join(sorted(names)[:20]) or "none"
-        raise DataError(f"{path}: has no array x (found: {found}); store inputs as x [N, ...], labels as y [N]")
-    return [name for name in ("x", "y") if name in names]
+def name_of(path: str | os.PathLike[str]) -> str:
+    """A data set's name for people: its file's, without a folder."""
+    return ",".join(Path(part).name for part in (pair_of(path) or (path,)))
 
 
-# -- npz ---------------------------------------------------------------------------------------------------
+def _wanted(sources: Sources, labels: bool) -> Sources:
+    return {name: source for name, source in sources.items() if name == "x" or labels}
 
 
-@contextlib.contextmanager
-def _open_npz(path: Path) -> Iterator[Sources]:
-    with zipfile.ZipFile(path) as archive:
-        names = [n.removesuffix(".npy") for n in archive.namelist() if n.endswith(".npy")]
-        yield {name: _npz_source(archive, f"{path}: {name}", f"{name}.npy") for name in _require_x(path, names)}
-
-
-def _npz_source(archive: zipfile.ZipFile, what: str, member: str) -> ArraySource:
-    with archive.open(member) as file:
-        shape, fortran, dtype = _npy_header(file, what)
-        header = file.tell()
-    needed = math.prod(shape) * dtype.itemsize
-    entry = archive.getinfo(member)
-    declared = entry.file_size - header
-    if needed != declared:
+def _opened(
+    file: Path, named: str, input_size: int, labels: bool, resizing: Resizing | None
+) -> contextlib.AbstractContextManager[Sources]:
+    mode = _mode(file, named)
+    suffix = "".join(file.suffixes[-2:]).lower() if file.suffix.lower() == ".gz" else file.suffix.lower()
+    known = suffix in _KINDS
+    if stat.S_ISDIR(mode) and not known:
+        if (file / "x.npy").is_file():
+            both = [name for name in ("x", "y") if (file / f"{name}.npy").is_file()]
+            return contextlib.nullcontext({name: npy_source(file / f"{name}.npy") for name in both})
+        return contextlib.nullcontext(open_image_folder(file, input_size=input_size, resizing=resizing))
+    if mode and not stat.S_ISREG(mode):
+        raise DataError(f"{named}: not a regular file; give a data file")
+    if not known and mode and is_idx(file):
+        return contextlib.nullcontext(open_idx(file))
+    if not known:
         raise DataError(
-            f"{what}: shape {shape} of {dtype} needs {needed} bytes, the file has {declared}; it is damaged"
+            f"{named}: unknown kind of data file; give one of {', '.join(_KINDS)}, IDX or a folder of images"
         )
-
-    def whole(indices: Indices) -> AnyArray:
-        check_memory(what, needed)
-        check_expansion(what, needed, entry.compress_size)
-        with archive.open(member) as file:
-            file.seek(header)
-            content = file.read(needed)
-        if len(content) != needed:
-            raise DataError(f"{what}: the file ends early; it is damaged")
-        return np.frombuffer(content, dtype).reshape(shape, order="F")[indices]
-
-    def read(indices: Indices) -> AnyArray:
-        if (fortran and len(shape) > 1) or not shape or not len(indices):
-            return whole(indices)
-        row = needed // shape[0]
-        check_memory(what, 2 * row * len(indices))
-        check_expansion(what, row * (int(indices.max()) + 1), entry.compress_size)
-        rows = np.empty((len(indices), row), np.uint8)
-        order = np.argsort(indices)
-        with archive.open(member) as file:
-            for start, stop in _runs(indices[order]):
-                file.seek(header + row * int(indices[order[start]]))
-                content = file.read(row * (stop - start))
-                if len(content) != row * (stop - start):
-                    raise DataError(f"{what}: the file ends early; it is damaged")
-                rows[order[start:stop]] = np.frombuffer(content, np.uint8).reshape(stop - start, row)
-            file.read(1)  # at its end the checksum is compared
-        return rows.view(dtype).reshape(len(indices), *shape[1:])
-
-    return ArraySource(shape, dtype, read)
+    if suffix == ".csv":
+        return open_csv(file, input_size=input_size, labels=labels)
+    if suffix == ".parquet":
+        return open_parquet(file, input_size=input_size, resizing=resizing)
+    return _OPENED[suffix](file) if suffix in _OPENED else contextlib.nullcontext(_READ[suffix](file))
 
 
-def _npy_header(file: IO[bytes], what: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+def _single(file: Path) -> ArraySource:
+    """The array of a file that holds one."""
+    if not stat.S_ISREG(_mode(file, str(file))):
+        raise DataError(f"{file}: not a regular file; give a data file")
+    if file.suffix.lower() == ".npy":
+        return npy_source(file)
+    if is_idx(file):
+        return idx_source(file)
+    raise DataError(f"{file}: holds no single array; a pair X,Y is two .npy or two IDX files")
+
+
+def _mode(file: Path, named: str) -> int:
     try:
-        version = np.lib.format.read_magic(file)
-        if version not in readers:
-            raise DataError(f"{what}: .npy format {version[0]}.{version[1]} is not supported; store plain numbers")
-        shape, fortran, dtype = readers[version](file)
-    except ValueError as error:
-        raise DataError(f"{what}: is no NumPy array ({error}); the file is damaged") from None
-    if dtype.hasobject:
-        raise DataError(f"{what}: holds Python objects (a pickle), which are never read; store plain numbers")
-    if any(d < 0 for d in shape):
-        raise DataError(f"{what}: declares shape {shape}; the file is damaged")
-    return shape, fortran, dtype
-
-
-# -- HDF5 --------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _open_hdf5(path: Path) -> Iterator[Sources]:
-    with h5py.File(path, "r") as file:
-        yield {name: _hdf5_source(file, path, name) for name in _require_x(path, list(file))}
-
-
-def _hdf5_source(file: h5py.File, path: Path, name: str) -> ArraySource:
-    what = f"{path}: {name}"
-    # Looked at before it is followed: a link may lead to any file that this user can read.
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise DataError(f"{what}: is a link, which is not followed; store the array itself")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.shape is None:
-        raise DataError(f"{what}: is no array; store the numbers as a dataset of that name")
-    if dataset.external or dataset.is_virtual:
-        raise DataError(f"{what}: its values lie in other files, which are not read; store them in this one")
-    chunk = math.prod(dataset.chunks or (0,)) * dataset.dtype.itemsize
-
-    def read(indices: Indices) -> AnyArray:
-        check_memory(what, chunk + source.bytes(len(indices)))
-        check_expansion(what, chunk + source.bytes(len(indices)), dataset.id.get_storage_size())
-        order = np.argsort(indices)
-        ascending = indices[order]
-        rows = np.empty((len(indices), *dataset.shape[1:]), dataset.dtype)
-        # One slice per run of neighbours: HDF5 reads those fast, and lists of points slowly.
-        for start, stop in _runs(ascending):
-            rows[order[start:stop]] = dataset[int(ascending[start]) : int(ascending[stop - 1]) + 1]
-        return rows
-
-    source = ArraySource(dataset.shape, dataset.dtype, read)
-    return source
-
-
-_BINARY = {".npz": _open_npz, ".h5": _open_hdf5, ".hdf5": _open_hdf5}
-_KINDS = (*_BINARY, ".csv")
+        return file.stat().st_mode
+    except OSError as error:
+        suffix = file.suffix.lower()
+        if suffix not in _KINDS and suffix not in ("", ".gz") and not is_remote(named):
+            return 0  # the kind is what is told first
+        raise DataError(f"{named}: cannot be opened ({error.strerror}); check the path") from None

@@ -6,8 +6,8 @@ A test keeps the names in step with the fields of the dataclasses, which hold th
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Required, TypedDict
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Required, TypedDict
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -41,6 +41,7 @@ class InputsKeywords(TypedDict, total=False):
     scale: float | None
     mean: float | Sequence[float] | None
     std: float | Sequence[float] | None
+    preprocessing: str | os.PathLike[str] | Mapping[str, Any] | None
     layout: str
     model_layout: str | None
     batch_axis: bool | None

@@ -32,14 +32,18 @@ class Rule:
     why: str
 
 
+def _no_mean(values: Values) -> bool:
+    return all(values.get(name, values) is None for name in ("mean", "std", "preprocessing"))
+
+
 RULES = (
     Rule("retry_failed", lambda v: v.get("overwrite") is True,
          "overwrite computes every sample again; leave one of them out"),
     Rule("y", lambda v: v.get(DATA) == FILE,
          "labels of a data file come from the file; leave y out, or give the samples as an array too"),
-    Rule("model_layout", lambda v: v.get("layout") == "flat" and v.get("mean", 0) is None and v.get("std", 0) is None,
+    Rule("model_layout", lambda v: v.get("layout") == "flat" and _no_mean(v),
          "nothing depends on it without layout, mean or std; leave it out"),
-    Rule("eps_units", lambda v: "mean" in v and v["mean"] is None and v.get("std") is None,
+    Rule("eps_units", lambda v: "mean" in v and _no_mean(v),
          "normalised units need mean or std; add them, or leave eps_units out"),
 )  # fmt: skip
 

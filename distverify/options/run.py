@@ -6,9 +6,10 @@ Nothing of this changes a number but :class:`Inputs`, whose outcome the digests 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from pathlib import Path
+from typing import Any
 
 from distverify.errors import SettingsError
 from distverify.options import parse
@@ -37,9 +38,14 @@ class Inputs:
     std: float | Sequence[float] | None = option(
         None, "See {mean}.", "Data", parse=parse.per_channel, metavar="LIST", of_properties=True
     )
+    preprocessing: str | os.PathLike[str] | Mapping[str, Any] | None = option(  # noqa: RUF009  # a field, as all the others
+        None, "JSON file with mean, std and input_size as timm writes them (or Hugging Face's preprocessor_config.json); its size is "
+        "that to which images in files are brought.", "Data", parse=Path, metavar="FILE.json", of_properties=True,
+    )  # fmt: skip
     layout: str = option(
-        "flat", "How a row of the data holds an image: as the model takes it, channel by channel, or pixel by pixel (CIFAR's "
-        "colours side by side); it is brought to the model's order.", "Data", choices=LAYOUTS,
+        "flat", "How a row of the data holds an image: as the model takes it, channel by channel, or pixel by pixel (the "
+        "colours side by side); it is brought to the model's order. Image files and CIFAR's binaries say it themselves.", "Data",
+        choices=LAYOUTS,
     )  # fmt: skip
     model_layout: str | None = option(
         None, "Which axis of the model's images holds the channels, the first (chw) or the last (hwc). Default: what the sizes "

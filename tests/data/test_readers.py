@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 import pytest
 
-from distverify.data import memory, readers
+from distverify.data import memory
 from distverify.data.dataset import Dataset, load_dataset
 from distverify.errors import DataError
 
@@ -237,6 +237,6 @@ def test_hdf5_reads_the_selected_rows_only(tmp_path: Path, monkeypatch: pytest.M
         asked.append(key)
         return original(dataset, key, *more)
 
-    monkeypatch.setattr(readers.h5py.Dataset, "__getitem__", recorded)
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", recorded)
     assert load(path, "7,3:6,50").indices.tolist() == [7, 3, 4, 5, 50]
     assert asked == [slice(3, 6), slice(7, 8), slice(50, 51)] * 2
