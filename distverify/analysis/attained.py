@@ -22,9 +22,11 @@ from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network
 from distverify.region import Ball, Box
 
-_SAMPLES = 256
-# What floating point promises is evaluated with rounding if it beats what is certain by so much, relatively.
+_SAMPLES = 64
+# A gradient counts as larger if floating point says so by this much, relatively.
 _WORTH = 1e-9
+# Points that are evaluated with rounding, at most, for one that is as large as floating point promised.
+_TRIES = 4
 
 
 def induced_norms(jacobians: Floats, norm: float) -> Floats:
@@ -69,6 +71,8 @@ class AttainedConstant:
         Sound: the constant over the region is at least this.
     point : float64 [D] or None
         Where.
+    promised : float
+        The largest constant that floating point has seen since; :meth:`confirm` makes it certain.
     """
 
     network: Network
@@ -78,7 +82,9 @@ class AttainedConstant:
     weights: Floats | None = None
     value: float = 0.0
     point: Floats | None = None
+    promised: float = 0.0
     _room: Room = field(init=False)
+    _waiting: list[tuple[float, Floats]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._room = Room.of(self.region)
@@ -88,15 +94,27 @@ class AttainedConstant:
         return self.look(self._room.starts(count, np.random.default_rng(seed)))
 
     def look(self, points: Floats) -> float:
-        """Look at ``points`` float64 [K, D], brought into the region; the largest value so far."""
+        """Look at ``points`` float64 [K, D], brought into the region; the largest value that floating point has promised."""
         x = self._room.clamp(points)
         jacobians = jacobian_at(self.network, x, self.rows)
         seen = induced_norms(jacobians if self.weights is None else jacobians * self.weights, self.norm)
         best = int(np.argmax(seen))
-        if seen[best] > self.value * (1.0 + _WORTH) and self._room.holds(x[best]):
-            certain = self._at(x[best])
+        if seen[best] > self.promised * (1.0 + _WORTH) and self._room.holds(x[best]):
+            self.promised = float(seen[best])
+            self._waiting.append((self.promised, x[best].copy()))
+        return self.promised
+
+    def confirm(self) -> float:
+        """Evaluate what was promised, with rounding: :attr:`value`, which is all that is promised from then on."""
+        for _ in range(_TRIES):
+            if not self._waiting or self._waiting[-1][0] <= self.value:
+                break
+            _, x = self._waiting.pop()
+            certain = self._at(x)
             if certain > self.value:
-                self.value, self.point = certain, x[best].copy()
+                self.value, self.point = certain, x
+        self._waiting.clear()
+        self.promised = self.value
         return self.value
 
     def _at(self, x: Floats) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from distverify.analysis.attained import AttainedConstant
 from distverify.analysis.branching.constants import ConstantTree
-from distverify.analysis.branching.polytopes import pose, with_own_slopes
+from distverify.analysis.branching.polytopes import Problem, pose, with_own_slopes
 from distverify.arguments import network_of, numbers
 from distverify.bounds.chain import backward_chain
 from distverify.bounds.enclosure import enclose
@@ -202,9 +202,23 @@ class ConstantSearch:
             constant,
             self.enclosure.rounding,
             self.method,
-            attained.value,
+            attained.promised,
         )
         tree.plant()
-        tree.grow(nodes, lambda t: attained.look(self.problem.packed.point(t)), deadline)
+        tree.grow(nodes, _Packed(attained, self.problem), deadline)
         place = np.full(self.network.input_size, np.nan) if attained.point is None else attained.point
         return Bracket(tree.bound, attained.value, place, tree.nodes)
+
+
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """A :class:`distverify.analysis.branching.constants.Witness` of points of the packed network's inputs."""
+
+    attained: AttainedConstant
+    problem: Problem
+
+    def look(self, points: Floats) -> float:
+        return self.attained.look(self.problem.packed.point(points))
+
+    def confirm(self) -> float:
+        return self.attained.confirm()

@@ -11,6 +11,7 @@ import heapq
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -31,9 +32,23 @@ from distverify.network.nodes import ActivationNode
 
 # Half-spaces under which a subproblem's neurons are bounded: those of the newest splits.
 _CUTS = 12
+# Sweeps of projections that look for a point of a leaf.
+_LONG = 40
 
 # The constant of some rows from bounds of their derivatives.
 Constant = Callable[[RowBounds], float]
+
+
+class Witness(Protocol):
+    """Knows constants that are attained."""
+
+    def look(self, points: Floats) -> float:
+        """The largest constant that floating point has seen, at ``points`` float64 [K, n] of the packed network's inputs or before."""
+        ...
+
+    def confirm(self) -> float:
+        """The largest one that is certain; from then on nothing larger is promised."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,15 +130,15 @@ class ConstantTree:
         self._take(root, self._derivatives(root.lower, root.upper))
         self._close()
 
-    def grow(self, nodes: int, look: Callable[[Floats], float] | None = None, deadline: float | None = None) -> None:
+    def grow(self, nodes: int, witness: Witness | None = None, deadline: float | None = None) -> None:
         """Split the subproblem of the largest constant until ``nodes`` are bounded, or nothing is to be gained.
 
         Parameters
         ----------
         nodes : int
             Of the whole search: the same number gives the same bounds.
-        look : callable (points [K, n] of the packed network's inputs) -> float, optional
-            A constant that is attained near some of the points.
+        witness : Witness, optional
+            Looks at points where large constants are likely.
         deadline : float, optional
             By ``time.monotonic``.
         """
@@ -131,23 +146,36 @@ class ConstantTree:
             if deadline is not None and time.monotonic() >= deadline:
                 break
             worst = self._heap[0]
-            if -worst[0] <= self.attained * (1.0 + self.tolerance):
-                break
+            if self._reached(-worst[0]):
+                if witness is None or self._reached(-worst[0], witness.confirm()):
+                    break
+                continue
             heapq.heappop(self._heap)
             _, _, sub, derivatives = worst
             neuron = self._choice(sub, derivatives)
             if neuron is None:
-                neuron = self._settle(sub, derivatives, look)
+                neuron = self._settle(sub, derivatives, witness)
             if neuron is None:
                 continue
+            points = []
             for child in self._children(sub, neuron):
                 bounded = self._bounded(child)
                 if bounded is not None:
                     child, derivatives, cuts = bounded
                     self._take(child, derivatives)
-                    if look is not None and derivatives.constant > self.attained:
-                        self.attained = max(self.attained, look(near_point(cuts)[None]))
+                    if not self._reached(derivatives.constant):
+                        points.append(near_point(cuts))
+            if witness is not None and points:
+                self.attained = max(self.attained, witness.look(np.array(points)))
+        if witness is not None:
+            self.attained = witness.confirm()
         self._close()
+
+    def _reached(self, constant: float, attained: float | None = None) -> bool:
+        """Whether ``constant`` is what is attained (by default, as far as floating point tells), up to the tolerance."""
+        if attained is not None:
+            self.attained = attained
+        return constant <= self.attained * (1.0 + self.tolerance)
 
     def _take(self, sub: Subproblem, derivatives: _Derivatives) -> None:
         self.nodes += 1
@@ -218,7 +246,7 @@ class ConstantTree:
         best = int(np.argmax(score)) if score.size else 0
         return best if score.size and score[best] > 0.0 else None
 
-    def _settle(self, sub: Subproblem, derivatives: _Derivatives, look: Callable[[Floats], float] | None) -> int | None:
+    def _settle(self, sub: Subproblem, derivatives: _Derivatives, witness: Witness | None) -> int | None:
         """Close a subproblem in which no slope is open: it is empty, or its constant is attained inside.
 
         Returns
@@ -230,19 +258,30 @@ class ConstantTree:
         lines = self.problem.lines(sub.lower, sub.upper)
         whole = with_decided(self.problem, sub, sub.lower, sub.upper)
         cuts = cut_off(self.problem, _no_rows(self.problem.packed), whole, lines)
+        # A point that is projected into the leaf often settles it, in a fraction of a linear programme's time.
+        if witness is not None and self._shown(near_point(cuts, _LONG), derivatives, witness):
+            return None
         inside = look_inside(self.problem.packed, cuts)
         if inside is not None and inside.empty:
             return None
-        point = near_point(cuts) if inside is None or inside.point is None else inside.point
-        if look is not None:
-            self.attained = max(self.attained, look(point[None]))
-        if derivatives.constant > self.attained * (1.0 + self.tolerance):
+        if witness is not None and inside is not None and inside.point is not None:
+            if self._shown(inside.point, derivatives, witness):
+                return None
+        if not self._reached(derivatives.constant):
             doubt = np.abs(cuts.coefficients).sum(axis=0) * np.maximum(sub.upper - sub.lower, 0.0)
             score = np.where(lines.open, doubt, 0.0)
             if score.size and score.max() > 0.0:
                 return int(np.argmax(score))
         self._closed.append(derivatives)
         return None
+
+    def _shown(self, point: Floats, derivatives: _Derivatives, witness: Witness) -> bool:
+        """Whether a subproblem's constant is attained at ``point`` or was before; then it is closed."""
+        self.attained = max(self.attained, witness.look(point[None]))
+        if not self._reached(derivatives.constant):
+            return False
+        self._closed.append(derivatives)
+        return True
 
 
 def near_point(cuts: HalfSpaces, sweeps: int = 8) -> Floats:
