@@ -115,8 +115,8 @@ class Settings:
         needs={**_used_by("direction"), "method": ("linear", "recurjac")},
     )  # fmt: skip
     nodes: int = option(
-        0, "Subproblems per sample and question that branch and bound may look at, after an attack; 0: none. The same number "
-        "gives the same result, to the last bit.", "Bounds", parse=parse.at_least(0), metavar="N", needs=_used_by("nodes"),
+        0, "Subproblems per sample and question (a verdict, a constant of one row) that branch and bound may look at; 0: none. "
+        "The same number gives the same result, to the last bit.", "Bounds", parse=parse.at_least(0), metavar="N", needs=_used_by("nodes"),
         of_properties=True,
     )  # fmt: skip
     precision: str = option(
@@ -160,6 +160,12 @@ class Settings:
             raise SettingsError(f"march_tolerance: got {self.march_tolerance}; give a number of at least 0 and below 1")
         if isinstance(self.nodes, bool) or self.nodes < 0:
             raise SettingsError(f"nodes: got {self.nodes}; give a whole number of at least 0")
+        searched = sorted(q.name for q in catalogue.chosen(self.compute) if q.search_at) if self.nodes else []
+        if searched and self.method == "interval":
+            raise SettingsError(
+                f"nodes: got {self.nodes} with method interval and {' and '.join(searched)}; a search for those needs linear, "
+                "coupled or recurjac"
+            )
         if (self.nodes or "attack" in self.compute) and self.arithmetic != "exact":
             raise SettingsError(
                 f"arithmetic: got {self.arithmetic!r} with nodes or attack; counterexamples are those of exact arithmetic"

@@ -48,7 +48,7 @@ def sample_cost(network: Network, settings: Settings) -> SampleCost:
     recursion pushes from every layer to the outputs (MATH of both: Zhang et al., NeurIPS 2018 and AAAI 2019).
     """
     quantities = catalogue.chosen(settings.compute)
-    if not any(q.of_samples(settings.eps) for q in quantities if not q.of_properties):
+    if not any(q.of_samples(settings.eps, settings.nodes) for q in quantities if not q.of_properties):
         return SampleCost(0.0, 1, 1, network.output_size)
     efforts = [q.effort for q in quantities]
     passed = 0.0  # multiplications that one row takes from a node down to the input

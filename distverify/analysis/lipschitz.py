@@ -9,18 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distverify.analysis.attained import AttainedConstant
-from distverify.analysis.branching.constants import ConstantTree
-from distverify.analysis.branching.polytopes import Problem, pose, with_own_slopes
+from distverify.analysis.brackets import Brackets
 from distverify.arguments import network_of, numbers
-from distverify.bounds.chain import backward_chain
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.jacobian import check_methods, output_rows
-from distverify.bounds.lipschitz import induced_norm, row_constants, spectral_constant, vector_constant, vector_parts
-from distverify.bounds.methods import WITHOUT_RECURSION, RowBounds, bound_rows
+from distverify.bounds.lipschitz import row_constants, vector_constant
+from distverify.bounds.methods import WITHOUT_RECURSION, bound_rows
 from distverify.bounds.reduced import Floats
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
+from distverify.questions.askers import Alone
 from distverify.region import Ball, Box, region_of
 from distverify.settings import NORMS
 
@@ -121,104 +119,13 @@ def lipschitz_constant(
     if not nodes:
         return LipschitzConstants(rows, vector, np.zeros(rows.size), places)
     deadline = None if time_limit is None else time.monotonic() + time_limit
-    search = ConstantSearch(network, region, measured, method, layer_bounds)
-    seeds = [(k, *np.atleast_1d(seed).tolist()) for k in range(rows.size + 1)]
-    brackets = [search.bracket(outputs[k : k + 1], nodes, seeds[k], deadline) for k in range(rows.size)]
-    rows = np.fmin(rows, [b.bound for b in brackets])
-    attained = np.array([b.attained for b in brackets])
-    if measured == math.inf:
-        vector, vector_attained, count = min(vector, float(rows.max())), float(attained.max()), 0
-    else:
-        vector_bracket = search.bracket(outputs, nodes, seeds[-1], deadline)
-        vector, vector_attained, count = (
-            min(vector, vector_bracket.bound),
-            vector_bracket.attained,
-            vector_bracket.nodes,
-        )
-    for place, b in zip(places, brackets, strict=True):
-        place[:] = b.attained_at
-    return LipschitzConstants(rows, vector, attained, places, vector_attained, count + sum(b.nodes for b in brackets))
-
-
-@dataclass(frozen=True, eq=False)
-class Bracket:
-    """A constant between two ends.
-
-    Attributes
-    ----------
-    bound, attained : float
-    attained_at : float64 [D]
-        NaN where nothing was found.
-    nodes : int
-    """
-
-    bound: float
-    attained: float
-    attained_at: Floats
-    nodes: int
-
-
-class ConstantSearch:
-    """Branch and bound for the constants of rows over one region, which it prepares once.
-
-    Parameters
-    ----------
-    network : Network
-    region : Ball
-        Bounded.
-    norm : inf, 2 or 1
-        Of the constants, with the region's ``feature_eps``.
-    method, layer_bounds : see :func:`lipschitz_constant`
-    """
-
-    def __init__(
-        self, network: Network, region: Ball, norm: float, method: str = "linear", layer_bounds: str = "crown"
-    ) -> None:
-        self.network = network
-        self.region = region
-        self.norm = norm
-        self.method = method
-        self.enclosure = enclose(network, region, layer_bounds, fold=True)
-        self.problem = with_own_slopes(pose(self.enclosure, []))
-
-    def bracket(
-        self, rows: Floats, nodes: int, seed: int | Sequence[int] = 0, deadline: float | None = None
-    ) -> Bracket:
-        """The constant of ``rows`` float64 [K, outputs] together (the induced norm), by at most ``nodes`` subproblems."""
-        weights, norm = self.region.feature_eps, self.norm
-
-        def constant(bounds: RowBounds) -> float:
-            own = row_constants(bounds, norm, weights=weights)
-            if own.size == 1:
-                return float(own[0])
-            induced = induced_norm(own, norm, vector_parts(bounds, norm, weights), bounds.lower.shape[1])
-            return min(induced, spectral_constant(bounds.lower, bounds.upper, weights)) if norm == 2.0 else induced
-
-        attained = AttainedConstant(self.network, self.region, rows, norm, weights)
-        attained.sample(seed)
-        tree = ConstantTree(
-            self.problem,
-            backward_chain(self.enclosure, rows),
-            constant,
-            self.enclosure.rounding,
-            self.method,
-            attained.promised,
-        )
-        tree.plant()
-        tree.grow(nodes, _Packed(attained, self.problem), deadline)
-        place = np.full(self.network.input_size, np.nan) if attained.point is None else attained.point
-        return Bracket(tree.bound, attained.value, place, tree.nodes)
-
-
-@dataclass(frozen=True, eq=False)
-class _Packed:
-    """A :class:`distverify.analysis.branching.constants.Witness` of points of the packed network's inputs."""
-
-    attained: AttainedConstant
-    problem: Problem
-
-    def look(self, points: Floats) -> float:
-        return self.attained.look(self.problem.packed.point(points))
-
-    def confirm(self) -> float:
-        return self.attained.confirm()
+    question = Brackets(
+        region, outputs, measured, weights, method, layer_bounds, nodes, tuple(np.atleast_1d(seed).tolist()), True, deadline
+    )  # fmt: skip
+    found = Alone(network).ask(question)
+    rows = np.fmin(rows, found["bound"])
+    vector = min(vector, float(found["vector_bound"]))
+    return LipschitzConstants(
+        rows, vector, np.asarray(found["attained"], np.float64), np.asarray(found["attained_at"], np.float64)[: rows.size],
+        float(found["vector_attained"]), int(found["nodes"].sum()),
+    )  # fmt: skip

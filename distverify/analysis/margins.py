@@ -164,8 +164,9 @@ def margin_constants(
 def constants_over(over: Over) -> Arrays:
     """The quantity "margins" over one ball."""
     problem = over.around.once(margins_around)
-    return {"lipschitz_margin": problem.per_output(over.around.once(_constants)(over.known))}
+    return {"lipschitz_margin": problem.per_output(over.around.once(margin_constants_of)(over.known))}
 
 
-def _constants(around: Around) -> Callable[[RegionBounds], Floats]:
+def margin_constants_of(around: Around) -> Callable[[RegionBounds], Floats]:
+    """Those of a run's sample."""
     return margin_constants(around.once(margins_around))

@@ -46,6 +46,9 @@ def analyse_network(network: Network, settings: Settings) -> Arrays:
         stored = [{fact: v.name for fact, v in q.of_domain.items()} for q in over_domain if not q.compute_domain]
         if stored:
             facts |= outputs_derivatives(bounder, known, stored, settings, _weights(settings))
+        for q in over_domain:
+            if q.search_domain and settings.nodes:
+                facts |= referred(q.search_domain)(bounder, known, settings, facts)
     return facts
 
 

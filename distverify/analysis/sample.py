@@ -70,8 +70,8 @@ def analyse_through(bounder: Bounder, sample: Sample, settings: Settings) -> Sam
 
 def _compute(around: Around) -> tuple[SampleResult, dict[str, Exception]]:
     """The values of every quantity by variable, and why some failed: a failed one leaves the others theirs."""
-    eps = around.settings.eps
-    asked = [q for q in around.quantities if q.of_samples(eps)]
+    eps, nodes = around.settings.eps, around.settings.nodes
+    asked = [q for q in around.quantities if q.of_samples(eps, nodes)]
     own: dict[str, SampleResult] = {q.name: {} for q in asked}
     failures: dict[str, Exception] = {}
 
@@ -99,7 +99,7 @@ def _compute(around: Around) -> tuple[SampleResult, dict[str, Exception]]:
     values: SampleResult = {}
     for q in asked:
         if q.name in failures:
-            values |= {v.name: np.full(v.shape(around.sizes)[1:], v.fill, v.dtype) for v in q.of_samples(eps)}
+            values |= {v.name: np.full(v.shape(around.sizes)[1:], v.fill, v.dtype) for v in q.of_samples(eps, nodes)}
     for q in asked:
         if q.name not in failures:
             values |= own[q.name]
@@ -115,4 +115,6 @@ def _over(quantity: Quantity, over: Over) -> SampleResult:
         values |= {name: shared[name] for name in quantity.derivatives.values()}
     if quantity.compute_at:
         values |= referred(quantity.compute_at)(over)
+    if quantity.search_at and over.around.settings.nodes:
+        values |= referred(quantity.search_at)(over)
     return values

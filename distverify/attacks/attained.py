@@ -14,10 +14,13 @@ from distverify.analysis.adversarial import nearest_adversarial
 from distverify.analysis.margins import choose_targets
 from distverify.analysis.points import Surroundings
 from distverify.attacks.extremes import Extremes, search_extremes
+from distverify.bounds.enclosure import enclose
 from distverify.bounds.interval import largest, output_at
-from distverify.bounds.jacobian import margin_rows
+from distverify.bounds.jacobian import margin_rows, output_rows
+from distverify.bounds.lipschitz import induced_norm, row_constants, vector_parts
+from distverify.bounds.methods import bound_rows
 from distverify.network.graph import Network
-from distverify.region import Balls
+from distverify.region import Ball, Balls, Box
 from distverify.settings import Settings
 from distverify.work import Sample
 
@@ -87,6 +90,29 @@ class Target:
         return search_extremes(self.network, whole, whole.balls.farthest, self.points, outputs)
 
     @cached_property
+    def bounded_balls(self) -> list[tuple[Floats, float]]:
+        """Constants of the outputs and of all of them over the ball of every radius: upper bounds, by one pass."""
+        return [bounded_constants(self.network, self.around.balls.at(eps)) for eps in self.settings.eps]
+
+    @cached_property
+    def bounded_margins(self) -> Floats:
+        """The same of the label's margins, float64 [eps, outputs], NaN at the label."""
+        outputs, label = self.network.output_size, self.own
+        bounds = np.full((len(self.settings.eps), outputs), np.nan)
+        for k, eps in enumerate(self.settings.eps):
+            others = [j for j in range(outputs) if j != label]
+            rows = margin_rows(outputs, label)
+            bounds[k, others] = bounded_constants(self.network, self.around.balls.at(eps), rows)[0]
+        return bounds
+
+    @cached_property
+    def bounded_domain(self) -> tuple[Floats, float]:
+        """Those of the outputs over the whole domain."""
+        assert self.settings.domain is not None
+        lo, hi = (np.full(self.around.balls.x0.size, side) for side in self.settings.domain)
+        return bounded_constants(self.network, Box(lo, hi), None, self.settings.norm, self.around.balls.weights)
+
+    @cached_property
     def anywhere(self) -> list[Extremes]:
         """All of these that there are, or else those of a ball of no claim."""
         extremes = [*self.over_balls, *([] if self.settings.domain is None else [self.over_domain])]
@@ -113,6 +139,18 @@ class Target:
                 self.network, self.around, self.own, target, levels, max(4, self.points // 4)
             )
         return distances
+
+
+def bounded_constants(
+    network: Network, region: Ball, rows: Floats | None = None, norm: float | None = None, weights: Floats | None = None
+) -> tuple[Floats, float]:
+    """Lipschitz constants of ``rows @ f`` (by default of the outputs) and of all of them: upper bounds by one pass."""
+    enclosure = enclose(network, region)
+    bounds = bound_rows(enclosure, output_rows(network, None, None) if rows is None else rows, "linear", "backward")
+    norm = region.norm if norm is None else norm
+    weights = region.feature_eps if weights is None else weights
+    own = row_constants(bounds, norm, weights=weights)
+    return own, induced_norm(own, norm, vector_parts(bounds, norm, weights), network.input_size)
 
 
 @dataclass(frozen=True)
@@ -166,6 +204,13 @@ def _signs_kept(target: Target) -> Floats:
 
 
 _MATRIX = ("output", "input")
+_REBOUND = {
+    "slope_bound": (("eps", "output"), lambda t: np.stack([rows for rows, _ in t.bounded_balls])),
+    "slope_vector_bound": (("eps",), lambda t: np.array([vector for _, vector in t.bounded_balls])),
+    "slope_margin_bound": (("eps", "output"), lambda t: t.bounded_margins),
+    "domain_slope_bound": (("output",), lambda t: t.bounded_domain[0]),
+    "domain_slope_vector_bound": ((), lambda t: t.bounded_domain[1]),
+}
 ATTAINED = {
     "logits": Attained(("output",), lambda t: t.logits, graded=False),
     "predicted": Attained((), lambda t: t.predicted, graded=False, dtype="int64"),
@@ -187,6 +232,8 @@ ATTAINED = {
     "adversarial": Attained(("output",), lambda t: t.adversarial),
     "adversarial_nearest": Attained((), _nearest),
     "sign_kept": Attained(("output",), _signs_kept, graded=False),
+    # What is stored as attained is at most what bounds allow that are found anew, and by one pass.
+    **{name: Attained(dims, find, graded=False) for name, (dims, find) in _REBOUND.items()},
 }
 # Those that are sought in balls of the claimed radii.
 DISTANCES = ("adversarial", "adversarial_nearest")

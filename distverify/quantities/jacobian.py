@@ -15,8 +15,10 @@ JACOBIAN = Quantity(
     ),
     derivatives={"lower": "jacobian_lower", "upper": "jacobian_upper"},
     compute="distverify.analysis.around:centre",
+    search_at="distverify.analysis.searched:jacobian_over",
+    search_domain="distverify.analysis.searched:jacobian_over_domain",
     needs_eps=True,
-    uses=frozenset({"eps", "clip", "feature_eps", "domain", "direction"}),
+    uses=frozenset({"eps", "clip", "feature_eps", "domain", "direction", "nodes"}),
     of_domain={
         "lower": number(
             "domain_jacobian_lower", "output input", "element-wise lower bound of the Jacobian over the domain"

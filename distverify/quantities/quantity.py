@@ -161,6 +161,14 @@ class Quantity:
     compute, compute_at : str
         References to functions (Around) -> values by variable, and (Around, Over) -> values over one ball, without the axis eps:
         see :mod:`distverify.analysis.around`.
+    searched : tuple of Variable
+        Of every sample, in a run with nodes: what branch and bound finds besides.
+    search_at : str
+        Reference to a function (Over) -> values by variable, of a run with nodes: those of ``searched``, and what a search improves.
+    searched_domain : tuple of Variable
+        The same over the whole domain, of what ``search_domain`` computes.
+    search_domain : str
+        Reference to a function (bounder, bounds of the domain's nodes, settings, facts by variable) -> values by variable.
     needs_eps : bool
         Whether it is about given balls: without radii (but with a domain) there is none of its variables of samples.
     compares : bool
@@ -194,6 +202,10 @@ class Quantity:
     derivatives: dict[str, str] = field(default_factory=dict)
     compute: str = ""
     compute_at: str = ""
+    searched: tuple[Variable, ...] = ()
+    search_at: str = ""
+    searched_domain: tuple[Variable, ...] = ()
+    search_domain: str = ""
     needs_eps: bool = False
     compares: bool = False
     uses: frozenset[str] = frozenset()
@@ -210,11 +222,12 @@ class Quantity:
     meaning: str = ""
     of_properties: bool = False
 
-    def of_samples(self, eps: tuple[float, ...]) -> tuple[Variable, ...]:
-        """The variables of every sample in a run with radii ``eps``."""
+    def of_samples(self, eps: tuple[float, ...], nodes: int = 0) -> tuple[Variable, ...]:
+        """The variables of every sample in a run with radii ``eps``, and branch and bound by ``nodes``."""
+        every = (*self.variables, *(self.searched if nodes else ()))
         if eps:
-            return self.variables
-        return () if self.needs_eps else tuple(v for v in self.variables if "eps" not in v.dims)
+            return every
+        return () if self.needs_eps else tuple(v for v in every if "eps" not in v.dims)
 
 
 def claimed_where(holds: NDArray[np.bool_], value: float | Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from functools import cached_property
+from typing import TypeVar
 
 from distverify.bounds.columns import BLOCK_BYTES
 from distverify.bounds.evaluation import SinglePrecision
@@ -19,13 +20,15 @@ from distverify.questions.margins import Margins
 from distverify.questions.memory import Place, RegionMemory
 from distverify.questions.packing import digest_of
 from distverify.questions.pieces import Arrays
-from distverify.questions.question import Floats
+from distverify.questions.question import Floats, Question
 from distverify.questions.region import RegionBounds, slopes_from
 from distverify.questions.rows import Derivatives, Rows
 from distverify.region import Ball
 
 # Regions whose bounds are kept for a crew, as far as they fit: searches come back to the sample itself, and to the radii of the run.
 _KEPT_BYTES = 64_000_000
+
+A = TypeVar("A")
 
 
 class Bounder:
@@ -50,11 +53,12 @@ class Bounder:
         crew: ThroughCrew | None = None,
     ) -> None:
         self.network = network
-        self._layers = layer_method(layer_bounds).name
+        self._layers = self.layer_bounds = layer_method(layer_bounds).name
         self._crew = crew
         self._asker = crew or Alone(network)
         self._stages = LayerStages(network, self._layers, self._asker.pieces, self._asker.cuts)
         self._rows = Rows(self._asker, method, block_bytes)
+        self.method = method
         self._kept: OrderedDict[str, RegionBounds] = OrderedDict()
 
     def enclose(
@@ -97,6 +101,10 @@ class Bounder:
         if self._checked(enclosed).place.empty:
             raise ValueError("enclosed: its splits leave nothing of the region; there are no derivatives to bound")
         return self._rows.ask(enclosed, rows, about)
+
+    def ask(self, question: Question[A]) -> A:
+        """The answer to a question that is not about an enclosed region."""
+        return self._asker.ask(question)
 
     def evaluation_error(self, enclosed: RegionBounds) -> Floats:
         """How far evaluation in single precision may be from ``f`` over the region, float64 [outputs].

@@ -63,14 +63,17 @@ PROPERTY_NAME = Variable("property", ("sample",), TEXT, b"", "1", "file that sta
 
 def variables_for(settings: Settings) -> tuple[Variable, ...]:
     """The per-sample variables of a run; what was not asked for is absent."""
-    chosen = (v for q in catalogue.chosen(settings.compute) for v in q.of_samples(settings.eps))
+    chosen = (v for q in catalogue.chosen(settings.compute) for v in q.of_samples(settings.eps, settings.nodes))
     return _ALWAYS + tuple(dict.fromkeys(chosen))
 
 
 def run_variables_for(settings: Settings) -> tuple[Variable, ...]:
     """The variables of the network alone, which a finished run has besides."""
     quantities = catalogue.chosen(settings.compute)
-    over_domain = [v for q in quantities for v in q.of_domain.values()] if settings.domain is not None else []
+    over_domain: list[Variable] = []
+    if settings.domain is not None:
+        over_domain = [v for q in quantities for v in q.of_domain.values()]
+        over_domain += [v for q in quantities for v in q.searched_domain] if settings.nodes else []
     return (*(v for q in quantities for v in q.of_network), *over_domain)
 
 

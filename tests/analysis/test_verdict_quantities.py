@@ -70,7 +70,7 @@ def test_same_settings_same_bits(network):
     ("settings", "message"),
     [
         ({"nodes": -1, "compute": ("verified",)}, "nodes: got -1"),
-        ({"nodes": 5, "compute": ("lipschitz",)}, "nodes"),
+        ({"nodes": 5, "compute": ("outputs",)}, "nodes"),
         ({"compute": ("attack",), "arithmetic": "float32"}, "arithmetic"),
     ],
 )

@@ -12,14 +12,16 @@ from distverify.settings import Settings
 
 @pytest.mark.parametrize("quantity", catalogue.QUANTITIES, ids=lambda q: q.name)
 def test_a_quantity_is_whole(quantity: Quantity) -> None:
-    own = {
-        v.name: v for v in (*quantity.variables, *quantity.of_network, *quantity.hulls, *quantity.of_domain.values())
-    }
-    for reference in filter(None, (quantity.compute, quantity.compute_at, quantity.compute_network)):
+    every = (*quantity.variables, *quantity.of_network, *quantity.hulls, *quantity.of_domain.values())
+    own = {v.name: v for v in (*every, *quantity.searched, *quantity.searched_domain)}
+    references = (
+        quantity.compute, quantity.compute_at, quantity.compute_network, quantity.search_at, quantity.search_domain,
+    )  # fmt: skip
+    for reference in filter(None, references):
         assert callable(referred(reference))
     assert set(quantity.derivatives.values()) <= set(own)
     assert set(quantity.derivatives) <= {"lower", "upper", "constants", "vector", "monotone"}
-    assert all(v.dims[0] == "sample" for v in quantity.variables)
+    assert all(v.dims[0] == "sample" for v in (*quantity.variables, *quantity.searched))
     assert {c.variable for c in quantity.claims} <= set(own)
     assert {c.attained for c in quantity.claims} <= set(ATTAINED)
     assert quantity.uses <= set(Settings.__dataclass_fields__)

@@ -264,9 +264,9 @@ class ConstantTree:
         inside = look_inside(self.problem.packed, cuts)
         if inside is not None and inside.empty:
             return None
-        if witness is not None and inside is not None and inside.point is not None:
-            if self._shown(inside.point, derivatives, witness):
-                return None
+        deepest = None if inside is None else inside.point
+        if witness is not None and deepest is not None and self._shown(deepest, derivatives, witness):
+            return None
         if not self._reached(derivatives.constant):
             doubt = np.abs(cuts.coefficients).sum(axis=0) * np.maximum(sub.upper - sub.lower, 0.0)
             score = np.where(lines.open, doubt, 0.0)

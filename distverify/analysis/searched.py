@@ -1,0 +1,105 @@
+"""What branch and bound makes of a run's constants and derivatives: closer bounds, and what is attained, over balls and the domain."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from distverify.analysis.around import Around, Over
+from distverify.analysis.brackets import Brackets
+from distverify.analysis.margins import margin_constants_of, margins_around
+from distverify.bounds.jacobian import output_rows
+from distverify.bounds.reduced import Floats
+from distverify.questions.bounder import Bounder
+from distverify.questions.pieces import Arrays
+from distverify.questions.region import RegionBounds
+from distverify.region import Ball
+from distverify.settings import Settings
+
+
+def constants_over(over: Over) -> Arrays:
+    """The quantity "lipschitz" over one ball."""
+    found, known = _outputs(over), over.around.derivatives(over.known)
+    return {
+        "lipschitz": np.fmin(_floats(known, "lipschitz"), _floats(found, "bound")),
+        "lipschitz_vector": np.fmin(_floats(known, "lipschitz_vector"), _floats(found, "vector_bound")),
+        "lipschitz_attained": found["attained"],
+        "lipschitz_vector_attained": found["vector_attained"],
+    }
+
+
+def jacobian_over(over: Over) -> Arrays:
+    """The quantity "jacobian" over one ball: within the hull of all subproblems."""
+    found, known = _outputs(over), over.around.derivatives(over.known)
+    return {
+        "jacobian_lower": np.fmax(_floats(known, "jacobian_lower"), _floats(found, "lower")),
+        "jacobian_upper": np.fmin(_floats(known, "jacobian_upper"), _floats(found, "upper")),
+    }
+
+
+def margins_over(over: Over) -> Arrays:
+    """The quantity "margins" over one ball."""
+    problem = over.around.once(margins_around)
+    if not problem.targets:
+        return {"lipschitz_margin_attained": problem.per_output(0.0)}
+    around = over.around
+    region = around.balls.at(over.eps)
+    found = _ask(around.bounder, region, problem.rows, around.settings, (1, around.sample.index), together=False)
+    known = around.once(margin_constants_of)(over.known)
+    return {
+        "lipschitz_margin": problem.per_output(np.fmin(known, _floats(found, "bound"))),
+        "lipschitz_margin_attained": problem.per_output(_floats(found, "attained")),
+    }
+
+
+def constants_over_domain(bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays) -> Arrays:
+    """The quantity "lipschitz" over the domain."""
+    found = _of_outputs(bounder, known.place.region, settings, (2,))
+    return {
+        "domain_lipschitz": np.fmin(_floats(facts, "domain_lipschitz"), _floats(found, "bound")),
+        "domain_lipschitz_vector": np.fmin(_floats(facts, "domain_lipschitz_vector"), _floats(found, "vector_bound")),
+        "domain_lipschitz_attained": found["attained"],
+        "domain_lipschitz_vector_attained": found["vector_attained"],
+    }
+
+
+def jacobian_over_domain(bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays) -> Arrays:
+    """The quantity "jacobian" over the domain."""
+    found = _of_outputs(bounder, known.place.region, settings, (2,))
+    return {
+        "domain_jacobian_lower": np.fmax(_floats(facts, "domain_jacobian_lower"), _floats(found, "lower")),
+        "domain_jacobian_upper": np.fmin(_floats(facts, "domain_jacobian_upper"), _floats(found, "upper")),
+    }
+
+
+def _outputs(over: Over) -> Arrays:
+    """The trees of all outputs over the ball, grown once for all quantities."""
+    around = over.around
+    grown = around.once(_grown)
+    if over.eps not in grown:
+        region = around.balls.at(over.eps)
+        grown[over.eps] = _of_outputs(around.bounder, region, around.settings, (0, around.sample.index))
+    return grown[over.eps]
+
+
+def _grown(around: Around) -> dict[float, Arrays]:
+    return {}
+
+
+def _of_outputs(bounder: Bounder, region: Ball, settings: Settings, seed: tuple[int, ...]) -> Arrays:
+    rows = output_rows(bounder.network, None, None)
+    return _ask(bounder, region, rows, settings, seed, together="lipschitz" in settings.compute)
+
+
+def _ask(
+    bounder: Bounder, region: Ball, rows: Floats, settings: Settings, seed: tuple[int, ...], *, together: bool
+) -> Arrays:
+    weights = None if settings.feature_eps is None else np.asarray(settings.feature_eps, dtype=np.float64)
+    question = Brackets(
+        region, rows, settings.norm, weights, bounder.method, bounder.layer_bounds, settings.nodes,
+        (settings.seed, *seed), together,
+    )  # fmt: skip
+    return bounder.ask(question)
+
+
+def _floats(arrays: Arrays, name: str) -> Floats:
+    return np.asarray(arrays[name], np.float64)
