@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -31,13 +32,15 @@ from distverify.results.journal.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
 from distverify.results.reader import Result, open_result
 from distverify.results.schema import payload_variables
-from distverify.runtime.job import Analyse, Job
+from distverify.runtime.job import Analyse, AnalyseInPieces, Job
 from distverify.settings import COMPUTE, PROPERTY, Settings
 from distverify.work import Plan
 
 __all__ = ["Progress", "certify", "prepare_run", "run"]
 
 
+# Seconds of one sample's searches, after which idle workers may help.
+_PATIENCE = 5.0
 _OPTIONS = (Settings, Inputs, Workers, Division, Output)
 
 
@@ -134,9 +137,20 @@ def run(
     within: dict[str, Any] = {}
     if workers.memory_per_actor is not None and workers.memory_per_actor < 4 * BLOCK_BYTES:
         within["block_bytes"] = workers.memory_per_actor // 4
-    analyse: Analyse = partial(analyse_sample, **within) if within else analyse_sample
+    _check_time_limit(workers, settings)
+    in_pieces: AnalyseInPieces
     if prepared.properties:
-        analyse = PropertyAnalysis(dict(prepared.properties))
+        limits = {index: _least(prepared.time_limits.get(index), workers.time_limit) for index in prepared.properties}
+        property_analysis = PropertyAnalysis(
+            dict(prepared.properties), {i: s for i, s in limits.items() if s is not None}
+        )
+        analyse: Analyse = property_analysis
+        in_pieces = property_analysis.in_pieces
+    else:
+        if settings.nodes and workers.time_limit is not None:
+            within["time_limit"] = workers.time_limit
+        analyse = partial(analyse_sample, **within) if within else analyse_sample
+        in_pieces = partial(analyse_in_pieces, **within)
     variables = payload_variables(settings, outputs=network.output_size, inputs=network.input_size)
     planning = Planning(
         sample_cost(network, settings), _bytes_per_sample(variables), division.samples_per_unit,
@@ -155,8 +169,8 @@ def run(
     )  # fmt: skip
     job = Job(
         network, data, settings, analyse, warm_up, variables,
-        analyse_in_pieces=None if prepared.properties else partial(analyse_in_pieces, **within),
-        piece_worker=BoundsWorker,
+        analyse_in_pieces=in_pieces, piece_worker=BoundsWorker, patience=_PATIENCE if settings.nodes else math.inf,
+        ends_in_order=settings.nodes > 0,
     )  # fmt: skip
     journal = Journal.open(output.output, manifest, overwrite=output.overwrite, retry_failed=output.retry_failed)
     with journal:
@@ -175,6 +189,19 @@ def _refuse(kinds: tuple[type, ...], options: Mapping[str, Any], x: Data, y: Arr
             f"compute: got {PROPERTY}, which is for property files (.vnnlib); choose any of {', '.join(COMPUTE)}"
         )
     refuse(named, {**defaults, **told, "y": "labels", DATA: kind}, given)
+
+
+def _check_time_limit(workers: Workers, settings: Settings) -> None:
+    """A search keeps to the limit by itself; what else takes too long can only be ended where workers can be killed."""
+    if workers.executor == "serial" and workers.time_limit is not None and not settings.nodes:
+        raise SettingsError(
+            f"time_limit: got {workers.time_limit}, which only the ray executor uses; leave time_limit out, choose executor ray, "
+            "or let branch and bound keep to it (nodes)"
+        )
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _bytes_per_sample(variables: dict[str, tuple[tuple[int, ...], str]]) -> int:

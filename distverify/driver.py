@@ -198,6 +198,7 @@ class _Run:
             for event in session.events():
                 self._take(event, session)
                 del event  # its results may fill the memory that the next ones need
+            self._probes.clear()  # those of a trial that took too long are still to be done
             self._statistics = self._earlier = self._earlier.with_later(session.statistics())
 
     def _worth_a_trial(self) -> bool:

@@ -66,6 +66,8 @@ class Prepared:
         How the data were brought to the model, for the provenance.
     properties : dict index -> Property
         Empty for a data set.
+    time_limits : dict index -> float
+        Seconds for each property that came with some.
     names : tuple of str
         Of the property files, one per sample; empty for a data set.
     warnings : tuple of str
@@ -81,6 +83,7 @@ class Prepared:
     settings: Settings
     described: dict[str, Any]
     properties: Mapping[int, Property] = field(default_factory=dict)
+    time_limits: Mapping[int, float] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     axis_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -150,8 +153,9 @@ def prepare_samples(
         data = Dataset(centres, np.full(len(centres), NO_LABEL), found.indices, found.name, (network.input_size,))
         properties = dict(zip(found.indices.tolist(), found.properties, strict=True))
         return Prepared(
-            network, model, data, found.digest, settings, described, properties, found.names, axis_names=called
-        )
+            network, model, data, found.digest, settings, described, properties, found.time_limits, found.names,
+            axis_names=called,
+        )  # fmt: skip
     data = _open_dataset(x, y, inputs, network)
     if data.input_names and inputs.layout == "flat":
         called = {"input": data.input_names, **called}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 PENDING, OK, MISCLASSIFIED, FAILED, TIMED_OUT, UNDECIDED = range(6)
 STATUS_MEANINGS = ("pending", "ok", "misclassified", "failed", "timed_out", "undecided")
+# Of a sample that its worker gave back, for others to help: it never gets into a file.
+HANDED_BACK = -1
 # With results, and without; undecided: too near a tie to tell in floating point whether it is classified right.
 COMPUTED = (OK, MISCLASSIFIED, UNDECIDED)
 WITHOUT_VALUE = (FAILED, TIMED_OUT)

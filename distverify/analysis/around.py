@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,9 +38,13 @@ class Around:
     settings : Settings
     quantities : tuple of Quantity
         Those that are computed.
+    time_limit : float, optional
+        Seconds after which searches end, with what is proved.
     logits : float64 [outputs]
         f(x).
     balls : Balls
+    deadline : float or None
+        The same by ``time.monotonic``.
     notes : list of str
         What the sample's message shall say.
     """
@@ -48,11 +53,14 @@ class Around:
     sample: Sample
     settings: Settings
     quantities: tuple[Quantity, ...]
+    time_limit: float | None = None
+    deadline: float | None = field(init=False)
     logits: Floats = field(init=False)
     balls: Balls = field(init=False)
     notes: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self.deadline = None if self.time_limit is None else time.monotonic() + self.time_limit
         self.logits = self.bounder.network(self.sample.x)[0]
         self.balls = Balls(self.sample.x, self.settings.norm, self.settings.clip, self.settings.feature_eps)
         self._made: dict[Callable[[Around], Any], Any] = {}

@@ -6,12 +6,14 @@ Each ball that is decided on the way moves one end: verified the lower one, a co
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from distverify.analysis.attack import Attacker
+from distverify.analysis.branching.counterexamples import Attack, Hunt
 from distverify.analysis.branching.polytopes import Target
 from distverify.analysis.margins import MarginProblem
 from distverify.analysis.points import Surroundings
@@ -47,8 +49,9 @@ class Bracket:
 
 
 def bracket_radius(
-    problem: MarginProblem, radius: float, nodes: int, guess: float, seed: int | Sequence[int] = 0
-) -> Bracket:
+    problem: MarginProblem, radius: float, nodes: int, guess: float, seed: int | Sequence[int] = 0,
+    deadline: float | None = None,
+) -> Bracket:  # fmt: skip
     """Attack beyond the certified ``radius``, then decide balls between both ends with ``nodes`` subproblems at most.
 
     Parameters
@@ -57,13 +60,16 @@ def bracket_radius(
         Of exact arithmetic, with some target, not misclassified.
     guess : float
         Where to begin to attack if ``radius`` is 0.
+    deadline : float, optional
+        By ``time.monotonic``: then the bracket is what it is.
     """
+    asker = problem.bounder.searches
     search = _Search(problem, seed, radius)
     search.attack(guess)
     left = nodes
     # Undecided balls end the search from above, but say nothing of the truth.
     ceiling = math.inf
-    while left > 0:
+    while left > 0 and (deadline is None or time.monotonic() < deadline):
         top = min(search.attacked, ceiling)
         if top <= search.radius * (1.0 + NARROW):
             break
@@ -71,7 +77,8 @@ def bracket_radius(
         eps = min(eps, problem.balls.farthest)
         if eps <= search.radius:
             break
-        verdict = decide(problem.bounder.network, problem.balls.at(eps), search.targets, max(1, left // 2), None, seed)
+        region, share = problem.balls.at(eps), max(1, left // 2)
+        verdict = decide(problem.bounder.network, region, search.targets, share, deadline, seed, asker)
         left -= min(left, verdict.nodes)
         if verdict.status == VERIFIED:
             search.radius = eps
@@ -104,7 +111,7 @@ class _Search:
                 break
 
     def _in_ball(self, eps: float) -> bool:
-        found = self._attacker(eps).search(range(len(self.targets)))
+        found = self.problem.bounder.searches.ask(Attack(Hunt.of(self.problem.balls.at(eps), self.targets, self.seed)))
         if found is not None:
             self.take(found)
         return found is not None

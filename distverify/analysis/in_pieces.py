@@ -24,11 +24,13 @@ def analyse_in_pieces(
     crew: Crew,
     *,
     block_bytes: int = BLOCK_BYTES,
+    time_limit: float | None = None,
 ) -> SampleResult:
     """Compute what ``settings`` ask for around one sample, every bound by ``crew``.
 
     The same results as :func:`distverify.analysis.sample.analyse_sample`: to the bit with one piece, else up to rounding, since
-    sums over blocks of another size may be taken in another order.
+    sums over blocks of another size may be taken in another order. Where trees are searched, results are the same to the bit: then
+    these alone are cut, and every other question is asked as a whole.
 
     Parameters
     ----------
@@ -39,6 +41,9 @@ def analyse_in_pieces(
         Its workers compute pieces by a :class:`distverify.questions.askers.BoundsWorker` of the same network.
     block_bytes : int
         Memory for the columns in flight, in each worker.
+    time_limit : see :func:`analyse_sample`
     """
-    bounder = Bounder(network, settings.method, settings.layer_bounds, block_bytes, ThroughCrew(crew, pieces))
-    return analyse_through(bounder, sample, settings)
+    searches = ThroughCrew(crew, pieces)
+    bounds = ThroughCrew(crew, 1) if settings.nodes else searches
+    bounder = Bounder(network, settings.method, settings.layer_bounds, block_bytes, bounds, searches)
+    return analyse_through(bounder, sample, settings, time_limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from distverify.data.vnnlib.cases import Case, Polytope
 from distverify.data.vnnlib.property import Property
 from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network
+from distverify.questions.askers import Impatient, ThroughCrew
+from distverify.questions.pieces import Crew
+from distverify.questions.question import Asker
 from distverify.region import Box
 from distverify.settings import Settings
 from distverify.status import BY_BRANCHING, BY_CROWN, NOT_VERIFIED, OK
@@ -34,17 +37,32 @@ class PropertyAnalysis:
     Attributes
     ----------
     properties : dict index -> Property
+    time_limits : dict index -> float
+        Seconds after which a search ends, with what is proved; of those that have one.
     """
 
     properties: dict[int, Property]
+    time_limits: dict[int, float] = field(default_factory=dict)
 
-    def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
+    def __call__(
+        self, network: Network, sample: Sample, settings: Settings, *, patience: float = math.inf
+    ) -> SampleResult:
+        """``patience`` : see :func:`distverify.analysis.sample.analyse_sample`."""
+        return self.analyse(network, sample, settings, Impatient(network, patience))
+
+    def in_pieces(self, network: Network, sample: Sample, settings: Settings, pieces: int, crew: Crew) -> SampleResult:
+        """The same, to the bit, with the searches' subtrees grown by ``crew``."""
+        return self.analyse(network, sample, settings, ThroughCrew(crew, pieces))
+
+    def analyse(self, network: Network, sample: Sample, settings: Settings, asker: Asker) -> SampleResult:
+        """The verdict, with searches by ``asker``."""
         logits = network(sample.x)[0]
         prop = self.properties[sample.index]
         margin = property_margin(network, prop, settings.layer_bounds, settings.arithmetic)
         code, point = BY_CROWN if margin > 0 else NOT_VERIFIED, np.full(network.input_size, np.nan)
         if code == NOT_VERIFIED and settings.nodes:
-            verdict = decide_property(network, prop, settings.nodes, seed=(settings.seed, sample.index))
+            seed, limit = (settings.seed, sample.index), self.time_limits.get(sample.index)
+            verdict = decide_property(network, prop, settings.nodes, limit, seed, asker)
             margin = max(margin, float(verdict.bound.min(initial=math.inf)))
             if verdict.status == VERIFIED:
                 code = BY_BRANCHING
@@ -62,8 +80,9 @@ class PropertyAnalysis:
 
 
 def decide_property(
-    network: Network, prop: Property, nodes: int, time_limit: float | None = None, seed: int | Sequence[int] = 0
-) -> Verdict:
+    network: Network, prop: Property, nodes: int, time_limit: float | None = None, seed: int | Sequence[int] = 0,
+    asker: Asker | None = None,
+) -> Verdict:  # fmt: skip
     """Whether there is no counterexample, by attack and branch and bound; see :func:`distverify.verify`.
 
     Returns
@@ -76,7 +95,7 @@ def decide_property(
     for position, case in enumerate(prop.cases):
         region = Box(case.lower, case.upper)
         share = max(1, (nodes - spent) // (len(prop.cases) - position))
-        verdict = decide(network, region, _targets(network, case), share, deadline, seed)
+        verdict = decide(network, region, _targets(network, case), share, deadline, seed, asker)
         spent += verdict.nodes
         bounds.append(verdict.bound)
         if verdict.status == FALSIFIED:

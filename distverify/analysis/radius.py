@@ -137,7 +137,11 @@ def certified_radius(
 
 
 def _with_bracket(
-    problem: MarginProblem, radius: CertifiedRadius, nodes: int, seed: int | Sequence[int]
+    problem: MarginProblem,
+    radius: CertifiedRadius,
+    nodes: int,
+    seed: int | Sequence[int],
+    deadline: float | None = None,
 ) -> CertifiedRadius:
     """The radius with its other side, and by branch and bound; see :mod:`distverify.analysis.bracket`."""
     if not problem.targets:
@@ -148,7 +152,7 @@ def _with_bracket(
     with np.errstate(divide="ignore"):
         reach = float((problem.at_centre / _centre_slopes(problem)).min())
     guess = reach if math.isfinite(reach) and reach > 0 else 1.0
-    bracket = bracket_radius(problem, radius.radius, nodes, radius.radius or 0.1 * guess, seed)
+    bracket = bracket_radius(problem, radius.radius, nodes, radius.radius or 0.1 * guess, seed, deadline)
     return replace(
         radius, radius=bracket.radius, targets=np.fmax(radius.targets, problem.per_output(bracket.radius)),
         attacked=bracket.attacked, counterexample=bracket.counterexample, nodes=bracket.nodes,
@@ -267,7 +271,8 @@ def bracketed(around: Around) -> CertifiedRadius:
     settings, radii = around.settings, around.once(certified)
     if not settings.nodes and "attack" not in settings.compute:
         return radii
-    return _with_bracket(around.once(margins_around), radii, settings.nodes, (settings.seed, around.sample.index))
+    seed = settings.seed, around.sample.index
+    return _with_bracket(around.once(margins_around), radii, settings.nodes, seed, around.deadline)
 
 
 def radii_of(around: Around) -> SampleResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 from distverify.analysis.around import Around, Over
 from distverify.analysis.decision import decide
 from distverify.bounds.columns import BLOCK_BYTES
-from distverify.errors import PieceError
+from distverify.errors import HandedBack, PieceError
 from distverify.network.graph import Network
 from distverify.quantities import catalogue
 from distverify.quantities.quantity import Quantity, referred
+from distverify.questions.askers import Impatient
 from distverify.questions.bounder import Bounder
 from distverify.settings import Settings
 from distverify.status import NOT_COMPUTED
@@ -24,8 +26,9 @@ Floats = NDArray[np.float64]
 
 
 def analyse_sample(
-    network: Network, sample: Sample, settings: Settings, *, block_bytes: int = BLOCK_BYTES
-) -> SampleResult:
+    network: Network, sample: Sample, settings: Settings, *, block_bytes: int = BLOCK_BYTES,
+    time_limit: float | None = None, patience: float = math.inf,
+) -> SampleResult:  # fmt: skip
     """Compute what ``settings`` ask for around one sample.
 
     Parameters
@@ -35,6 +38,10 @@ def analyse_sample(
     settings : Settings
     block_bytes : int
         Memory for the columns in flight.
+    time_limit : float, optional
+        Seconds after which searches end, with what is proved.
+    patience : float
+        Seconds after which a search does not go on, for others to help.
 
     Returns
     -------
@@ -47,13 +54,18 @@ def analyse_sample(
     ------
     Exception
         What the first quantity raised, if none could be computed.
+    HandedBack
     """
-    return analyse_through(Bounder(network, settings.method, settings.layer_bounds, block_bytes), sample, settings)
+    searches = None if patience == math.inf else Impatient(network, patience)
+    bounder = Bounder(network, settings.method, settings.layer_bounds, block_bytes, searches=searches)
+    return analyse_through(bounder, sample, settings, time_limit)
 
 
-def analyse_through(bounder: Bounder, sample: Sample, settings: Settings) -> SampleResult:
+def analyse_through(
+    bounder: Bounder, sample: Sample, settings: Settings, time_limit: float | None = None
+) -> SampleResult:
     """The same, with all bounds from ``bounder``; see :func:`analyse_sample`."""
-    around = Around(bounder, sample, settings, catalogue.chosen(settings.compute))
+    around = Around(bounder, sample, settings, catalogue.chosen(settings.compute), time_limit)
     values, failures = _compute(around)
     status, predicted, why = decide(around)
     said = [text for text in (why, *around.notes) if text]
@@ -80,7 +92,7 @@ def _compute(around: Around) -> tuple[SampleResult, dict[str, Exception]]:
             return {}
         try:
             return compute()
-        except (PieceError, MemoryError):  # the workers' trouble, not this quantity's: the sample fails
+        except (PieceError, HandedBack, MemoryError):  # the workers' trouble, not this quantity's: the sample fails
             raise
         except Exception as error:
             failures[quantity.name] = error

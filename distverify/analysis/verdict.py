@@ -84,7 +84,8 @@ def _decided(over: Over) -> Verdict:
     targets = [Target(row[None], nothing, nothing) for row in around.once(margins_around).rows]
     seed = around.settings.seed, around.sample.index
     region = around.balls.at(over.eps)
-    return decide(around.bounder.network, region, targets, max(1, around.settings.nodes), None, seed)
+    bounder, nodes = around.bounder, max(1, around.settings.nodes)
+    return decide(bounder.network, region, targets, nodes, around.deadline, seed, bounder.searches)
 
 
 def _searched(around: Around) -> dict[float, Verdict]:

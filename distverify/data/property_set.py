@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +35,14 @@ class PropertySet:
         Each one's place among the files that were named.
     name : str
         For people.
+    time_limits : dict index -> float
+        Seconds, of those that have one.
     """
 
     properties: tuple[Property, ...]
     indices: NDArray[np.int64]
     name: str
+    time_limits: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -82,8 +85,7 @@ def load_properties(
     Parameters
     ----------
     paths : property files, or one VNN-COMP ``instances.csv``
-        Of an instance list, the lines count that name a network of ``model``'s file name; its time limits are not used (see
-        :func:`read_instances`).
+        Of an instance list, the lines count that name a network of ``model``'s file name; its time limits go with them.
     model : str
         The model's file name.
     input_size, output_size : int
@@ -97,15 +99,17 @@ def load_properties(
     """
     files = [Path(p) for p in paths]
     name = files[0].name if len(files) == 1 else f"{len(files)} properties"
+    seconds: list[float | None] = [None] * len(files)
     if len(files) == 1 and is_instance_list(files[0]):
-        files = _listed(files[0], model)
+        listed = _listed(files[0], model)
+        files, seconds = [file for file, _ in listed], [limit for _, limit in listed]
     other = [f for f in files if not is_property_file(f)]
     if other:
         kind = "an instance list, which stands alone" if is_instance_list(other[0]) else "no property file"
         raise DataError(f"{other[0]}: is {kind}; give .vnnlib files, or one data set, or one list")
     indices = select_samples(samples, len(files))
     chosen = tuple(load_property(files[i], input_size=input_size, output_size=output_size) for i in indices)
-    return PropertySet(chosen, indices, name)
+    return PropertySet(chosen, indices, name, {int(i): s for i in indices if (s := seconds[i]) is not None})
 
 
 @dataclass(frozen=True)
@@ -163,13 +167,16 @@ def _instance(line: str) -> Instance | None:
         seconds = float(fields[2]) if len(fields) == 3 and fields[2] else None
     except ValueError:
         return None
+    if seconds is not None and not seconds > 0.0:
+        return None
     return Instance(fields[0], fields[1], seconds)
 
 
-def _listed(path: Path, model: str) -> list[Path]:
-    """The property files that an instance list names for ``model``, in its folder or below."""
+def _listed(path: Path, model: str) -> list[tuple[Path, float | None]]:
+    """The property files that an instance list names for ``model``, in its folder or below, and their time limits."""
     folder = path.parent.resolve()
-    files, networks = [], set()
+    files: list[tuple[Path, float | None]] = []
+    networks = set()
     for number, instance in read_instances(path):
         name = Path(instance.network).name
         networks.add(name)
@@ -183,7 +190,8 @@ def _listed(path: Path, model: str) -> list[Path]:
             raise DataError(f"{path}: line {number} names {instance.property}, which lies outside of the list's folder")
         compressed = target.with_name(target.name + ".gz")
         there = os.path.exists  # of a name that cannot be one, too
-        files.append(compressed if not there(target) and there(compressed) else target)
+        found = compressed if not there(target) and there(compressed) else target
+        files.append((found, instance.seconds))
     if not files:
         known = ", ".join(sorted(networks)[:5])
         raise DataError(f"{path}: names no property for {model} (networks there: {known}); give the model's own list")

@@ -105,8 +105,8 @@ class Workers:
         "fit.", "Workers", parse=parse.memory, metavar="BYTES", needs=_RAY, of_properties=True,
     )  # fmt: skip
     time_limit: float | None = option(
-        None, "Give up on a sample after so many seconds; it is recorded as timed out.", "Workers", parse=parse.positive,
-        metavar="SECONDS", needs=_RAY, of_properties=True,
+        None, "Give up on a sample after so many seconds; it is recorded as timed out. With {nodes}: end its searches then, and keep "
+        "what is proved.", "Workers", parse=parse.positive, metavar="SECONDS", of_properties=True,
     )  # fmt: skip
 
     def __post_init__(self) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
 
-from distverify.errors import PieceError, SettingsError
+from distverify.errors import HandedBack, PieceError, SettingsError
 from distverify.network.graph import Network
 from distverify.questions.memory import Memory
 from distverify.questions.packing import make_piece, pack, unpack
@@ -34,6 +35,32 @@ class Alone:
     def ask(self, question: Question[A]) -> A:
         """See :class:`distverify.questions.question.Asker`."""
         return question.join([question.answer(self._memory, block) for block in question.cut(1, self.cuts)])
+
+
+class Impatient(Alone):
+    """A crew of one that hands a sample back which takes longer than others may have to wait for.
+
+    Parameters
+    ----------
+    network : Network
+    seconds : float
+        From now on; inf: whatever it takes. A question that is begun is answered.
+    """
+
+    def __init__(self, network: Network, seconds: float) -> None:
+        super().__init__(network)
+        self._until = time.monotonic() + seconds
+
+    def ask(self, question: Question[A]) -> A:
+        """See :class:`distverify.questions.question.Asker`.
+
+        Raises
+        ------
+        HandedBack
+        """
+        if time.monotonic() > self._until:
+            raise HandedBack("takes long")
+        return super().ask(question)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from distverify.questions.margins import Margins
 from distverify.questions.memory import Place, RegionMemory
 from distverify.questions.packing import digest_of
 from distverify.questions.pieces import Arrays
-from distverify.questions.question import Floats, Question
+from distverify.questions.question import Asker, Floats, Question
 from distverify.questions.region import RegionBounds, slopes_from
 from distverify.questions.rows import Derivatives, Rows
 from distverify.region import Ball
@@ -42,6 +42,12 @@ class Bounder:
         Memory for the columns in flight, of whoever computes.
     crew : ThroughCrew, optional
         Who computes; by default everything is computed here, as a whole.
+    searches : Asker, optional
+        Who grows search trees; by default the same.
+
+    Attributes
+    ----------
+    searches : Asker
     """
 
     def __init__(
@@ -51,11 +57,13 @@ class Bounder:
         layer_bounds: str = "crown",
         block_bytes: int = BLOCK_BYTES,
         crew: ThroughCrew | None = None,
+        searches: Asker | None = None,
     ) -> None:
         self.network = network
         self._layers = self.layer_bounds = layer_method(layer_bounds).name
         self._crew = crew
         self._asker = crew or Alone(network)
+        self.searches: Asker = searches or self._asker
         self._stages = LayerStages(network, self._layers, self._asker.pieces, self._asker.cuts)
         self._rows = Rows(self._asker, method, block_bytes)
         self.method = method

@@ -21,7 +21,7 @@ class AutoExecutor:
     """
 
     elsewhere: Callable[[], Executor]
-    here: Executor = field(default_factory=SerialExecutor)
+    here: Executor = field(default_factory=lambda: SerialExecutor(trial=True))
 
     def open(
         self, job: Job, should_stop: Callable[[], bool], recall: Recall | None = None

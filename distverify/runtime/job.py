@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -58,6 +59,12 @@ class Job:
         For units with ``pieces`` above 1; runs in the driver.
     piece_worker : callable (network) -> PieceWorker, optional
         What computes pieces; made once per worker, importable by name.
+    patience : float
+        Seconds that a worker among others spends on a sample: ``analyse`` takes them as ``patience`` where they are finite, and raises
+        :class:`distverify.errors.HandedBack`; the sample is then computed in ``shares`` pieces.
+    shares : int
+    ends_in_order : bool
+        ``analyse`` keeps to the time limit by itself: nobody is killed over it, unless much later.
     """
 
     network: Network
@@ -68,6 +75,9 @@ class Job:
     variables: dict[str, tuple[tuple[int, ...], str]] = field(default_factory=dict)
     analyse_in_pieces: AnalyseInPieces | None = None
     piece_worker: Callable[[Network], PieceWorker] | None = None
+    patience: float = math.inf
+    shares: int = 16
+    ends_in_order: bool = False
 
     def in_pieces(self, unit: WorkUnit) -> bool:
         """Whether ``unit`` is computed in pieces: a single sample, planned so, of a job that can."""

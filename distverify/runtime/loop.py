@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
+import numpy as np
+
 from distverify.runtime.conversation import SampleInPieces
 from distverify.runtime.failures import log_failures, log_long, log_lost
 from distverify.runtime.job import Event, Job, PieceDone, PieceTask, Recall, Task, UnitDone, UnitLost, WorkersChanged
@@ -18,6 +20,7 @@ from distverify.runtime.scheduler import Scheduler
 from distverify.runtime.stimuli import (
     BeginSample,
     Fetch,
+    GivenBack,
     GiveUp,
     Instruction,
     Kill,
@@ -36,6 +39,7 @@ from distverify.runtime.stimuli import (
 )
 from distverify.runtime.threads import ThreadLimit, limit_threads
 from distverify.runtime.worker import blank_payload
+from distverify.status import HANDED_BACK
 from distverify.work import Payload, RunStatistics, WorkUnit
 
 POLL_SECONDS = 0.5  # how late a signal, an overdue unit or a new node may be noticed
@@ -270,8 +274,19 @@ class Loop:
     def _fetch_unit(self, delivery: _Delivery) -> None:
         values = self._fetch(delivery)
         if values is not None and isinstance(delivery.task, WorkUnit):
-            self._pool.tally.unit_done(delivery.done.worker, delivery.task.size, delivery.done.seconds)
-            self._tell(delivery.task, values)
+            given_back = np.flatnonzero(values["status"] == HANDED_BACK)
+            self._pool.tally.unit_done(
+                delivery.done.worker, delivery.task.size - given_back.size, delivery.done.seconds
+            )
+            start, first = delivery.task.start, 0
+            for row in (*given_back.tolist(), delivery.task.size):
+                if row > first:
+                    own = {name: v[first:row] for name, v in values.items()} if given_back.size else values
+                    self._tell(WorkUnit(start + first, start + row), own)
+                first = row + 1
+            if given_back.size and self._pool.concurrent:  # else nobody is there to help: left undone
+                shares = max(2, self._job.shares)
+                self._handle(GivenBack(tuple(WorkUnit(start + k, start + k + 1, shares) for k in given_back.tolist())))
 
     def _fetch_piece(self, delivery: _Delivery) -> None:
         task = delivery.task

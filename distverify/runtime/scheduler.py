@@ -10,6 +10,7 @@ A task is a unit of whole samples, or one piece of a sample. Every rule here was
   begins no sample once the limit has passed: so a unit that is overdue certainly holds a sample that
   exceeds the limit. Its worker is killed and the samples go on alone, where the limit is exact. For a
   sample in pieces the limit counts from when its first piece is begun.
+* A sample that its worker gives back, because it takes long, goes on in pieces before others are begun.
 * Pieces come before units: a sample that is begun is finished. Another sample in pieces is begun only
   where a worker is idle and no piece waits.
 * A worker that cannot start is tried again, later and later; when ``MAX_FAILED_STARTS`` starts failed in
@@ -28,6 +29,7 @@ from distverify.runtime.pool import TaskDone, WorkerLost, WorkerReady
 from distverify.runtime.stimuli import (
     BeginSample,
     Fetch,
+    GivenBack,
     GiveUp,
     Instruction,
     Kill,
@@ -177,6 +179,8 @@ class Scheduler:
                 return self._retry(event.task, event.reason, event.machine_gone)
             case PiecesAsked():
                 self._pieces.extend(event.tasks)
+            case GivenBack():
+                self._fresh.extendleft(reversed(event.units))
             case SampleEnded():
                 self._end_sample(event.unit)
             case Stop():

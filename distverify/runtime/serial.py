@@ -26,10 +26,13 @@ class SerialExecutor:
     threads : int, optional
         Threads of BLAS, OpenMP and Numba while a session is open. Default 1, as in a Ray worker with one
         CPU; another number may change the order of sums, and with it the last bits of the results.
+    trial : bool
+        Samples that take longer than the job's patience are left undone, for others.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
+    def __init__(self, threads: int | None = None, trial: bool = False) -> None:
         self.threads = 1 if threads is None else threads
+        self.trial = trial
 
     @contextmanager
     def open(self, job: Job, should_stop: Callable[[], bool], recall: Recall | None = None) -> Iterator[Loop]:
@@ -40,7 +43,10 @@ class SerialExecutor:
         ExecutorError
             From the session's events: the warm-up failed.
         """
-        with limit_threads(self.threads), Loop(SerialPool(job, self.threads), job, should_stop, recall) as loop:
+        with (
+            limit_threads(self.threads),
+            Loop(SerialPool(job, self.threads, self.trial), job, should_stop, recall) as loop,
+        ):
             yield loop
 
 
@@ -49,8 +55,9 @@ class SerialPool:
 
     concurrent = False
 
-    def __init__(self, job: Job, threads: int) -> None:
+    def __init__(self, job: Job, threads: int, trial: bool = False) -> None:
         self.threads = threads
+        self._trial = trial
         self.tally = Tally()
         self._job = job
         self._runner = PieceRunner(job)
@@ -87,7 +94,7 @@ class SerialPool:
         if isinstance(task, PieceTask):
             kernel, error_text, arrays = self._runner.run(task.piece, task.shared)
             return [TaskDone(worker, 1, kernel, error_text, arrays)]
-        payload = run_unit(self._job, task)
+        payload = run_unit(self._job, task, among_others=self._trial)
         return [TaskDone(worker, task.size, kernel_seconds(payload), "", payload)]
 
     def fetch(self, result: Payload) -> Payload:

@@ -40,6 +40,13 @@ class SampleEnded:
 
 
 @dataclass(frozen=True)
+class GivenBack:
+    """A worker gave these samples back; they go on in pieces, before others are begun."""
+
+    units: tuple[WorkUnit, ...]
+
+
+@dataclass(frozen=True)
 class Tick:
     """Some time has passed; ``slots`` workers fit on the machines alive (None: not known; none can be started or killed)."""
 
@@ -57,7 +64,17 @@ class Stop:
 
 
 Stimulus = (
-    WorkerReady | TaskDone | WorkerLost | ResultFetched | ResultLost | PiecesAsked | SampleEnded | Tick | Refill | Stop
+    WorkerReady
+    | TaskDone
+    | WorkerLost
+    | ResultFetched
+    | ResultLost
+    | PiecesAsked
+    | SampleEnded
+    | GivenBack
+    | Tick
+    | Refill
+    | Stop
 )
 
 

@@ -9,16 +9,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from distverify.errors import PieceError
+from distverify.errors import HandedBack, PieceError
 from distverify.questions.pieces import Arrays, Piece, PieceWorker, Shared
 from distverify.runtime.job import Analyse, Job
-from distverify.status import COMPUTED, FAILED, OK
+from distverify.status import COMPUTED, FAILED, HANDED_BACK, OK
 from distverify.work import Payload, SampleResult, WorkUnit
 
 # Set by the worker for every sample, whatever the analysis computes.
@@ -38,7 +39,7 @@ def receive(fetch: Callable[[], Job]) -> Job:
         return job
 
 
-def run_unit(job: Job, unit: WorkUnit, budget: float = math.inf) -> Payload:
+def run_unit(job: Job, unit: WorkUnit, budget: float = math.inf, *, among_others: bool = False) -> Payload:
     """Analyse the samples of ``unit`` one after the other.
 
     A sample whose analysis raises, or returns what was not declared, is FAILED, and the next one follows.
@@ -49,6 +50,8 @@ def run_unit(job: Job, unit: WorkUnit, budget: float = math.inf) -> Payload:
     unit : WorkUnit
     budget : float
         Seconds; no further sample is begun once they have passed.
+    among_others : bool
+        Samples that take longer than the job's patience are given back, with status HANDED_BACK.
 
     Returns
     -------
@@ -58,10 +61,13 @@ def run_unit(job: Job, unit: WorkUnit, budget: float = math.inf) -> Payload:
         ``unit.start`` on: all of them, or at least one where the budget ran out.
     """
     payload = blank_payload(job, unit)
+    analyse = job.analyse
+    if among_others and job.patience < math.inf and job.analyse_in_pieces is not None:
+        analyse = partial(job.analyse, patience=job.patience)  # type: ignore[call-arg]
     begin = time.perf_counter()
     done = 0
     for row, position in enumerate(range(unit.start, unit.stop)):
-        run_sample(job, position, payload, row, job.analyse)
+        run_sample(job, position, payload, row, analyse)
         done = row + 1
         if time.perf_counter() - begin >= budget:
             break
@@ -128,6 +134,9 @@ def run_sample(job: Job, position: int, payload: Payload, row: int, analyse: Ana
         result = analyse(job.network, sample, job.settings)
         seconds = time.perf_counter() - begin
         status, message, values = _checked(job, result)
+    except HandedBack as error:
+        seconds = time.perf_counter() - begin
+        status, message, values = HANDED_BACK, describe(error), {}
     except Exception as error:  # a poison sample is a recorded failure, not a stopped run
         seconds = time.perf_counter() - begin
         status, message, values = FAILED, describe(error), {}

@@ -25,7 +25,6 @@ X = np.array([[0.25, 0.5]])
         ({"max_actors": 2}, "max_actors: got 2, which only the ray executor uses"),
         ({"memory_per_actor": 10**9}, "memory_per_actor: got 1000000000, which only the ray executor uses"),
         ({"cpus_per_actor": 2}, "cpus_per_actor: got 2, which only the ray executor uses"),
-        ({"time_limit": 9.0}, "time_limit: got 9.0, which only the ray executor uses"),
     ],
 )  # fmt: skip
 def test_workers(options: dict[str, Any], message: str) -> None:

@@ -126,7 +126,7 @@ class ScriptedPool:
             assert shared.key == task.shared.key
             kernel, error, arrays = self._runner.run(task.piece, shared)
             return TaskDone(worker, 1, kernel, error, arrays)
-        payload = run_unit(self._job, task, self._budget)
+        payload = run_unit(self._job, task, self._budget, among_others=True)
         return TaskDone(worker, len(payload["status"]), kernel_seconds(payload), "", payload)
 
     def wait(self, seconds: float) -> list[Report]:

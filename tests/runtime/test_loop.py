@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from distverify.runtime.job import Executor, UnitDone, UnitLost, WorkersChanged
+from distverify.errors import HandedBack
+from distverify.runtime.job import Executor, PieceDone, UnitDone, UnitLost, WorkersChanged
+from distverify.runtime.serial import SerialExecutor
 from tests.runtime import scripted
 from tests.runtime.contract import (
     SAMPLES,
@@ -48,6 +51,43 @@ def test_random_faults_cost_time_but_no_result(seed: int) -> None:
     fine = [i for i in range(SAMPLES) if i not in gone]
     assert len(gone) <= 3
     assert_equal_bits(payload, truth_in_pieces(), fine)  # type: ignore[arg-type]
+
+
+def impatient(net: Any, sample: Any, settings: Any, *, patience: float = float("inf")) -> dict[str, Any]:
+    """Gives every third sample back, if it is among others."""
+    if patience == 1.0 and sample.index % 3 == 1:
+        raise HandedBack("takes long")
+    return scripted.logits(net, sample, settings)
+
+
+def same_in_pieces(net: Any, sample: Any, settings: Any, pieces: int, crew: Any) -> dict[str, Any]:
+    scripted.InPieces()(net, sample, settings, pieces, crew)
+    return scripted.logits(net, sample, settings)
+
+
+def impatient_job() -> Any:
+    return replace(scripted.job_in_pieces(same_in_pieces), analyse=impatient, patience=1.0, shares=4)
+
+
+@pytest.mark.parametrize(("faults", "size"), [(0.0, 4), (0.0, 1), (0.15, 4)])
+def test_a_sample_that_its_worker_gives_back_goes_on_in_pieces(faults: float, size: int) -> None:
+    job = impatient_job()
+    events = list(scripted.run(ScriptedExecutor(3, faults=Faults(faults, 5)), job, scripted.units(size)))
+    payload = scripted.results(events)
+    assert set(payload["message"].tolist()) == {""}
+    assert_equal_bits(payload, truth(scripted.job(scripted.logits)))
+    given_back = [p for p in range(scripted.SAMPLES) if (100 + p) % 3 == 1]
+    pieces = [e for e in events if isinstance(e, PieceDone)]
+    assert sorted({piece.position for piece in pieces}) == given_back
+
+
+def test_alone_no_sample_is_given_back_and_a_trial_leaves_it_undone() -> None:
+    job = impatient_job()
+    events = list(scripted.run(SerialExecutor(), job, scripted.units(4)))
+    assert_equal_bits(scripted.results(events), truth(scripted.job(scripted.logits)))
+    events = list(scripted.run(SerialExecutor(trial=True), job, scripted.units(4)))
+    done = [p for e in events if isinstance(e, UnitDone) for p in range(e.unit.start, e.unit.stop)]
+    assert done == [p for p in range(scripted.SAMPLES) if (100 + p) % 3 != 1]
 
 
 def test_a_slow_consumer_finds_no_more_results_waiting_than_there_are_workers() -> None:

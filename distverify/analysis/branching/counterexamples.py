@@ -141,6 +141,27 @@ class BoxCounterexamples(Objective[Boxes]):
 
 
 @dataclass(frozen=True, eq=False)
+class Attack(Question[Floats | None]):
+    """Look for a counterexample x [D] by attack alone."""
+
+    hunt: Hunt
+
+    def cut(self, pieces: int, cuts: Cuts) -> Sequence[Block]:
+        """One block."""
+        return [(0, 1)]
+
+    def answer(self, memory: Memory, block: Block) -> Arrays:
+        """ "found", where there is one."""
+        found = self.hunt.attacker(memory).search(range(len(self.hunt.targets)))
+        return {} if found is None else {"found": found}
+
+    def join(self, answers: Sequence[Arrays]) -> Floats | None:
+        """That one."""
+        found = answers[0].get("found")
+        return None if found is None else np.array(found, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
 class Opened:
     """How a search begins.
 

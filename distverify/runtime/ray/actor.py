@@ -35,7 +35,7 @@ class Worker:
 
     def compute(self, unit: WorkUnit) -> tuple[Status, Payload]:
         """A unit of whole samples."""
-        payload = run_unit(self._job, unit, self._budget)
+        payload = run_unit(self._job, unit, self._budget, among_others=True)
         return (len(payload["status"]), float(payload["seconds"].sum()), ""), payload
 
     def compute_piece(self, piece: Piece, shared: Shared) -> tuple[Status, Payload]:

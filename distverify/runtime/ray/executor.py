@@ -13,6 +13,9 @@ from distverify.runtime.loop import Loop
 from distverify.runtime.ray.connection import connected, explained
 from distverify.runtime.ray.pool import RayPool
 
+# Where analyses keep to the time limit by themselves, what does not end by then is stuck.
+_LATE_FACTOR, _LATE_SECONDS = 3.0, 60.0
+
 
 class RayExecutor:
     """Runs work units on the actors of a Ray cluster.
@@ -79,7 +82,10 @@ class RayExecutor:
             events: actors that cannot start, or Ray itself failed.
         """
         with connected(self.address) as own, explained():
-            pool = RayPool(job, own, self.cpus_per_actor, self.memory_per_actor, self.time_limit)
-            limits: dict[str, Any] = {"max_workers": self.max_actors, "time_limit": self.time_limit}
+            limit = self.time_limit
+            if limit is not None and job.ends_in_order:
+                limit = _LATE_FACTOR * limit + _LATE_SECONDS
+            pool = RayPool(job, own, self.cpus_per_actor, self.memory_per_actor, limit)
+            limits: dict[str, Any] = {"max_workers": self.max_actors, "time_limit": limit}
             with closing(pool), Loop(pool, job, should_stop, recall, **limits) as loop:
                 yield loop
