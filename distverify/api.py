@@ -137,7 +137,6 @@ def run(
     within: dict[str, Any] = {}
     if workers.memory_per_actor is not None and workers.memory_per_actor < 4 * BLOCK_BYTES:
         within["block_bytes"] = workers.memory_per_actor // 4
-    _check_time_limit(workers, settings)
     in_pieces: AnalyseInPieces
     if prepared.properties:
         limits = {index: _least(prepared.time_limits.get(index), workers.time_limit) for index in prepared.properties}
@@ -189,15 +188,6 @@ def _refuse(kinds: tuple[type, ...], options: Mapping[str, Any], x: Data, y: Arr
             f"compute: got {PROPERTY}, which is for property files (.vnnlib); choose any of {', '.join(COMPUTE)}"
         )
     refuse(named, {**defaults, **told, "y": "labels", DATA: kind}, given)
-
-
-def _check_time_limit(workers: Workers, settings: Settings) -> None:
-    """A search keeps to the limit by itself; what else takes too long can only be ended where workers can be killed."""
-    if workers.executor == "serial" and workers.time_limit is not None and not settings.nodes:
-        raise SettingsError(
-            f"time_limit: got {workers.time_limit}, which only the ray executor uses; leave time_limit out, choose executor ray, "
-            "or let branch and bound keep to it (nodes)"
-        )
 
 
 def _least(*limits: float | None) -> float | None:

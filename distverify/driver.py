@@ -58,6 +58,8 @@ class Progress:
     phase : "starting", "probing", "running" or "finishing"
     pieces : int
         Pieces of samples that this run has computed.
+    open_subproblems : int
+        Of the searches that several workers share now.
     """
 
     done: int
@@ -73,6 +75,7 @@ class Progress:
     fastest: float | None = None
     phase: str = "running"
     pieces: int = 0
+    open_subproblems: int = 0
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,7 @@ class _Run:
         self._workers = self._most_workers = self._pieces = 0
         self._statistics = self._earlier = RunStatistics()  # now, and before the present session
         self._trial = False
+        self._open = 0
         self._statistics_due = 0.0
         self._probes: set[int] = set()  # positions that are being timed
         self._wanted = 0  # probes at the start
@@ -283,6 +287,7 @@ class _Run:
                 self._computing = time.perf_counter()
             self._workers = event.alive
             self._most_workers = max(self._most_workers, event.alive)
+        self._open = session.open_subproblems
         if time.perf_counter() >= self._statistics_due:
             self._statistics = self._earlier.with_later(session.statistics())
             self._statistics_due = time.perf_counter() + _STATISTICS_EVERY
@@ -337,6 +342,7 @@ class _Run:
                 fastest=fastest,
                 phase=self._phase,
                 pieces=self._pieces,
+                open_subproblems=self._open,
             )
         )
 

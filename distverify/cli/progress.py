@@ -18,7 +18,7 @@ LINE_EVERY = 5.0  # seconds
 RUNNING = "running"
 _BAR_WIDTH = 12  # characters
 # What is left out first where there is little room.
-_LEAST_FIRST = ("units", "each", "phase", "workers", "retried", "failed")
+_LEAST_FIRST = ("units", "open", "each", "phase", "workers", "retried", "failed")
 _SAMPLES_EACH = 2  # of every worker, before the time that is left is estimated
 _UNEVEN = 1.5  # ratio of the fastest to the slowest worker from which on both are told
 
@@ -63,6 +63,7 @@ def _parts(progress: Progress) -> dict[str, str]:
         "each": each,
         "left": left,
         "units": count(progress.pieces, "piece") if progress.pieces else units,
+        "open": f"{progress.open_subproblems:,} open subproblems" if progress.open_subproblems else "",
         "failed": f"{progress.failed} failed",
         "retried": f"{progress.retried} retried" if progress.retried else "",
         "workers": count(progress.workers, "worker"),

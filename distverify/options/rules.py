@@ -41,6 +41,9 @@ RULES = (
          "overwrite computes every sample again; leave one of them out"),
     Rule("y", lambda v: v.get(DATA) == FILE,
          "labels of a data file come from the file; leave y out, or give the samples as an array too"),
+    Rule("time_limit", lambda v: v.get("executor") == "serial" and v.get("nodes") == 0,
+         "only workers of the ray executor can be ended; choose executor ray, leave time_limit out, or give nodes: searches end in "
+         "order"),
     Rule("model_layout", lambda v: v.get("layout") == "flat" and _no_mean(v),
          "nothing depends on it without layout, mean or std; leave it out"),
     Rule("eps_units", lambda v: "mean" in v and _no_mean(v),

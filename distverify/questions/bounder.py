@@ -111,8 +111,8 @@ class Bounder:
         return self._rows.ask(enclosed, rows, about)
 
     def ask(self, question: Question[A]) -> A:
-        """The answer to a question that is not about an enclosed region."""
-        return self._asker.ask(question)
+        """The answer to a question that is not about an enclosed region: trees, which are cut whatever else is."""
+        return self.searches.ask(question)
 
     def evaluation_error(self, enclosed: RegionBounds) -> Floats:
         """How far evaluation in single precision may be from ``f`` over the region, float64 [outputs].

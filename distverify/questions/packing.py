@@ -52,7 +52,7 @@ def unpack(request: Question[Any], shared: Shared) -> Question[Any]:
 def make_piece(request: Question[Any], block: Block, shared: Shared) -> Piece:
     """The piece that answers the packed ``request`` for ``block``."""
     key = hashlib.sha256(f"{request.kind} {block} {request!r} {shared.key}".encode()).hexdigest()
-    return Piece(key, request.kind, block, request)
+    return Piece(key, request.kind, block, request, request.open_subproblems)
 
 
 def digest(arrays: Mapping[str, NDArray[np.generic]]) -> str:

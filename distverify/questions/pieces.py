@@ -42,12 +42,15 @@ class Piece:
         Which neurons, rows or columns.
     request : any small picklable value
         The rest of what the piece worker must know.
+    open_subproblems : int
+        Of the search that it is a part of, for progress.
     """
 
     key: str
     kind: str
     block: Block
     request: Any = None
+    open_subproblems: int = 0
 
     def __str__(self) -> str:
         return f"{self.kind} {self.block[0]}:{self.block[1]}"

@@ -52,6 +52,11 @@ class Question(ABC, Generic[A]):
         """A word for messages and counts."""
         return type(self).__name__.lower()
 
+    @property
+    def open_subproblems(self) -> int:
+        """Of a search that goes on by this question: how many there are left, for progress."""
+        return 0
+
     @abstractmethod
     def cut(self, pieces: int, cuts: Cuts) -> Sequence[Block]:
         """Blocks that cover the question: about ``pieces``; a single one where ``pieces`` is 1."""

@@ -119,6 +119,7 @@ class SampleInPieces:
     def __init__(self, job: Job, unit: WorkUnit, recall: Recall | None) -> None:
         self.unit = unit
         self.payload: Payload | None = None
+        self.open_subproblems = 0
         self._job = job
         self._recall = recall
         self._conversation = Conversation(self._analyse)
@@ -165,6 +166,7 @@ class SampleInPieces:
                 self._over = True
                 self.payload = step.value
                 return []
+            self.open_subproblems = max(piece.open_subproblems for piece in step.pieces)
             found = [self._recalled(piece) for piece in step.pieces]
             self._missing = sum(arrays is None for arrays in found)
             if self._missing:

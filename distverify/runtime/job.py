@@ -156,6 +156,11 @@ class Session(Protocol):
         """So far."""
         ...
 
+    @property
+    def open_subproblems(self) -> int:
+        """Of the searches that go on in pieces."""
+        ...
+
 
 class Executor(Protocol):
     """Runs work units somewhere; one interface for the serial and the Ray executor."""

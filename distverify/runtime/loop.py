@@ -150,6 +150,11 @@ class Loop:
         """So far."""
         return self._pool.tally.statistics()
 
+    @property
+    def open_subproblems(self) -> int:
+        """Of the searches that go on in pieces."""
+        return sum(sample.open_subproblems for sample in self._samples.values())
+
     def _told(self) -> Iterator[Event]:
         while self._outbox:
             yield self._outbox.popleft()

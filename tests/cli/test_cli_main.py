@@ -245,7 +245,10 @@ def test_errors_are_one_text_on_stderr(api: Recorder, error: BaseException, stat
         (("--executor", "serial", "--address", "h:1"), "address: got 'h:1', which only the ray executor uses"),
         (("--executor", "serial", "--max-actors", "2"), "max_actors: got 2, which only the ray executor uses"),
         (("--executor", "serial", "--cpus-per-actor", "1"), "cpus_per_actor: got 1, which only the ray executor uses"),
-        (("--executor", "serial", "--time-limit", "9"), "time_limit: got 9.0, which only the ray executor uses"),
+        (
+            ("--executor", "serial", "--time-limit", "9"),
+            "time_limit: got 9.0, but only workers of the ray executor can be ended",
+        ),
         (
             ("--compute", "lipschitz", "--targets", "3"),
             "targets: got 3, which is only for attack, margins, radius, radius_jacobian, verified",
