@@ -34,10 +34,6 @@ class PieceError(DistverifyError):
     """A part of one sample's bounds could not be computed; the sample is recorded as failed with this text."""
 
 
-class HandedBack(DistverifyError):
-    """A sample takes so long that others are to help: whoever began it gives it back."""
-
-
 class Interrupted(DistverifyError):
     """A signal, or an error told first, stopped the run; what was computed is kept, and the same command continues.
 

@@ -40,6 +40,7 @@ class Script:
     """An executor whose workers are a queue: it notes the units, and yields them done in the order that ``arrange`` gives."""
 
     slots: int = 4
+    open_subproblems: int = 0
     seconds: float = 1.0  # of every sample
     hang: frozenset[int] = frozenset()  # positions that end last
     failing: frozenset[int] = frozenset()

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from distverify.analysis.around import Around, Over
 from distverify.analysis.decision import decide
 from distverify.bounds.columns import BLOCK_BYTES
-from distverify.errors import HandedBack, PieceError
+from distverify.errors import PieceError
 from distverify.network.graph import Network
 from distverify.quantities import catalogue
 from distverify.quantities.quantity import Quantity, referred
 from distverify.questions.askers import Impatient
 from distverify.questions.bounder import Bounder
+from distverify.questions.pieces import HandedBack
 from distverify.settings import Settings
 from distverify.status import NOT_COMPUTED
 from distverify.work import Sample, SampleResult

@@ -8,11 +8,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from distverify.errors import HandedBack, PieceError, SettingsError
+from distverify.errors import PieceError, SettingsError
 from distverify.network.graph import Network
 from distverify.questions.memory import Memory
 from distverify.questions.packing import make_piece, pack, unpack
-from distverify.questions.pieces import Arrays, Crew, Piece, Shared
+from distverify.questions.pieces import Arrays, Crew, HandedBack, Piece, Shared
 from distverify.questions.question import Cuts, Question
 
 A = TypeVar("A")

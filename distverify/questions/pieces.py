@@ -56,6 +56,10 @@ class Piece:
         return f"{self.kind} {self.block[0]}:{self.block[1]}"
 
 
+class HandedBack(Exception):
+    """A sample takes so long that others are to help: whoever began it gives it back."""
+
+
 class Crew(Protocol):
     """Workers that compute the pieces of a request side by side."""
 

@@ -61,7 +61,7 @@ class Job:
         What computes pieces; made once per worker, importable by name.
     patience : float
         Seconds that a worker among others spends on a sample: ``analyse`` takes them as ``patience`` where they are finite, and raises
-        :class:`distverify.errors.HandedBack`; the sample is then computed in ``shares`` pieces.
+        :class:`distverify.questions.pieces.HandedBack`; the sample is then computed in ``shares`` pieces.
     shares : int
     ends_in_order : bool
         ``analyse`` keeps to the time limit by itself: nobody is killed over it, unless much later.

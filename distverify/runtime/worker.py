@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from distverify.errors import HandedBack, PieceError
-from distverify.questions.pieces import Arrays, Piece, PieceWorker, Shared
+from distverify.errors import PieceError
+from distverify.questions.pieces import Arrays, HandedBack, Piece, PieceWorker, Shared
 from distverify.runtime.job import Analyse, Job
 from distverify.status import COMPUTED, FAILED, HANDED_BACK, OK
 from distverify.work import Payload, SampleResult, WorkUnit

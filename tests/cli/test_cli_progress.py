@@ -30,6 +30,7 @@ class Seen:
     fastest: float | None = None
     phase: str = "running"
     pieces: int = 0
+    open_subproblems: int = 0
 
 
 @pytest.mark.parametrize(
@@ -78,6 +79,7 @@ def test_the_stand_in_has_the_fields_of_progress() -> None:
         ({"pieces": 12, "units": 13}, "12 pieces, 0 failed, 2 workers"),
         ({"units": 13}, "13 units, 0 failed, 2 workers"),
         ({"pieces": 0}, "0 failed, 2 workers"),
+        ({"pieces": 3, "open_subproblems": 1200}, "3 pieces, 1,200 open subproblems, 0 failed, 2 workers"),
         ({"done": 50, "workers": 1}, "5/s, 10 s left, 0 failed, 1 worker"),
         ({"done": 50, "slowest": 2.0, "fastest": 2.9}, "5/s (2.5/s each), 10 s left, 0 failed, 2 workers"),
         ({"done": 50, "slowest": 1.0, "fastest": 4.0}, "5/s (1/s to 4/s each), 10 s left, 0 failed, 2 workers"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from distverify.errors import HandedBack
+from distverify.questions.pieces import HandedBack
 from distverify.runtime.job import Executor, PieceDone, UnitDone, UnitLost, WorkersChanged
 from distverify.runtime.serial import SerialExecutor
 from tests.runtime import scripted
