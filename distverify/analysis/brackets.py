@@ -13,7 +13,7 @@ from distverify.analysis.branching.constants import ConstantTree
 from distverify.analysis.branching.polytopes import Problem, pose, with_own_slopes
 from distverify.bounds.chain import backward_chain
 from distverify.bounds.enclosure import enclose
-from distverify.bounds.lipschitz import induced_norm, row_constants, spectral_constant, vector_parts
+from distverify.bounds.lipschitz import induced_norm, row_constants, vector_parts
 from distverify.bounds.methods import RowBounds
 from distverify.bounds.reduced import Floats
 from distverify.network.graph import Network
@@ -82,8 +82,7 @@ class ConstantSearch:
             own = row_constants(bounds, norm, weights=weights)
             if own.size == 1:
                 return float(own[0])
-            induced = induced_norm(own, norm, vector_parts(bounds, norm, weights), bounds.lower.shape[1])
-            return min(induced, spectral_constant(bounds.lower, bounds.upper, weights)) if norm == 2.0 else induced
+            return induced_norm(own, norm, vector_parts(bounds, norm, weights), bounds.lower.shape[1])
 
         attained = AttainedConstant(self.network, self.region, rows, norm, weights)
         attained.sample(seed)

@@ -11,6 +11,7 @@ import numpy as np
 
 from distverify.analysis.brackets import Brackets
 from distverify.arguments import network_of, numbers
+from distverify.bounds.chain_inequality import chain_constants, least
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.jacobian import check_methods, output_rows
 from distverify.bounds.lipschitz import row_constants, vector_constant
@@ -115,6 +116,9 @@ def lipschitz_constant(
     bounds = bound_rows(enclosure, outputs, method, direction)
     rows = row_constants(bounds, measured, weights=weights)
     vector = vector_constant(bounds, rows, measured, enclosure, weights=weights)
+    if measured == 2.0 and region.unbounded:
+        rows, vector = least(rows, vector, chain_constants(enclosure, weights))
+    rows = np.fmin(rows, vector)  # no row's dual norm is above the induced norm of them all
     places = np.full((rows.size, network.input_size), np.nan)
     if not nodes:
         return LipschitzConstants(rows, vector, np.zeros(rows.size), places)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.around import outputs_derivatives
+from distverify.bounds.chain_inequality import chain_constants, least
 from distverify.bounds.jacobian import output_rows
 from distverify.bounds.lipschitz import product_of_norms
 from distverify.network.graph import Network
@@ -58,9 +59,13 @@ def global_constants(bounder: Bounder, settings: Settings) -> Arrays:
     known = bounder.enclose(Ball(np.zeros(network.input_size), math.inf, norm))
     wanted = Derivatives(("constants", "vector"), norm, weights, settings.direction)
     answer = bounder.rows(known, output_rows(network, None, None), wanted)
+    rows, vector = np.asarray(answer["constants"], np.float64), float(answer["vector"])
+    if norm == 2.0:
+        rows, vector = least(rows, vector, chain_constants(known, weights))
+        rows = np.fmin(rows, vector)
     return {
-        "global_lipschitz": answer["constants"],
-        "global_lipschitz_vector": answer["vector"],
+        "global_lipschitz": rows,
+        "global_lipschitz_vector": np.array(vector),
         "product_of_norms": np.array(product_of_norms(known, norm, weights=weights)),
     }
 

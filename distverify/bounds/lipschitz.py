@@ -104,27 +104,32 @@ def vector_constant(
 
 
 def vector_parts(bounds: RowBounds, norm: float, weights: Floats | None = None) -> Floats:
-    """What :func:`induced_norm` needs of some rows besides their constants, float64 [n, inputs]; parts of blocks are stacked.
+    """What :func:`induced_norm` needs of some rows besides their constants; parts of blocks are stacked.
 
-    inf: nothing (n = 0). 1: the sum over the rows (n = 1). 2: every row (n = rows).
+    inf: nothing, float64 [0, inputs]. 1: the sum over the rows, [1, inputs]. 2: both bounds of every row, [rows, 2, inputs].
     """
     if norm == math.inf:
         return np.zeros((0, bounds.lower.shape[1]))
-    magnitude = _weighted(bounds.magnitude, weights)
-    return magnitude.sum(axis=0)[None] if norm == 1.0 else magnitude
+    if norm == 1.0:
+        return np.asarray(_weighted(bounds.magnitude, weights).sum(axis=0)[None])
+    lower, upper = bounds.lower, bounds.upper
+    if weights is not None:  # factors 0 and 1: exact, but what is unbounded of a fixed feature
+        lower, upper = (np.where(weights > 0.0, side, 0.0) for side in (lower, upper))
+    return np.stack([lower, upper], axis=1)
 
 
 def induced_norm(rows: Floats, norm: float, parts: Floats, inputs: int, rounding: Rounding = SOUND) -> float:
     """Induced p -> p norm of every matrix within bounds: an upper bound.
 
     inf: the largest row constant. 1: the largest column sum. 2: the spectral norm of the elementwise maximum, bounded by
-    Collatz and Wielandt's quotient: for M >= 0 and any x > 0, ||M||_2^2 <= max_i (M^T M x)_i / x_i.
+    Collatz and Wielandt's quotient: for M >= 0 and any x > 0, ||M||_2^2 <= max_i (M^T M x)_i / x_i; or that of the middles plus
+    that of the radii, which is exact where bounds are points: signs count.
 
     Parameters
     ----------
     rows : float64 [K]
         The :func:`row_constants` of all rows.
-    parts : float64 [n, inputs]
+    parts : float64
         Their :func:`vector_parts`.
     """
     grow = 1.0 + rounding.gamma(rows.size + inputs + 4)
@@ -132,10 +137,12 @@ def induced_norm(rows: Floats, norm: float, parts: Floats, inputs: int, rounding
         return float(rows.max())
     if norm == 1.0:
         return float(parts.sum(axis=0).max() * grow)
-    largest = float(parts.max())
+    lower, upper = parts[:, 0], parts[:, 1]
+    magnitude = np.maximum(np.abs(lower), np.abs(upper))
+    largest = float(magnitude.max())
     if largest == 0.0 or not math.isfinite(largest):
         return largest
-    scaled = parts / largest
+    scaled = magnitude / largest
     # The row constants' own norm (Frobenius) is always valid; the quotient needs a positive vector close to Perron's.
     bound = float(np.sqrt(((rows / largest) ** 2).sum()) * grow)
     gram = scaled @ scaled.T if scaled.shape[0] <= scaled.shape[1] else scaled.T @ scaled
@@ -145,16 +152,12 @@ def induced_norm(rows: Floats, norm: float, parts: Floats, inputs: int, rounding
         y = gram @ x
         x = np.maximum(y / y.max(), 1e-250)
     quotient = float((gram @ x / x).max()) * grow * grow * (1.0 + 8 * rounding.unit)
-    return float(_not_below(min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit)))
+    found = float(_not_below(min(bound, math.sqrt(quotient) * grow) * largest * (1.0 + 4 * rounding.unit)))
+    return min(found, _spectral_constant(lower, upper))
 
 
-def spectral_constant(lower: Floats, upper: Floats, weights: Floats | None = None) -> float:
-    """Spectral norm of every matrix within bounds, float64 [K, n] each: at most that of the middle plus that of the radii.
-
-    Tighter than :func:`induced_norm` where the bounds are narrow: signs count.
-    """
-    if weights is not None:
-        lower, upper = np.nextafter(lower * weights, -np.inf), np.nextafter(upper * weights, np.inf)
+def _spectral_constant(lower: Floats, upper: Floats) -> float:
+    """Spectral norm of every matrix within bounds, float64 [K, n] each: at most that of the middle plus that of the radii."""
     middle, spread = midpoint_radius(lower, upper)
     if not (np.isfinite(middle).all() and np.isfinite(spread).all()):
         return math.inf

@@ -166,6 +166,8 @@ class Rows:
             vector = self.asker.ask(Vector(constants, parts, steepest, about.norm, about.weights))
             told["vector"] = vector
             del told["parts"]
+            # No row's dual norm is above the induced norm of them all.
+            told["constants"] = np.fmin(constants, vector)
             if "constants" not in about.aspects:
                 del told["constants"]
         return told

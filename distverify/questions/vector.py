@@ -23,7 +23,7 @@ class Vector(Question[Floats]):
     ----------
     constants : float64 [K]
         The :func:`distverify.bounds.lipschitz.row_constants` of all rows.
-    parts : float64 [n, inputs]
+    parts : float64
         Their :func:`distverify.bounds.lipschitz.vector_parts`.
     steepest : float64 [nodes]
         Of each activation, the largest magnitude of its slopes.
