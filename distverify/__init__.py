@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from distverify.network.graph import Network
     from distverify.pages.report import report
     from distverify.region import Ball, Box
+    from distverify.results.accessor import open_results
     from distverify.results.facts import ClassFacts, Quantiles
+    from distverify.results.merging import merge
     from distverify.results.reader import Result, open_result
     from distverify.results.summary import Failure, Summary
     from distverify.settings import Settings
@@ -80,8 +82,10 @@ _PLACES = {
     "jacobian_bounds": "distverify.bounds.jacobian",
     "lipschitz_constant": "distverify.analysis.lipschitz",
     "load_network": "distverify.inputs",
+    "merge": "distverify.results.merging",
     "monotone_features": "distverify.analysis.landscape",
     "open_result": "distverify.results.reader",
+    "open_results": "distverify.results.accessor",
     "output_bounds": "distverify.bounds.outputs",
     "report": "distverify.pages.report",
     "stationary_free_radius": "distverify.analysis.landscape",
@@ -126,8 +130,10 @@ __all__ = [
     "jacobian_bounds",
     "lipschitz_constant",
     "load_network",
+    "merge",
     "monotone_features",
     "open_result",
+    "open_results",
     "output_bounds",
     "report",
     "stationary_free_radius",

@@ -27,6 +27,7 @@ from distverify.options.keywords import CertifyKeywords
 from distverify.options.option import check_names, chosen, defaults_of, in_use, options_of, takes
 from distverify.options.rules import DATA, PROPERTIES, refuse
 from distverify.options.run import Division, Inputs, Output, Workers
+from distverify.parts import take_part
 from distverify.questions.askers import BoundsWorker
 from distverify.results.journal.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
@@ -117,7 +118,10 @@ def prepare_run(
     factors = told.pop("feature_eps", None)
     if kind_of(x) == PROPERTIES:
         told["compute"] = (PROPERTY,)
-    prepared = prepare(model, x, y, Inputs(**chosen(Inputs, options)), Settings(**told), factors)
+    inputs = Inputs(**chosen(Inputs, options))
+    prepared = prepare(model, x, y, inputs, Settings(**told), factors)
+    if inputs.part is not None:
+        prepared = take_part(prepared, inputs.part)
     return check_fit(prepared)
 
 
@@ -157,6 +161,8 @@ def run(
     )  # fmt: skip
     planning.check(data.labels.size)
     environment = describe_environment(command) | {"inputs": prepared.described}
+    if prepared.part:
+        environment["part"] = dict(prepared.part)
     if prepared.warnings:
         environment["warnings"] = list(prepared.warnings)
     manifest = Manifest(

@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 # Larger lists of means would not fit an HDF5 attribute.
 _RECORDED = 64
 # Which samples and features were chosen, and what they are called, stands elsewhere.
-_CHOSEN = ("samples", "features", "input_names", "output_names")
+_CHOSEN = ("samples", "part", "features", "input_names", "output_names")
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +74,8 @@ class Prepared:
         What is allowed but hardly meant.
     axis_names : dict "input" or "output" -> tuple of str
         What inputs and outputs are called, where that is said.
+    part : dict
+        What these samples are a part of; empty for a whole run.
     """
 
     network: Network
@@ -87,6 +89,7 @@ class Prepared:
     names: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     axis_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    part: Mapping[str, Any] = field(default_factory=dict)
 
     def take(self, positions: NDArray[np.int64]) -> Prepared:
         """Some of the samples, by position, under the same indices."""

@@ -23,6 +23,7 @@ from distverify.options.keywords import WorkersKeywords
 from distverify.options.option import check_names, chosen, takes
 from distverify.options.run import Workers
 from distverify.quantities.quantity import Claim
+from distverify.results.merging import parts_of
 from distverify.results.reader import Result, as_result
 from distverify.runtime.job import Executor, Job, UnitDone
 from distverify.runtime.plan import make_plan
@@ -215,7 +216,17 @@ def _job(
     network, name = prepare_network(model, inputs, settings)
     _refuse("model", given["model"], network.digest)
     data = prepare_samples(network, name, x, y, inputs, settings).data
-    _refuse("data", given["data"], data.digest)
+    if parts := parts_of(given):
+        place = {int(i): k for k, i in enumerate(data.indices)}
+        for part in parts:
+            rows = np.array([place.get(int(i), -1) for i in part["samples"]], dtype=np.int64)
+            _refuse(
+                "data",
+                {**given["data"], "digest": part["digest"]},
+                data.select(rows).digest if (rows >= 0).all() else "none",
+            )
+    else:
+        _refuse("data", given["data"], data.digest)
     status = result["status"]
     positions = np.flatnonzero(np.isin(status, COMPUTED))
     if not positions.size:

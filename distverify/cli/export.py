@@ -6,18 +6,23 @@ from pathlib import Path
 
 import click
 
+from distverify.cli.options import Place
+
 
 @click.command()
-@click.argument("result", type=click.Path(path_type=Path))
+@click.argument("result", type=Place())
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE",
-              help="File to write: .csv, .parquet or .npz; replaced when it exists.")  # fmt: skip
+              help="File to write, by its ending: .csv, .parquet, .xlsx, .json, .jsonl, .npz, .zarr or "
+              ".tex; replaced when it exists.")  # fmt: skip
 @click.option("--arrays", metavar="LIST", help="Arrays to write, with commas between; `distverify show` lists them.")
 @click.option("--samples", metavar="WHICH", help="Samples by position in the result: 0:100, ::10 or 3,7. Default: all.")
-def export(result: Path, output: Path, arrays: str | None, samples: str | None) -> None:
+@click.option("--long", is_flag=True, help="Of .csv: a row for each number, with names, units and meaning.")
+def export(result: str | Path, output: Path, arrays: str | None, samples: str | None, long: bool) -> None:
     """Write what RESULT holds to another kind of file.
 
-    .csv and .parquet get a row per sample; arrays with more dimensions become columns such as radius_target[output=3].
-    .npz gets the arrays as they are. Also works while the run goes on.
+    .csv, .parquet, .xlsx, .json and .jsonl get a row per sample; arrays with more dimensions become columns such as
+    radius_target[output=3]. .npz and .zarr get the arrays as they are, .tex a table about all samples. Also works while the
+    run goes on.
 
     \b
     Examples:
@@ -29,5 +34,5 @@ def export(result: Path, output: Path, arrays: str | None, samples: str | None) 
     from distverify.results.reader import open_result
 
     names = None if arrays is None else [name.strip() for name in arrays.split(",")]
-    written = write(open_result(result), output, arrays=names, samples=samples)
+    written = write(open_result(result), output, arrays=names, samples=samples, long=long)
     click.echo(f"{output}: {', '.join(written)}")

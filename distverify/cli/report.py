@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from distverify.cli.options import Place
+
 
 @click.command()
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("results", nargs=-1, required=True, type=Place())
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.html",
               help="Page to write; replaced when it exists. Default: the (first) result's name with .html.")  # fmt: skip
 @click.option(
@@ -22,7 +24,7 @@ import click
 )
 @click.option("--shape", metavar="H,W", help="Shape of an input as an image: H,W or C,H,W or H,W,C. Default: guessed.")
 def report(
-    results: tuple[Path, ...], output: Path | None, figures: Path | None, samples: str | None, shape: str | None
+    results: tuple[str | Path, ...], output: Path | None, figures: Path | None, samples: str | None, shape: str | None
 ) -> None:
     """Make one HTML page of RESULTS: a page about one file, or a comparison of two to four.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from distverify.cli.options import Place
 from distverify.errors import ResultError, SettingsError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ EVERY = 2.0  # seconds between two looks of --watch
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Place())
 @click.option("--short", is_flag=True, help="One line about a result: how far it is, what failed.")
 @click.option("--json", "as_object", is_flag=True, help="One JSON object on stdout instead of tables.")
 @click.option("--watch", is_flag=True, help="Follow a run until it ends: done, speed, time left, failures.")
@@ -25,7 +26,7 @@ EVERY = 2.0  # seconds between two looks of --watch
 @click.option(
     "--batch-axis", type=click.Choice(["yes", "no"]), help="Whether the first axis of a model's input counts samples."
 )
-def show(file: Path, short: bool, as_object: bool, watch: bool, verify: bool, batch_axis: str | None) -> None:
+def show(file: str | Path, short: bool, as_object: bool, watch: bool, verify: bool, batch_axis: str | None) -> None:
     """Show what FILE holds.
 
     Of a model (.onnx): its layers. Of a result file: the summary, the arrays and where they come from.
@@ -42,7 +43,7 @@ def show(file: Path, short: bool, as_object: bool, watch: bool, verify: bool, ba
     chosen = [name for name, on in (("--short", short), ("--json", as_object), ("--watch", watch)) if on]
     if len(chosen) > 1:
         raise click.UsageError(f"{' and '.join(chosen)}: are different views; give one of them")
-    if file.name.lower().endswith((".onnx", ".onnx.gz")):
+    if Path(file).name.lower().endswith((".onnx", ".onnx.gz")):
         if short or watch or verify:
             raise click.UsageError("--short, --watch, --verify: are for result files; leave them out for a model")
         _show_model(file, as_object, batch_axis)
@@ -87,7 +88,7 @@ def _check_digest(result: Result, quiet: bool) -> None:
         click.echo("Verified: every value, coordinate and attribute is as the run wrote it")
 
 
-def _show_model(file: Path, as_object: bool, batch_axis: str | None) -> None:
+def _show_model(file: str | Path, as_object: bool, batch_axis: str | None) -> None:
     from distverify.cli import tables
     from distverify.inputs import load_network
 
@@ -102,4 +103,4 @@ def _show_model(file: Path, as_object: bool, batch_axis: str | None) -> None:
         }  # fmt: skip
         click.echo(json.dumps(told))
     else:
-        tables.print_network(network, file)
+        tables.print_network(network, Path(file))

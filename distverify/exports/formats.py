@@ -1,4 +1,4 @@
-"""CSV and Parquet tables with a row per sample, and NumPy archives of arrays."""
+"""A result in the files of other programs: tables with a row per sample, archives of arrays."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import csv
 import importlib
 import json
 import os
-import string
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,15 +16,15 @@ from numpy.typing import NDArray
 
 from distverify.data.selection import select_samples
 from distverify.errors import ResultError, SettingsError
+from distverify.exports.rows import write_excel, write_json, write_json_lines, write_latex, write_long
+from distverify.exports.text import safe_cell
+from distverify.exports.zarr_store import write_zarr
 from distverify.options.files import check_output
 from distverify.results.columns import sample_columns
 from distverify.results.files import replacing
 from distverify.results.reader import Result, as_result
 
 _BLOCK_BYTES = 1 << 26
-# What a spreadsheet takes for the beginning of a formula (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@")
-_UNSEEN = "\ufeff\u200b\u2060"  # marks that some programs pass over, besides white space
 
 
 def export(
@@ -34,6 +33,7 @@ def export(
     *,
     arrays: Sequence[str] | None = None,
     samples: str | None = None,
+    long: bool = False,
 ) -> list[str]:
     """Write (part of) a result to another kind of file.
 
@@ -41,12 +41,15 @@ def export(
     ----------
     result : Result or path
     path : path
-        By its suffix: ``.csv`` or ``.parquet`` (a row per sample), or ``.npz`` (arrays as they are).
+        By its suffix: ``.csv``, ``.parquet``, ``.xlsx``, ``.json`` or ``.jsonl`` (a row per sample), ``.npz`` or ``.zarr`` (arrays as
+        they are), ``.tex`` (a table of LaTeX about all samples).
     arrays : sequence of str, optional
         Names of arrays. Default: for tables all with one value per sample, or per sample and eps; for ``.npz`` all
         but those with the dimension ``input``, which are large.
     samples : str, optional
         Which samples, by position in the result: "0:100", "3,7" or "::10". Default: all.
+    long : bool
+        Of ``.csv``: a row for each number, with its coordinates, their names, its units and what it means.
 
     Returns
     -------
@@ -58,13 +61,16 @@ def export(
     SettingsError
         An unknown suffix, or a selection that makes no sense.
     ResultError
-        An array that is not there or does not fit a table, pyarrow missing, a file that cannot be written.
+        An array that is not there or does not fit a table, a package that is missing, a file that cannot be written.
     """
     result = as_result(result)
     target = Path(path)
     writers: dict[str, Callable[[Path, Result, Sequence[str] | None, NDArray[np.int64]], list[str]]] = {
-        ".csv": _csv, ".npz": _npz, ".parquet": _parquet,
+        ".csv": write_long if long else _csv, ".npz": _npz, ".parquet": _parquet, ".json": write_json, ".jsonl": write_json_lines,
+        ".xlsx": write_excel, ".zarr": write_zarr, ".tex": write_latex,
     }  # fmt: skip
+    if long and target.suffix.lower() != ".csv":
+        raise SettingsError(f"long: is for .csv, and {target.name} is none; leave it out")
     check_output(target, tuple(writers), (result.path,))
     provenance = result.provenance
     for what in ("model", "data"):
@@ -79,17 +85,6 @@ def export(
         if unknown:
             raise ResultError(f"{result.path}: no array {unknown[0]!r}; there are {', '.join(moment)}")
         return writer(temporary, moment, arrays, select_samples(samples, moment.sizes["sample"]))
-
-
-def safe_cell(text: str) -> str:
-    """``text`` as a spreadsheet may show it: no control characters, and nothing that it would compute.
-
-    Messages hold what libraries and files said; a leading apostrophe keeps a spreadsheet from running it.
-    """
-    # With what may stand before it unseen: spreadsheets strip blanks, and a byte order mark.
-    seen = text.lstrip(_UNSEEN + string.whitespace + "\xa0")
-    guarded = f"'{text}" if seen.startswith(_FORMULA) or text[:1] in ("\t", "\r", "\n") else text
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in guarded)
 
 
 def _columns(result: Result, names: Sequence[str] | None, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:

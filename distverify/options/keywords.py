@@ -48,6 +48,7 @@ class InputsKeywords(TypedDict, total=False):
     input_names: Sequence[str] | str | os.PathLike[str] | None
     output_names: Sequence[str] | str | os.PathLike[str] | None
     samples: str | None
+    part: str | None
     no_labels: bool
     features: str | None
 

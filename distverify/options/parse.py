@@ -126,6 +126,20 @@ def share(text: str) -> float:
     return values[0]
 
 
+def part_of(text: str) -> tuple[int, int]:
+    """``I/N``: number and count of parts."""
+    number, slash, count = text.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
+        raise ValueError(f"got {text!r}; write I/N, such as 3/8 for the third of eight parts")
+    return int(number), int(count)
+
+
+def part(text: str) -> str:
+    """``I/N`` as it is, once it is one."""
+    part_of(text)
+    return text
+
+
 def some_of(choices: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
     """A reader of names out of ``choices``, with commas between them."""
 

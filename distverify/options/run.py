@@ -68,6 +68,10 @@ class Inputs:
         None, "Rows of a data file, or files of a list of properties: 0:100, ::10 or 3,7. Default: all.", "Data",
         parse=str, metavar="WHICH", needs={DATA: (FILE, PROPERTIES)}, of_properties=True,
     )  # fmt: skip
+    part: str | None = option(
+        None, "Part I of N of the samples, every N-th, for job arrays and several clusters; distverify merge makes one result of "
+        "all parts.", "Data", parse=parse.part, metavar="I/N", of_properties=True,
+    )  # fmt: skip
     no_labels: bool = option(
         False, "Pass over the labels of the data: targets of a regression, or a table without a column for them.", "Data",
     )  # fmt: skip

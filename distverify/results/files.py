@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ from distverify.results.schema import Variable
 
 # Readable by netCDF-C, PyTables and xarray; "latest" is not.
 _LIBVER = ("v110", "v110")
+# Holds what describes all arrays of a usual result.
+_PAGE_BYTES = 1 << 16
+_READ_BYTES = 1 << 18
 # Below HDF5's chunk cache, so that neighbouring units can fill one chunk without reading it back from disk.
 _CHUNK_BYTES = 1 << 18
 
@@ -31,16 +35,18 @@ def open_to_read(path: Path) -> h5py.File:
         As h5py does.
     """
     try:
-        return h5py.File(path, "r")
+        return h5py.File(path, "r", page_buf_size=_READ_BYTES)
     except OSError as error:
         # A lock that is not to be had; or somebody in this process has the file open without.
         if "lock" not in str(error):
             raise
-        return h5py.File(path, "r", locking=False)
+        return h5py.File(path, "r", locking=False, page_buf_size=_READ_BYTES)
 
 
 @contextmanager
-def write_atomically(path: Path, temporary: Path) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+def write_atomically(
+    path: Path, temporary: Path, paged: bool = False
+) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
     """A new HDF5 file that takes its place at ``path`` when the block ends well; until then ``path`` is
     untouched.
 
@@ -48,6 +54,8 @@ def write_atomically(path: Path, temporary: Path) -> Iterator[tuple[h5py.File, C
     ----------
     path, temporary : Path
         On one file system; ``temporary`` is removed when the block fails.
+    paged : bool
+        Metadata in pages of its own, which a reader far away fetches with a few reads.
 
     Yields
     ------
@@ -72,7 +80,8 @@ def write_atomically(path: Path, temporary: Path) -> Iterator[tuple[h5py.File, C
 
     try:
         try:
-            with h5py.File(sink, "w", libver=_LIBVER) as file:
+            paging = {"fs_strategy": "page", "fs_page_size": _PAGE_BYTES} if paged else {}
+            with h5py.File(sink, "w", libver=_LIBVER, **paging) as file:
                 yield file, check
         except Exception:
             check()  # whatever HDF5 said after a failed write, the write is the reason
@@ -143,7 +152,7 @@ def replacing(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         with suppress(OSError):
-            temporary.unlink()
+            shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink()
 
 
 def writing_failed(path: Path, error: OSError) -> ResultError:

@@ -25,6 +25,7 @@ from distverify.results.digest import CONTENT, HEAD, digest_of, head_digest
 from distverify.results.files import open_to_read
 from distverify.results.layout import read_root, read_text
 from distverify.results.manifest import Manifest, identity
+from distverify.results.remote_files import open_remote
 from distverify.results.schema import COORDINATES, FEATURE_EPS, SCHEMA_VERSION, Variable, all_variables
 from distverify.settings import Settings
 
@@ -42,6 +43,8 @@ class OpenResult:
     Parameters
     ----------
     path : Path
+    url : str, optional
+        Where the file is, if elsewhere; ``path`` is then a name for people.
 
     Attributes
     ----------
@@ -62,11 +65,12 @@ class OpenResult:
         If it is missing, not readable, truncated, not HDF5, not ours, of a newer version, or contradicts itself.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, url: str | None = None) -> None:
         self.path = path
+        self._url = url
         self._sources: dict[str, h5py.File] | None = None
         self._checked: dict[str, h5py.Dataset] = {}
-        self.file = _open(path)
+        self.file = _open(path) if url is None else open_remote(url)
         try:
             with self.reading():
                 self._read_head()
@@ -213,6 +217,8 @@ class OpenResult:
 
     def judged(self, error: ResultError) -> ResultError:
         """``error``, or a ViewChangedError if another file has taken the place of this one meanwhile."""
+        if self._url is not None:
+            return error
         changed = _is_another(self.path, os.fstat(self.file.id.get_vfd_handle()))
         return ViewChangedError(str(error)) if changed else error
 
@@ -235,6 +241,10 @@ class OpenResult:
         return dataset
 
     def _check_sources(self, dataset: h5py.Dataset, name: str) -> None:
+        if self._url is not None:
+            raise ResultError(
+                f"{self._url}: is the view of a run that goes on; copy it with its folder, or wait for its end"
+            )
         if self._sources is None:
             self._sources = {}
         properties = dataset.id.get_create_plist()

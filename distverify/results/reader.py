@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,12 +14,15 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.data.remote import is_remote
 from distverify.errors import ResultError, SettingsError
 from distverify.results.columns import sample_columns
+from distverify.results.conversions import as_dataset, optional
 from distverify.results.facts import ClassFacts, certified_accuracy, per_class
 from distverify.results.hulls import hull_blocks
 from distverify.results.manifest import Manifest
 from distverify.results.opening import OpenResult, ViewChangedError
+from distverify.results.remote_files import name_of_url, remote_stream
 from distverify.results.summary import Summary, arrays_told, summarise
 from distverify.settings import Settings
 
@@ -35,15 +37,20 @@ class Result(Mapping[str, NDArray[Any]]):
     Every access opens the file, reads and closes it again: during a run it sees what is committed by then,
     and it holds no lock that could disturb the run or another reader.
 
+    Of a file elsewhere the same stays open until :meth:`close`: it is finished, and opening it takes a while.
+
     Attributes
     ----------
     path : Path
+        Of a file elsewhere its name.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, url: str | None = None) -> None:
         self.path = path
+        self._url = url
         self._closed = False
-        self._opened: OpenResult | None = None  # of at_one_moment
+        # Of at_one_moment, or of a file elsewhere.
+        self._opened: OpenResult | None = None if url is None else OpenResult(path, url)
 
     def read(self, name: str, where: Any = ()) -> NDArray[Any]:
         """A part of an array.
@@ -96,10 +103,10 @@ class Result(Mapping[str, NDArray[Any]]):
         return f"Result({str(self.path)!r}, complete={self.complete}, arrays={list(self)})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Result) and self.path == other.path
+        return isinstance(other, Result) and (self.path, self._url) == (other.path, other._url)
 
     def __hash__(self) -> int:
-        return hash(self.path)
+        return hash((self.path, self._url))
 
     @property
     def dims(self) -> dict[str, tuple[str, ...]]:
@@ -246,27 +253,30 @@ class Result(Mapping[str, NDArray[Any]]):
         ResultError
             If pandas is not installed.
         """
-        pandas = _optional("to_dataframe", "pandas")
+        pandas = optional("to_dataframe", "pandas")
         with self.at_one_moment() as moment:
             columns = sample_columns(moment)
         return pandas.DataFrame(columns, index=pandas.Index(columns.pop("sample"), name="sample"))
 
     def to_xarray(self) -> Any:
-        """The file as a lazy xarray Dataset, by h5netcdf; values are read when they are used.
+        """The file as a lazy xarray Dataset, by h5netcdf; values are read when they are used, texts at once.
+
+        Its accessor ``dv`` is :class:`distverify.results.accessor.Certification`.
 
         Raises
         ------
         ResultError
             If xarray or h5netcdf is not installed, or the file cannot be read.
         """
-        xarray = _optional("to_xarray", "xarray")
-        _optional("to_xarray", "h5netcdf", extra="xarray")
         self._read(lambda opened: opened.read("status"))  # for our own errors
-        return xarray.open_dataset(self.path, engine="h5netcdf")
+        return as_dataset(self.path if self._url is None else remote_stream(self._url))
 
     def close(self) -> None:
-        """Refuse further access; no file is held open in between."""
+        """Refuse further access; no file here is held open in between."""
         self._closed = True
+        if self._url is not None and self._opened is not None:
+            self._opened.close()
+            self._opened = None
 
     def __enter__(self) -> Result:
         return self
@@ -346,17 +356,13 @@ class Result(Mapping[str, NDArray[Any]]):
         return name
 
 
-def _optional(what: str, package: str, extra: str | None = None) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError as error:
-        raise ResultError(
-            f"{what}: {package} is not installed; pip install {package} (or 'distverify[{extra or package}]')"
-        ) from error
-
-
 def open_result(path: str | os.PathLike[str]) -> Result:
     """Open a result file, finished or of a run that goes on.
+
+    Parameters
+    ----------
+    path : str or path
+        Or the URL of a finished file that fsspec knows, such as ``s3://bucket/out.h5``; only what is asked for is fetched.
 
     Raises
     ------
@@ -366,6 +372,8 @@ def open_result(path: str | os.PathLike[str]) -> Result:
     """
     if not isinstance(path, str | os.PathLike):
         raise SettingsError(f"path: got {type(path).__name__}; give the path of a result file")
+    if isinstance(path, str) and is_remote(path):
+        return Result(name_of_url(path), path)
     result = Result(Path(path))
     result._entered().close()
     return result

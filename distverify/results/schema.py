@@ -21,6 +21,7 @@ __all__ = [
     "AXIS_NAMES",
     "COORDINATES",
     "FEATURE_EPS",
+    "IMAGE_AXES",
     "MESSAGE_BYTES",
     "PROPERTY_NAME",
     "SCHEMA_VERSION",
@@ -58,6 +59,11 @@ AXIS_NAMES = {
     "input": Variable("input_name", ("input",), TEXT, b"", "1", "what the input is called, with its units"),
     "output": Variable("output_name", ("output",), TEXT, b"", "1", "what the output is called, with its units"),
 }
+IMAGE_AXES = {
+    "row": whole("input_row", "input", "row of the pixel, from above"),
+    "column": whole("input_column", "input", "column of the pixel, from the left"),
+    "channel": whole("input_channel", "input", "channel of the pixel"),
+}
 PROPERTY_NAME = Variable("property", ("sample",), TEXT, b"", "1", "file that states the property")
 
 
@@ -84,7 +90,7 @@ def hulls_for(settings: Settings) -> tuple[Variable, ...]:
 
 def all_variables(settings: Settings) -> tuple[Variable, ...]:
     """Every variable that a finished file of such a run may hold."""
-    beside = (*COORDINATES, *AXIS_NAMES.values(), FEATURE_EPS, PROPERTY_NAME)
+    beside = (*COORDINATES, *AXIS_NAMES.values(), *IMAGE_AXES.values(), FEATURE_EPS, PROPERTY_NAME)
     return beside + variables_for(settings) + run_variables_for(settings) + hulls_for(settings)
 
 
@@ -103,6 +109,11 @@ def attributes(variable: Variable) -> dict[str, str]:
     if variable.flags:
         out["flag_meanings"] = " ".join(meaning for _, meaning in variable.flags)
     return out
+
+
+def in_norm(variable: Variable) -> bool:
+    """Whether the values are distances in the norm of the run."""
+    return variable.name == "eps" or "radius" in variable.name.split("_")
 
 
 def encode_message(text: str) -> bytes:

@@ -44,17 +44,17 @@ def write_finished(
         If the file cannot be written or a shard cannot be read; ``output`` and the shards are as before.
     """
     variables = variables_for(manifest.settings)
-    with write_atomically(output, parts / "finished.tmp") as (file, check):
+    with write_atomically(output, parts / "finished.tmp", paged=True) as (file, check):
         write_coordinates(file, manifest)
         for variable in variables:
             create_variable(file, variable, variable.shape(manifest.sizes))
-            describe_dataset(file, variable)
+            describe_dataset(file, variable, manifest)
         for shard, own in _by_shard(segments).items():
             _copy(shard, own, file, variables, check)
-        _write_hulls(file, manifest, check)
+        write_hulls(file, manifest, check)
         for variable in run_variables_for(manifest.settings):
             file.create_dataset(variable.name, data=np.asarray(facts[variable.name], dtype=variable.dtype))
-            describe_dataset(file, variable)
+            describe_dataset(file, variable, manifest)
         write_root(file, manifest, end=finished)
         sign(file, [v.name for v in all_variables(manifest.settings) if v.name in file])
 
@@ -83,13 +83,14 @@ def _copy(
         ) from error
 
 
-def _write_hulls(file: h5py.File, manifest: Manifest, check: Callable[[], None]) -> None:
+def write_hulls(file: h5py.File, manifest: Manifest, check: Callable[[], None]) -> None:
+    """The smallest lower and the largest upper Jacobian bound of all samples, where there are Jacobians."""
     hulls = hulls_for(manifest.settings)
     if not hulls:
         return
     lower, upper = (create_variable(file, hull, hull.shape(manifest.sizes)) for hull in hulls)
     for hull in hulls:
-        describe_dataset(file, hull)
+        describe_dataset(file, hull, manifest)
     for eps, rows, lo, hi in hull_blocks(file["jacobian_lower"], file["jacobian_upper"]):
         lower[eps, rows] = lo
         upper[eps, rows] = hi

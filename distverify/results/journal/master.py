@@ -44,7 +44,7 @@ def write_master(output: Path, parts: Path, manifest: Manifest, segments: Iterab
         write_coordinates(file, manifest)
         for variable in variables_for(manifest.settings):
             _create_view(file, variable, manifest, mapped)
-            describe_dataset(file, variable)
+            describe_dataset(file, variable, manifest)
         write_root(file, manifest, end=None)
         sign(file)
 
