@@ -11,7 +11,7 @@ from tests.multinode.conftest import Nodes
 from tests.multinode.nodes import Run, environment, wait
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("machines"), pytest.mark.ray, pytest.mark.slow]
 
 
 def test_without_its_head_a_run_ends_with_an_error_and_goes_on_elsewhere(

@@ -14,7 +14,7 @@ from tests.multinode.conftest import Nodes
 from tests.multinode.nodes import UNIT, Run, environment, on_node
 
 pytest.importorskip("ray")
-pytestmark = [pytest.mark.ray, pytest.mark.slow]
+pytestmark = [pytest.mark.xdist_group("machines"), pytest.mark.ray, pytest.mark.slow]
 
 Truth = Callable[[int], Path]
 

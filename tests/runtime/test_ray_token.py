@@ -238,7 +238,8 @@ def test_another_user_without_a_home_and_with_an_installation_of_roots(tmp_path:
     pytest.importorskip("ray")
     place = Path(tempfile.mkdtemp(prefix="dv-", dir="/tmp"))
     prefixes = sorted({Path(sys.base_prefix), Path(sys.prefix), CHECKOUT}, key=lambda path: len(path.parts))
-    closed = [p for prefix in prefixes for p in reversed(prefix.parents) if not p.stat().st_mode & 0o001]
+    # The outermost folder that others may not enter, of each: a virtual environment and the checkout may lie in different ones.
+    closed = [next((p for p in reversed(prefix.parents) if not p.stat().st_mode & 0o001), None) for prefix in prefixes]
     try:
         (place / "results").mkdir()
         place.chmod(0o755)
@@ -248,7 +249,7 @@ def test_another_user_without_a_home_and_with_an_installation_of_roots(tmp_path:
         for i, prefix in enumerate(prefixes):
             (place / str(i)).mkdir()
             lines.append(f"mount --bind {prefix} {place}/{i} || exit 99")
-        lines += [f"mount -t tmpfs -o mode=755 none {folder}" for folder in dict.fromkeys(closed[:1])]
+        lines += [f"mount -t tmpfs -o mode=755 none {folder}" for folder in dict.fromkeys(closed) if folder]
         for i, prefix in enumerate(prefixes):
             lines += [f"mkdir -p {prefix}", f"mount --bind {place}/{i} {prefix}", f"mount -o remount,ro,bind {prefix}"]
         lines.append(
