@@ -104,7 +104,7 @@ def assert_close(found: SampleResult, expected: SampleResult, tolerance: float) 
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("norm", [n if n == math.inf else pytest.param(n, marks=pytest.mark.slow) for n in NORMS])
 @pytest.mark.parametrize("pieces", [1, 3])
 def test_everything_equals_the_whole(name: str, norm: float, pieces: int) -> None:
     network = NETWORKS[name]

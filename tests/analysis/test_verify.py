@@ -59,7 +59,7 @@ def check_replay(network, region, rows, bounds, x):
     assert any(v <= 0 for v in values)
 
 
-@pytest.mark.parametrize("widths", [(3, 8, 8, 3), (12, 6, 5, 5, 3), (15, 10, 2)])
+@pytest.mark.parametrize("widths", [(3, 8, 8, 3), pytest.param((12, 6, 5, 5, 3), marks=pytest.mark.slow), (15, 10, 2)])
 def test_verdicts_of_tiny_networks_are_those_of_mixed_integer_programs(widths):
     decided = 0
     for seed in range(CASES // 6):

@@ -60,8 +60,18 @@ def attack(path: Path, data: tuple[np.ndarray, np.ndarray], **options: Any) -> A
     return audit(open_result(path), network(), *data, executor="serial", **options)
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("clip", [None, (0.0, 1.0)])
+@pytest.mark.parametrize(
+    ("norm", "clip"),
+    [
+        (np.inf, (0.0, 1.0)),
+        *(
+            pytest.param(n, c, marks=pytest.mark.slow)
+            for n in NORMS
+            for c in (None, (0.0, 1.0))
+            if (n, c) != (np.inf, (0.0, 1.0))
+        ),
+    ],
+)
 def test_an_honest_result_holds_and_is_nearly_reached(
     tmp_path: Path, data: tuple[np.ndarray, np.ndarray], norm: float, clip: tuple[float, float] | None
 ) -> None:
@@ -127,7 +137,13 @@ def test_every_claim_about_samples_is_falsified_below(honest: Path) -> None:
     assert {c.variable for c in all_claims()} & set(open_result(honest)) == set(FALSIFIED)
 
 
-@pytest.mark.parametrize("variable", FALSIFIED)
+@pytest.mark.parametrize(
+    "variable",
+    [
+        v if v in ("jacobian_lower", "radius", "verified") else pytest.param(v, marks=pytest.mark.slow)
+        for v in FALSIFIED
+    ],
+)
 def test_a_falsified_value_is_caught(
     honest: Path, tmp_path: Path, data: tuple[np.ndarray, np.ndarray], variable: str
 ) -> None:
@@ -144,6 +160,7 @@ def test_a_falsified_value_is_caught(
     assert first.bound != first.attained
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("global" not in catalogue.names(), reason="needs constants of the whole network")
 def test_claims_about_the_network_and_a_domain(tmp_path: Path, data: tuple[np.ndarray, np.ndarray]) -> None:
     path = run(
@@ -230,6 +247,7 @@ def test_command_line(files: tuple[str, str, str]) -> None:
     assert "2 samples attacked: 1 values are broken" in broken.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_ray_and_serial_attack_alike(files: tuple[str, str, str]) -> None:
     result, model, samples = files

@@ -108,8 +108,8 @@ def many_identity_terms() -> Case:
 
 TRAPS = [
     cancelling_weights,
-    thousands_of_terms,
-    wide_hidden_layers,
+    pytest.param(thousands_of_terms, marks=pytest.mark.slow),
+    pytest.param(wide_hidden_layers, marks=pytest.mark.slow),
     tiny_radius,
     residual_cancellation,
     same_source_cancellation,

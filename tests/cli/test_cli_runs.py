@@ -81,6 +81,7 @@ def test_show_of_something_else_says_what_it_is_not(tmp_path: Path) -> None:
     assert "notes.txt" in shown.stderr
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_is_kept_shown_and_continued(tmp_path: Path, output: Path) -> None:
     data = tmp_path / "data.npz"
     with np.load(DATA) as digits:

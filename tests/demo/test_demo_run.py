@@ -33,6 +33,7 @@ def true_gradients() -> NDArray[np.float64]:
     return gradients
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_demo_certifies_the_shipped_digits_within_a_minute(tmp_path: Path) -> None:
     environment = dict(os.environ) | {"PYTHONPATH": str(CHECKOUT)}

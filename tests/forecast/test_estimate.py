@@ -18,6 +18,7 @@ FACTOR = 1.5
 ATTEMPTS = 3
 
 
+@pytest.mark.slow
 def test_prediction_is_near_a_real_run(tmp_path: Path) -> None:
     options = {"eps": (0.02, 0.05), "compute": ("jacobian", "lipschitz", "radius"), "clip": (0.0, 1.0)}
     for attempt in range(ATTEMPTS):

@@ -13,7 +13,12 @@ from tests.multinode.nodes import Run, environment, head_command, node_command, 
 
 pytest.importorskip("ray")
 REASON = why_not()
-pytestmark = [pytest.mark.xdist_group("machines"), pytest.mark.ray, pytest.mark.slow, pytest.mark.skipif(bool(REASON), reason=REASON)]
+pytestmark = [
+    pytest.mark.xdist_group("machines"),
+    pytest.mark.ray,
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(REASON), reason=REASON),
+]
 
 ADDRESS = "10.77.0.1:6379"
 ENVIRONMENT = environment(**ADMITTED)

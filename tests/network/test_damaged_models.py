@@ -86,6 +86,7 @@ def dense_sums(folder: Path) -> Path:
 COSTLY = {f.__name__: f for f in (concatenated, joined, filled, chain, linear_chain, dense_sums)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COSTLY)
 def test_what_a_file_may_cost(name: str, tmp_path: Path) -> None:
     path = COSTLY[name](tmp_path)

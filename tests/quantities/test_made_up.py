@@ -96,6 +96,7 @@ def test_report_and_export_have_it(folder: Path) -> None:
     np.testing.assert_array_equal([float(row["doubled_slope[eps=0.02]"]) for row in rows], stored[:, 1])
 
 
+@pytest.mark.slow
 def test_an_audit_attacks_it(folder: Path) -> None:
     arguments = ("audit", "out.h5", "net.onnx", "data.npz", "--executor", "serial", "--points", "8")
     assert "doubled_slope" in run(folder, *arguments)

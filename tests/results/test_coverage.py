@@ -114,6 +114,7 @@ def test_a_run_without_samples() -> None:
     assert list(coverage.missing([WorkUnit(0, 0)])) == []
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_samples_cost_a_few_bytes_each() -> None:
     tracemalloc.start()
     try:

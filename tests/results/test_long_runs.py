@@ -102,11 +102,12 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("samples", "most"),
     [
         (200, 8),
-        pytest.param(20_000, 100, marks=[pytest.mark.slow, pytest.mark.timeout(7200)]),
+        pytest.param(20_000, 100, marks=pytest.mark.timeout(7200)),
     ],
 )
 def test_every_answer_is_right_for_some_moment(tmp_path: Path, samples: int, most: int) -> None:

@@ -78,6 +78,7 @@ def test_rows_are_rewritten_a_few_times(units: int, most: int, rewritten: float)
     assert written <= rewritten * units
 
 
+@pytest.mark.slow
 def test_every_moment_shows_what_is_committed_through_few_files(output: Path) -> None:
     manifest = make_manifest(30, 1)
     truth = make_payload(manifest, WorkUnit(0, 30))
@@ -179,8 +180,9 @@ def refuse() -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fewer_files")
-@pytest.mark.parametrize("part", [pytest.param(k, marks=[pytest.mark.slow] if k else []) for k in range(8)])
+@pytest.mark.parametrize("part", range(8))
 def test_killed_before_any_step_on_the_disk_nothing_committed_is_lost(tmp_path: Path, output: Path, part: int) -> None:
     manifest = make_manifest(6, 1, compute=("radius",))
     total = disk_steps(tmp_path)
@@ -206,8 +208,9 @@ def test_killed_before_any_step_on_the_disk_nothing_committed_is_lost(tmp_path: 
         output.unlink()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fewer_files")
-@pytest.mark.parametrize("part", [pytest.param(k, marks=[pytest.mark.slow] if k else []) for k in range(8)])
+@pytest.mark.parametrize("part", range(8))
 def test_a_disk_that_refuses_any_one_step_loses_nothing(tmp_path: Path, output: Path, part: int) -> None:
     manifest = make_manifest(6, 1, compute=("radius",))
     told: Counter[str] = Counter()
@@ -228,6 +231,7 @@ def test_a_disk_that_refuses_any_one_step_loses_nothing(tmp_path: Path, output: 
     assert told["went on"] < len(steps) / 2
 
 
+@pytest.mark.slow
 def test_a_damaged_pack_is_not_merged_and_is_found_by_the_next_run(output: Path) -> None:
     manifest = make_manifest(40, 1, compute=("radius",))
     with Journal.open(output, manifest) as journal:

@@ -210,6 +210,7 @@ print("finished", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_random_points_nothing_committed_is_lost(tmp_path: Path) -> None:
     """The writer is killed again and again, at random moments after its start-up, until it gets through."""
     generator = np.random.default_rng(0)
@@ -294,6 +295,7 @@ def test_a_crash_at_every_replace_leaves_a_run_that_continues(
     assert [p.name for p in tmp_path.iterdir()] == ["out.h5"]
 
 
+@pytest.mark.slow
 def test_memory_and_time_of_a_long_run(tmp_path: Path) -> None:
     """200 shards: committed, resumed and consolidated in bounded memory (a shard is 0.8 MB, the result 157
     MB).
@@ -353,6 +355,7 @@ def test_block_places_cover_an_array_once_in_c_order(shape: tuple[int, ...], lim
     assert b"".join(block.tobytes() for block in found) == array.tobytes()
 
 
+@pytest.mark.slow
 def test_a_sample_larger_than_a_block_is_checked_and_consolidated_in_parts(tmp_path: Path) -> None:
     manifest = make_manifest(2, 1, compute=("jacobian",), input_size=600_000, output_size=4, eps=(0.01, 0.02))
     truth = make_payload(manifest, WorkUnit(0, 2))  # 77 MB per sample

@@ -23,6 +23,7 @@ ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.ray
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 class TestRayExecutor(FaultContract):
     @pytest.fixture
@@ -58,6 +59,7 @@ def test_what_pieces_share_is_read_where_the_object_store_holds_it():
     assert payload["status"].tolist() != [FAILED], payload["message"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_killed_worker_costs_one_unit(tmp_path):
     analyse = scripted.Recorded(tmp_path / "computed", seconds=0.25)
@@ -78,6 +80,7 @@ def test_a_killed_worker_costs_one_unit(tmp_path):
     assert max(times.values()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_a_consumer_that_leaves_ends_the_actors(tmp_path):
     analyse = scripted.Recorded(tmp_path / "computed", seconds=0.3)
@@ -89,6 +92,7 @@ def test_a_consumer_that_leaves_ends_the_actors(tmp_path):
     assert ray.is_initialized()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_an_actor_whose_job_cannot_be_read_names_the_error():
     job = scripted.job(scripted.Unreadable())
@@ -96,6 +100,7 @@ def test_an_actor_whose_job_cannot_be_read_names_the_error():
         list(scripted.run(RayExecutor(), job, scripted.units(8)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_driver_overhead_per_unit():
     samples = 300
@@ -115,6 +120,7 @@ def test_another_address_than_the_one_connected(local_ray):
         list(scripted.run(RayExecutor("other:6379"), scripted.job(scripted.logits), scripted.units(8)))
 
 
+@pytest.mark.slow
 def test_an_existing_ray_is_used_and_left_running(local_ray):
     script = (
         "from distverify.runtime.ray.executor import RayExecutor\n"
@@ -179,6 +185,7 @@ def test_numbers_out_of_range(arguments, message):
         RayExecutor(**arguments)
 
 
+@pytest.mark.slow
 def test_more_than_a_ray_of_its_own_has():
     if ray.is_initialized():
         ray.shutdown()
