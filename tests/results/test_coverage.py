@@ -5,6 +5,7 @@ import tracemalloc
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from distverify.results.journal.coverage import Coverage
 from distverify.results.journal.journal import Journal
