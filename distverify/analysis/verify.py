@@ -106,10 +106,16 @@ def decide(
     asker : Asker, optional
         Who computes; by default all is computed here.
     """
+    return pursue(network, Hunt.of(region, targets, seed), nodes, deadline, asker)
+
+
+def pursue(
+    network: Network, hunt: Hunt, nodes: int, deadline: float | None = None, asker: Asker | None = None
+) -> Verdict:
+    """The verdict on a hunt; see :func:`decide`."""
     asker = asker or Alone(network)
-    hunt = Hunt.of(region, targets, seed)
-    opened = asker.ask(Opening(hunt, nodes > len(targets)))
-    bounds, spent = opened.bounds, len(targets)
+    opened = asker.ask(Opening(hunt, nodes > len(hunt.targets)))
+    bounds, spent = opened.bounds, len(hunt.targets)
     if opened.found is not None:
         return Verdict(FALSIFIED, bounds, opened.found, spent)
     if not opened.roots:

@@ -12,7 +12,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from distverify.bounds.reduced import Floats, Pair
-from distverify.kernels.relaxations import evaluation_noise, relax
 from distverify.kernels.rounding import SINGLE
 from distverify.network.graph import Network
 from distverify.network.nodes import ActivationNode, LinearNode
@@ -88,6 +87,13 @@ def _activation(node: ActivationNode, z: Pair, z_error: Floats) -> tuple[Floats,
     lower, upper = np.nextafter(z[0] - z_error, -np.inf), np.nextafter(z[1] + z_error, np.inf)
     unknown = ~(np.isfinite(lower) & np.isfinite(upper))
     lower, upper = np.where(unknown, -np.inf, lower), np.where(unknown, np.inf, upper)
+    if node.kind == "relu":
+        # Evaluated without rounding, and never steeper than 1.
+        magnitude = np.where(unknown, np.inf, np.maximum(upper, 0.0))
+        return magnitude, np.where(unknown, np.inf, (z_error + _FLUSHED) * _GROW)
+    # Compiled code that small queries about ReLU networks need not wait for.
+    from distverify.kernels.relaxations import evaluation_noise, relax
+
     relaxed = relax(node.code, lower, upper, node.parameters)
     own = evaluation_noise(node.code, lower, upper, node.parameters, relaxed)
     error = _magnitude(relaxed[4], relaxed[5]) * z_error + own + _FLUSHED

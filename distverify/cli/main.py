@@ -32,6 +32,9 @@ _COMMANDS = {
     "merge": "Make one result of several over different samples.",
     "audit": "Attack the stored claims of a result; non-zero exit when one breaks.",
     "estimate": "Time a few samples and predict what a run takes.",
+    "verify": "Decide a VNN-LIB query: sat, unsat, unknown or timed-out.",
+    "supports": "Tell what verify can do, as VNN-LIB asks for it.",
+    "warm-up": "Compile all kernels now, as an installer does once.",
     "cluster-files": "Copy the files for Slurm, Kubernetes, AWS and SSH.",
 }
 
@@ -61,18 +64,25 @@ class CommandLine(click.Group):
         try:
             return super().invoke(ctx)
         except Interrupted as stop:
-            _complain(str(stop))
+            complain(str(stop))
             ctx.exit(INTERRUPTED)
         except DistverifyError as error:
-            _complain(f"error: {error}")
+            complain(f"error: {error}")
             ctx.exit(MISUSE)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
 
 
+def _tell_name(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo("distverify")
+        ctx.exit()
+
+
 @click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="distverify", message="%(prog)s %(version)s")
+@click.version_option(__version__, message="%(version)s")
+@click.option("--name", is_flag=True, is_eager=True, expose_value=False, callback=_tell_name, help="Show the name and exit.")
 def main() -> None:
     """Certify neural networks over whole data sets: Jacobian bounds, Lipschitz constants and certified radii.
 
@@ -88,7 +98,8 @@ def main() -> None:
     """
 
 
-def _complain(text: str) -> None:
+def complain(text: str) -> None:
+    """Tell people of an error."""
     from distverify.words import printable
 
     click.echo(printable(text), err=True)

@@ -52,6 +52,15 @@ def ensure_cache_folder() -> None:
     config.CACHE_DIR = str(_private_folder())
 
 
+def kernel_folder() -> Path:
+    """Where compiled kernels are kept."""
+    if config.CACHE_DIR:
+        return Path(config.CACHE_DIR)
+    own = Path(__file__).parent / "__pycache__"
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return own if _writable(own) else Path(home) / "numba"
+
+
 def _writable(folder: Path) -> bool:
     """Whether files can be made in ``folder``, or it can be made."""
     while not folder.exists() and folder != folder.parent:

@@ -40,6 +40,8 @@ _HANDLERS: Mapping[str, Handler] = {
 }
 SUPPORTED_OPERATORS = tuple(sorted(_HANDLERS))
 _CONSTANT_OPERATORS = frozenset({*FOLDED_OPERATORS, "Constant", "ConstantOfShape"})
+# With those that give constants; some more are taken where all they read is constant.
+KNOWN_OPERATORS = tuple(sorted({*SUPPORTED_OPERATORS, "Constant", "ConstantOfShape", "Shape"}))
 # Before operator set 7 these take attributes that say how the second operand is repeated.
 _LEGACY_BROADCAST = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub")
 # The others refuse constants that are not exact.
@@ -67,6 +69,15 @@ class Translation:
         if len(self.initialisers) < len(self.graph.initializer):
             name = Counter(t.name for t in self.graph.initializer).most_common(1)[0][0]
             raise ModelError(f"initialiser {name!r} is defined twice; the model is damaged")
+        self.remarks: dict[str, str] = {}
+        self.values: dict[str, Value] = {}
+        self.comparisons: dict[str, Comparison] = {}
+        # Constants that are rounded, by the identity of their arrays, which the values keep.
+        self.rounded: dict[int, int] = {}
+        self._open(batch_axis)
+
+    def _open(self, batch_axis: bool | None) -> None:
+        """Begin a builder with the model's one input, for its one output."""
         if len(self.graph.output) != 1:
             names = ", ".join(o.name for o in self.graph.output)
             raise ModelError(f"the model has {len(self.graph.output)} outputs ({names}); give one with one output")
@@ -77,11 +88,7 @@ class Translation:
         self.builder = NetworkBuilder(sample_shape, source.name)
         self.source, self.shape = source.name, shape
         self.open_batch = has_open_batch(source) and shape != sample_shape
-        self.remarks: dict[str, str] = {}
-        self.values: dict[str, Value] = {source.name: Signal(0, shape)}
-        self.comparisons: dict[str, Comparison] = {}
-        # Constants that are rounded, by the identity of their arrays, which the values keep.
-        self.rounded: dict[int, int] = {}
+        self.values[source.name] = Signal(0, shape)
 
     def run(self) -> int:
         """Translate what the output depends on; the node of the output."""

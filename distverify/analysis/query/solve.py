@@ -1,0 +1,233 @@
+"""The verdict on a query: cases, one after the other, by exact search where networks are small, by bounds and search where not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from distverify.analysis.query.binding import BoundQuery
+from distverify.analysis.query.cases import find_cases
+from distverify.analysis.query.exact import ExactSearch, GaveUp, PiecewiseLinear
+from distverify.analysis.query.joint import Joint, free_outputs, ranges
+from distverify.analysis.query.open_case import OpenCase
+from distverify.analysis.query.rows import Alternative, alternatives, moved
+from distverify.analysis.query.space import Space, sides_of, space_of
+from distverify.analysis.query.witness import Judge, Witness
+from distverify.data.query.declarations import INPUT, Query
+from distverify.data.query.terms import TooComplex, comparisons, variables
+from distverify.errors import ModelError
+
+SAT, UNSAT, UNKNOWN, TIMED_OUT = "sat", "unsat", "unknown", "timed-out"
+_MARGINS = (Fraction(1, 100), Fraction(1, 10_000), Fraction(1, 10**6))
+# Seconds for exact search, before and after the search in floating point.
+_FIRST, _LAST = 0.5, 60.0
+_FEW_NODES, _MOST_NODES = 400, 2_000_000
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What became of a query.
+
+    Attributes
+    ----------
+    status : "sat", "unsat", "unknown" or "timed-out"
+    witness : Witness or None
+    reason : str
+        Why it is unknown.
+    """
+
+    status: str
+    witness: Witness | None = None
+    reason: str = ""
+
+
+class _Found(Exception):
+    """A witness: ends every search."""
+
+    def __init__(self, witness: Witness) -> None:
+        super().__init__()
+        self.witness = witness
+
+
+def solve(
+    bound: BoundQuery, deadline: float | None = None, say: Callable[[str], None] = lambda text: None
+) -> Answer:
+    """Decide a query.
+
+    Parameters
+    ----------
+    deadline : float, optional
+        By ``time.monotonic``.
+    say : callable (str), optional
+        Takes what is worth a line in a log.
+    """
+    solver = _Solver(bound, deadline, say)
+    try:
+        return solver.run()
+    except _Found as found:
+        return Answer(SAT, found.witness)
+
+
+class _Solver:
+    def __init__(self, bound: BoundQuery, deadline: float | None, say: Callable[[str], None]) -> None:
+        self._bound, self._deadline, self._say = bound, deadline, say
+        self._elements = elements_of(bound.query)
+        self._judges: dict[Space, Judge] = {}
+        self._reasons: list[str] = []
+
+    def run(self) -> Answer:
+        inputs = [e for t in self._bound.inputs for e in t.elements]
+        try:
+            cases = list(find_cases(self._bound.query.assertions, frozenset(inputs), self._bound.single))
+        except TooComplex as error:
+            return Answer(UNKNOWN, reason=str(error))
+        open_: list[OpenCase] = []
+        for case in cases:
+            space = space_of(case, inputs)
+            sides = sides_of(case, space)
+            if sides is not None:
+                open_.append(OpenCase(case, sides, self._judge(space)))
+        self._say(f"{len(cases)} cases, {len(open_)} of them not empty")
+        open_ = [case for case in open_ if not self._settled(case, _FIRST)]
+        if open_:
+            from distverify.analysis.query.search import search
+
+            open_ = search(open_, self._deadline, _FEW_NODES, self._take)
+            if open_:
+                open_ = search(open_, self._deadline, _MOST_NODES, self._take)
+            open_ = [case for case in open_ if not self._settled(case, _LAST)]
+        if not open_:
+            return Answer(UNSAT)
+        if self._deadline is not None and time.monotonic() >= self._deadline:
+            return Answer(TIMED_OUT)
+        return Answer(UNKNOWN, reason="; ".join(dict.fromkeys(self._reasons)) or f"{len(open_)} cases stay open")
+
+    def _take(self, witness: Witness) -> None:
+        raise _Found(witness)
+
+    def _judge(self, space: Space) -> Judge:
+        if space not in self._judges:
+            judge = Judge(Joint(self._bound, space, self._elements))
+            try:
+                judge.joint.check()
+            except ModelError as error:
+                self._say(str(error))
+                self._reasons.append(str(error))
+                judge.readable = False
+            self._judges[space] = judge
+        return self._judges[space]
+
+    def _settled(self, case: OpenCase, seconds: float) -> bool:
+        """Whether exact search shows that the case has no point."""
+        joint = case.joint
+        network = joint.exact if case.judge.readable else free_outputs(joint.space, self._elements)
+        if network is None:
+            return False
+        if self._deadline is not None:
+            seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
+        ends = time.monotonic() + seconds
+        slack, sizes = None, None
+        if self._bound.single:
+            error, sizes = single_errors(case)
+            if error is None:
+                return False
+            slack = error
+        settled = True
+        for alternative in alternatives(case.case, places_of(joint, network), sizes):
+            try:
+                settled &= self._none(case, network, alternative, slack, ends)
+            except GaveUp:
+                settled = False
+        return settled
+
+    def _none(
+        self,
+        case: OpenCase,
+        network: PiecewiseLinear,
+        alternative: Alternative,
+        slack: Sequence[Fraction] | None,
+        ends: float,
+    ) -> bool:
+        """Whether an alternative has no point, in exact arithmetic; its points are tried."""
+
+        def search(rows: Sequence[object], off: Sequence[Fraction] | None) -> list[Fraction] | None:
+            left = ends - time.monotonic()
+            if left <= 0.0:
+                raise GaveUp
+            extra = network.inputs - len(case.sides.lower)
+            lower, upper = [*case.sides.lower, *[None] * extra], [*case.sides.upper, *[None] * extra]
+            return ExactSearch(network, lower, upper, off, left).find(rows)  # type: ignore[arg-type]
+
+        first = search(alternative.rows, slack)
+        if first is None:
+            return True
+        points = [first]
+        for margin in _MARGINS:
+            try:
+                deeper = search(moved(alternative, margin), None)
+            except GaveUp:
+                break
+            if deeper is not None:
+                points.insert(0, deeper)
+                break
+        for point in points:
+            self._try(case, point[: len(case.sides.lower)])
+        return False
+
+    def _try(self, case: OpenCase, point: Sequence[Fraction]) -> None:
+        judge = case.judge
+        nearest = np.array([float(v) for v in point])
+        witness = judge.accept(nearest)
+        if witness is None and not self._bound.single and judge.readable:
+            witness = judge.accept_real(point)
+        if witness is not None:
+            self._take(witness)
+
+
+def elements_of(query: Query) -> tuple[int, ...]:
+    """The elements that assertions speak of, but for inputs that are bounded by numbers only."""
+    inputs = {e for t in query.tensors if t.kind == INPUT for e in t.elements}
+    found: set[int] = set()
+    for assertion in query.assertions:
+        for comparison in comparisons(assertion):
+            own = {*variables(comparison.left), *variables(comparison.right)}
+            if len(own) > 1 or not own <= inputs:
+                found |= own
+    if not found:
+        found.add(min(inputs))
+    return tuple(sorted(found))
+
+
+def places_of(joint: Joint, network: PiecewiseLinear) -> dict[int, int]:
+    """The variable of each element in rows for exact search."""
+    of = joint.space.of
+    return {**{e: network.inputs + k for e, k in joint.columns.items()}, **of}
+
+
+def single_errors(case: OpenCase) -> tuple[list[Fraction] | None, dict[int, Fraction] | None]:
+    """How far float32 may be from the exact network, for each output, and bounds of all elements' magnitudes.
+
+    None where something may overflow.
+    """
+    from distverify.bounds.evaluation import SinglePrecision
+    from distverify.region import Box
+
+    joint, box = case.joint, case.sides.box()
+    if box is None or not case.judge.readable:
+        return None, None
+    of, plain = joint.space.of, joint.plain
+    low, high = np.array(box[0]), np.array(box[1])
+    found = ranges(plain, low, high)
+    error = SinglePrecision(plain).error(Box(low, high), found)
+    sizes_out = np.maximum(np.abs(found[plain.output][0]), np.abs(found[plain.output][1])) + error
+    if not np.isfinite(sizes_out).all():
+        return None, None
+    errors = [Fraction(0) if e in of else Fraction(float(v)) for e, v in zip(joint.elements, error, strict=True)]
+    sizes = {e: Fraction(float(v)) for e, v in zip(joint.elements, sizes_out, strict=True)}
+    for e, p in of.items():
+        sizes[e] = Fraction(float(max(abs(low[p]), abs(high[p]))))
+    return errors, sizes
