@@ -82,7 +82,9 @@ def _tell_name(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 @click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="%(version)s")
-@click.option("--name", is_flag=True, is_eager=True, expose_value=False, callback=_tell_name, help="Show the name and exit.")
+@click.option(
+    "--name", is_flag=True, is_eager=True, expose_value=False, callback=_tell_name, help="Show the name and exit."
+)
 def main() -> None:
     """Certify neural networks over whole data sets: Jacobian bounds, Lipschitz constants and certified radii.
 

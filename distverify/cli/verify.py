@@ -89,7 +89,9 @@ def _compute(query: Path, models: dict[str, str], deadline: float | None, folder
         complain(f"error: {error}")
         return 2, ""
     except OSError as error:
-        complain(f"error: --serialise-assignments {folder}: cannot be written ({error.strerror}); choose another folder")
+        complain(
+            f"error: --serialise-assignments {folder}: cannot be written ({error.strerror}); choose another folder"
+        )
         return 2, ""
     return 0, "\n".join(lines) + "\n"
 

@@ -9,7 +9,17 @@ from fractions import Fraction
 import numpy as np
 
 from distverify.data.query.terms import (
-    Arithmetic, Comparison, Connective, Constant, Formula, Polynomial, Term, TooComplex, Variable, difference, operations,
+    Arithmetic,
+    Comparison,
+    Connective,
+    Constant,
+    Formula,
+    Polynomial,
+    Term,
+    TooComplex,
+    Variable,
+    difference,
+    operations,
     polynomial,
 )  # fmt: skip
 
@@ -69,6 +79,7 @@ def make_atom(comparison: Comparison) -> Atom:
 
 def _sizes(comparison: Comparison) -> Polynomial:
     """The polynomial of magnitudes."""
+
     def positive(term: Term) -> Term:
         if isinstance(term, Constant):
             return Constant(abs(term.value))

@@ -234,8 +234,8 @@ class ExactSearch:
         turned = [*ends, Fraction(0)]
         known = None not in ends
         self._ranges[a] = (
-            min(t for t in turned if t is not None) if known or p >= 0 and low is not None or p == 0 else None,
-            max(t for t in turned if t is not None) if known or p >= 0 and high is not None else None,
+            min(t for t in turned if t is not None) if known or (p >= 0 and low is not None) or p == 0 else None,
+            max(t for t in turned if t is not None) if known or (p >= 0 and high is not None) else None,
         )
         self._open.append((Ramp(a, z, p), own, above, below))
         return {a: _ONE}

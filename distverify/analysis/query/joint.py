@@ -163,12 +163,12 @@ class Joint:
             They differ by more than rounding: the models were misread.
         """
         from distverify.kernels.rounding import SINGLE
-        from distverify.network.onnx.agreement import _values_with_errors
+        from distverify.network.onnx.agreement import values_with_errors
 
         rng = np.random.default_rng(0)
         size = self.space.size
         points = np.stack([rng.uniform(size=size), rng.standard_normal(size)]).astype(np.float32).astype(np.float64)
-        values, errors = _values_with_errors(self.plain.nodes, points, SINGLE)
+        values, errors = values_with_errors(self.plain.nodes, points, SINGLE)
         for k, point in enumerate(points):
             expected = self.run(point)[list(self.elements)]
             mine, error = values[self.plain.output][:, k], errors[self.plain.output][:, k]

@@ -61,5 +61,7 @@ def _closed(model: Model, port: Port, size: int) -> tuple[int, ...]:
             d, left = (1, left) if left != 1 and port.shape.count(None) > 1 else (max(left, 1), 1)
         shape.append(d)
     if math.prod(shape) != size:
-        raise ModelError(f"{model.path}: {port.name!r} has shape {list(port.shape)}; the query declares {size} values for it")
+        raise ModelError(
+            f"{model.path}: {port.name!r} has shape {list(port.shape)}; the query declares {size} values for it"
+        )
     return tuple(shape)

@@ -34,9 +34,7 @@ class Alternative:
     partial: bool
 
 
-def alternatives(
-    case: Case, place: Mapping[int, int], sizes: Mapping[int, Fraction] | None
-) -> list[Alternative]:
+def alternatives(case: Case, place: Mapping[int, int], sizes: Mapping[int, Fraction] | None) -> list[Alternative]:
     """The alternatives of ``case``; none where it contradicts itself.
 
     Parameters

@@ -53,9 +53,7 @@ class _Found(Exception):
         self.witness = witness
 
 
-def solve(
-    bound: BoundQuery, deadline: float | None = None, say: Callable[[str], None] = lambda text: None
-) -> Answer:
+def solve(bound: BoundQuery, deadline: float | None = None, say: Callable[[str], None] = lambda text: None) -> Answer:
     """Decide a query.
 
     Parameters

@@ -77,7 +77,7 @@ class Judge:
         if not np.isfinite(values).all():
             return None
         with np.errstate(all="ignore"):
-            single = values.astype(np.float32)
+            single = list(values.astype(np.float32))
             if not all(holds(f, single, _as_single, np.float32) for f in self._formulas):
                 return None
         fractions = [Fraction(float(v)) for v in values]

@@ -25,9 +25,9 @@ Shapes: TypeAlias = Callable[[int, int], tuple[tuple[int, ...], tuple[int, ...]]
 
 def is_first_version(text: str) -> bool:
     """Whether a text declares inputs and outputs one by one, as version 1.0 does."""
-    return re.search(r"^[^;]*?\(\s*(vnnlib-version|declare-(const|fun|network))\b", text, re.MULTILINE) is not None and (
-        re.search(r"^[^;\n]*\(\s*(?:vnnlib-version|declare-network)\b", text, re.MULTILINE) is None
-    )
+    return re.search(
+        r"^[^;]*?\(\s*(vnnlib-version|declare-(const|fun|network))\b", text, re.MULTILINE
+    ) is not None and (re.search(r"^[^;\n]*\(\s*(?:vnnlib-version|declare-network)\b", text, re.MULTILINE) is None)
 
 
 def parse_first_version(text: str, name: str, shapes: Shapes) -> Query:
@@ -44,7 +44,9 @@ def parse_first_version(text: str, name: str, shapes: Shapes) -> Query:
         if head in ("declare-const", "declare-fun") and len(command) >= 3 and isinstance(command[1], str):
             found = _VARIABLE.fullmatch(command[1])
             if found is None:
-                raise Unreadable(f"declares {command[1][:40]!r}; known in VNN-LIB 1.0 are X_0, X_1, ... and Y_0, Y_1, ...")
+                raise Unreadable(
+                    f"declares {command[1][:40]!r}; known in VNN-LIB 1.0 are X_0, X_1, ... and Y_0, Y_1, ..."
+                )
             declared[found[1]].add(int(found[2]))
         elif head == "assert" and len(command) == 2:
             asserted.append(command[1])
@@ -53,7 +55,9 @@ def parse_first_version(text: str, name: str, shapes: Shapes) -> Query:
     sizes = {letter: len(numbers) for letter, numbers in declared.items()}
     for letter, numbers in declared.items():
         if numbers != set(range(sizes[letter])) or not numbers:
-            raise Unreadable(f"declares {sizes[letter]} variables {letter}_i, which are not numbered from 0 without gaps")
+            raise Unreadable(
+                f"declares {sizes[letter]} variables {letter}_i, which are not numbered from 0 without gaps"
+            )
     if not asserted:
         raise Unreadable("has no assertion; give at least one")
     first, second = shapes(sizes["X"], sizes["Y"])
@@ -83,7 +87,7 @@ def _commands(text: str) -> list[list[Words]]:
             if not stack:
                 raise Unreadable("has a closing parenthesis too many")
             done = stack.pop()
-            (stack[-1] if stack else commands).append(done)  # type: ignore[arg-type]
+            (stack[-1] if stack else commands).append(done)
         elif stack:
             stack[-1].append(word)
         else:

@@ -12,7 +12,17 @@ from math import prod
 from pathlib import Path
 
 from distverify.data.query.declarations import (
-    ELEMENT_TYPES, FLOATS, HIDDEN, INPUT, OUTPUT, REAL, SIGNED, UNSIGNED, NetworkDeclaration, Query, Tensor,
+    ELEMENT_TYPES,
+    FLOATS,
+    HIDDEN,
+    INPUT,
+    OUTPUT,
+    REAL,
+    SIGNED,
+    UNSIGNED,
+    NetworkDeclaration,
+    Query,
+    Tensor,
 )  # fmt: skip
 from distverify.data.query.syntax import Cursor, split
 from distverify.data.query.terms import Arithmetic, Comparison, Connective, Constant, Formula, Term, Variable
@@ -116,7 +126,9 @@ class _Reader:
             while cursor.next == "(" and cursor.ahead(1) == f"declare-{kind}":
                 tensors.append(self._tensor(kind))
             if kind != HIDDEN and not any(t.kind == kind for t in tensors):
-                raise cursor.fail(f"network {name} has no {kind} here; inputs come first, then hidden nodes, then outputs")
+                raise cursor.fail(
+                    f"network {name} has no {kind} here; inputs come first, then hidden nodes, then outputs"
+                )
         if cursor.next != ")":
             raise cursor.fail(
                 f"network {name}: {cursor.next}{cursor.ahead(1)} is out of place; inputs come first, then hidden nodes, then outputs"
@@ -151,7 +163,9 @@ class _Reader:
                 theirs.append((twin.shape, twin.element if relation == "equal-to" else ""))
         if mine != theirs:
             what = "number, kind, shape and type" if relation == "equal-to" else "number, kind and shape"
-            raise self.cursor.fail(f"network {one.name} is {relation} {other.name}, but their tensors differ in {what}", 1)
+            raise self.cursor.fail(
+                f"network {one.name} is {relation} {other.name}, but their tensors differ in {what}", 1
+            )
 
     def _tensor(self, kind: str) -> Tensor:
         cursor = self.cursor
@@ -226,7 +240,9 @@ class _Reader:
             cursor.place += 1
             return parts[0] if len(parts) == 1 else Connective(operator, tuple(parts))
         if operator not in ("<=", ">=", "<", ">", "==", "!="):
-            raise cursor.fail(f"{operator[:40]!r} is no comparison and no connective; known are and, or, <=, >=, <, >, ==, !=", 1)
+            raise cursor.fail(
+                f"{operator[:40]!r} is no comparison and no connective; known are and, or, <=, >=, <, >, ==, !=", 1
+            )
         types = _Types(self)
         left, right = self._term(depth + 1, types), self._term(depth + 1, types)
         if cursor.next != ")":

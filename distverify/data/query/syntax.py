@@ -99,5 +99,7 @@ class Cursor:
         """Take exactly these words."""
         for word in words:
             if self.next != word:
-                raise self.fail(f"{word!r} is expected, not {self.next[:40]!r}" if self.next else f"{word!r} is missing")
+                raise self.fail(
+                    f"{word!r} is expected, not {self.next[:40]!r}" if self.next else f"{word!r} is missing"
+                )
             self.place += 1

@@ -124,7 +124,7 @@ def check_agreement(
         reason = " ".join(str(error).split())[:120]
         return f"not compared with the ONNX reference evaluator, which fails on it ({type(error).__name__}: {reason})"
     single = reference.single or any(v.dtype == np.float32 for at_point in tensors for v in at_point.values())
-    values, errors = _values_with_errors(builder.nodes, points, BY_PRECISION["float32" if single else "float64"])
+    values, errors = values_with_errors(builder.nodes, points, BY_PRECISION["float32" if single else "float64"])
     largest = 0.0
     for k in range(len(points)):
         ratio = _largest_ratio(tensors[k][output], values, errors, signals[output].node, k)
@@ -139,8 +139,8 @@ def check_agreement(
 def check_folding(before: Sequence[Node], after: Sequence[Node], output: int) -> None:
     """Refuse a network whose simplified nodes do not compute what they did before; ``output`` is the node that counts."""
     points = _points(before[0].size)
-    values, errors = _values_with_errors(before[: output + 1], points, BY_PRECISION["float64"])
-    folded, more = _values_with_errors(after[: output + 1], points, BY_PRECISION["float64"])
+    values, errors = values_with_errors(before[: output + 1], points, BY_PRECISION["float64"])
+    folded, more = values_with_errors(after[: output + 1], points, BY_PRECISION["float64"])
     both = [e + m for e, m in zip(errors, more, strict=True)]
     for k in range(len(points)):
         if not _largest_ratio(folded[output][:, k], values, both, output, k) <= 1.0:
@@ -156,7 +156,7 @@ def _points(size: int) -> Array:
     return np.stack([rng.uniform(size=size), rng.standard_normal(size), 3.0 * rng.standard_normal(size)])
 
 
-def _values_with_errors(nodes: Sequence[Node], points: Array, rounding: Rounding) -> tuple[list[Array], list[Array]]:
+def values_with_errors(nodes: Sequence[Node], points: Array, rounding: Rounding) -> tuple[list[Array], list[Array]]:
     """Values of all nodes, float64 [size, points] each, and by how much rounding and inexact parameters may move them."""
     values: list[Array] = []
     errors: list[Array] = []

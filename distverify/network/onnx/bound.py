@@ -87,9 +87,13 @@ class Model:
         if not found:
             named = [node for node in nodes if node.name == name and node.output]
             if not named:
-                raise ModelError(f"{self.path}: has no node or tensor {name!r}; give the name of one of its {len(nodes)} nodes")
+                raise ModelError(
+                    f"{self.path}: has no node or tensor {name!r}; give the name of one of its {len(nodes)} nodes"
+                )
             if len(named) > 1:
-                raise ModelError(f"{self.path}: has {len(named)} nodes {name!r}; give the name of an output of the one that is meant")
+                raise ModelError(
+                    f"{self.path}: has {len(named)} nodes {name!r}; give the name of an output of the one that is meant"
+                )
             tensor = named[0].output[0]
         if not self._inner:
             self._inner.update({p.name: p for p in (*self.inputs, *self.outputs)})
@@ -194,7 +198,9 @@ def bind(size: int, parts: Sequence[Wanted]) -> tuple[NetworkBuilder, list[list[
             for name, shape in part.tensors:
                 value = made[name]
                 if value.shape != shape:
-                    raise ModelError(f"{part.model.path}: {name!r} has shape {list(value.shape)}; {list(shape)} is declared")
+                    raise ModelError(
+                        f"{part.model.path}: {name!r} has shape {list(value.shape)}; {list(shape)} is declared"
+                    )
                 own.append(value.node if isinstance(value, Signal) else _constant(builder, name, value))
             nodes.append(own)
     return builder, nodes
@@ -209,7 +215,8 @@ def _constant(builder: NetworkBuilder, name: str, value: NDArray[np.float64]) ->
 def joined(builder: NetworkBuilder, chosen: Sequence[tuple[int, NDArray[np.int64]]], name: str = "joined") -> int:
     """The node that holds, one after the other, the chosen elements of some nodes (node, elements)."""
     total = sum(elements.size for _, elements in chosen)
-    terms, first = {}, 0
+    terms: dict[int, NDArray[np.int64]] = {}
+    first = 0
     for node, elements in chosen:
         places = terms.setdefault(node, np.full(total, -1, dtype=np.int64))
         places[first : first + elements.size] = elements

@@ -1,0 +1,208 @@
+"""``verify`` and ``supports`` as chapter 5 of the VNN-LIB standard describes them."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from click.testing import CliRunner
+from onnx import numpy_helper
+
+from distverify.cli.main import main
+from distverify.cli.verify import _compute
+from tests.query_cases import write_model
+
+HEAD = "(vnnlib-version <2.0>)\n"
+BOX = "(assert (and (>= X[0,0] 0.0) (<= X[0,0] 1.0) (>= X[0,1] 0.0) (<= X[0,1] 1.0)))\n"
+CHECKOUT = Path(__file__).parents[2]
+
+
+def declared(element: str = "real", name: str = "f", shape: str = "[1,2]") -> str:
+    return (
+        f"(declare-network {name} (declare-input X {element} {shape})"
+        f' (declare-hidden H {element} [1,2] "relu0") (declare-output Y {element} [1,1]))\n'
+    )
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """y = relu(x0 + x1) + relu(x0 - x1)."""
+    path = tmp_path / "model.onnx"
+    layers = [(np.array([[1.0, 1.0], [1.0, -1.0]]), np.zeros(2)), (np.ones((1, 2)), np.zeros(1))]
+    write_model(path, layers, [2])
+    return path
+
+
+def ask(text: str, folder: Path, models: dict[str, str], serialise: Path | None = None) -> tuple[int, str]:
+    query = folder / "query.vnnlib"
+    query.write_text(text)
+    return _compute(query, models, time.monotonic() + 20, serialise)
+
+
+def test_unsat_and_sat_with_an_assignment_in_the_order_of_declarations(model: Path, tmp_path: Path) -> None:
+    models = {"f": str(model)}
+    assert ask(HEAD + declared() + BOX + "(assert (> Y[0,0] 2.0))", tmp_path, models) == (0, "unsat\n")
+    text = HEAD + declared() + BOX + "(assert (>= Y[0,0] 2.0)) (assert (== X[0,1] 0.25))"
+    assert ask(text, tmp_path, models) == (
+        0,
+        "sat\nX real [1,2]\n1.0\n0.25\nH real [1,2]\n1.25\n0.75\nY real [1,1]\n2.0\n",
+    )
+
+
+def test_float32_assignments_read_back_as_what_was_replayed(model: Path, tmp_path: Path) -> None:
+    text = HEAD + declared("float32") + BOX + "(assert (== X[0,0] 0.1)) (assert (== X[0,1] 0.0))"
+    status, told = ask(text, tmp_path, {"f": str(model)})
+    assert (status, told.split("\n")[:4]) == (0, ["sat", "X float32 [1,2]", "0.1", "0.0"])
+    assert told.split("\n")[-2] == "0.2"
+
+
+def test_assignments_as_tensors(model: Path, tmp_path: Path) -> None:
+    text = HEAD + declared("float32") + BOX + "(assert (>= Y[0,0] 2.0))"
+    assert ask(text, tmp_path, {"f": str(model)}, tmp_path / "told") == (0, "sat\n")
+    tensors = {}
+    for name in "XHY":
+        proto = onnx.TensorProto()
+        proto.ParseFromString((tmp_path / "told" / f"{name}.pb").read_bytes())
+        tensors[name] = numpy_helper.to_array(proto)
+    assert [(t.dtype, t.shape) for t in tensors.values()] == [(np.float32, (1, 2))] * 2 + [(np.float32, (1, 1))]
+    assert tensors["Y"] >= 2.0
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "message"),
+    [
+        (HEAD + declared(), [], "network f has no model"),
+        (HEAD + declared(), ["f", "g"], "no such network"),
+        (HEAD + declared(shape="[2]"), ["f"], r"has shape \[1,2\]; X is declared as \[2\]"),
+        (HEAD + declared("float64"), ["f"], "no sound analysis"),
+        (HEAD + declared("int32"), ["f"], "no sound analysis"),
+        (HEAD + declared().replace("Y real", "Y float32"), ["f"], "a query over the reals has no other type"),
+        (HEAD + declared().replace("relu0", "nothing"), ["f"], "no node or tensor 'nothing'"),
+        (
+            HEAD + declared() + "(declare-network g (equal-to f) (declare-input A real [1,2]) (declare-output B real [1,1]))",
+            ["f", "g"],
+            "declared equal to f",
+        ),
+        (
+            HEAD + "(declare-network f (declare-input X real [1,2]) (declare-input Z real [1]) (declare-output Y real [1,1]))",
+            ["f"],
+            "has 1 inputs; network f declares 2",
+        ),
+        (declared(), ["f"], "begins with its version"),
+    ],
+)  # fmt: skip
+def test_errors_that_the_standard_asks_for(
+    text: str, names: list[str], message: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, told = ask(
+        text + "(assert (<= Y[0,0] 1.0))".replace("Y[0,0]", "0.0"), tmp_path, dict.fromkeys(names, str(model))
+    )
+    assert (status, told) == (2, "")
+    assert re.search(message, capsys.readouterr().err)
+
+
+def test_types_of_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "double.onnx"
+    write_model(path, [(np.eye(2), np.zeros(2)), (np.ones((1, 2)), np.zeros(1))], [2], "float64")
+    assert ask(HEAD + declared("float32") + BOX, tmp_path, {"f": str(path)})[0] == 2
+    ask(HEAD + declared("float32") + BOX + "(assert (<= Y[0,0] 0.5))", tmp_path, {"f": str(path)})
+    assert "is of type float64; X is declared as float32" in capsys.readouterr().err
+    assert ask(HEAD + declared() + BOX + "(assert (<= Y[0,0] -0.5))", tmp_path, {"f": str(path)}) == (0, "unsat\n")
+
+
+def test_queries_of_the_first_version(model: Path, tmp_path: Path) -> None:
+    text = "".join(f"(declare-const {v} Real)" for v in ("X_0", "X_1", "Y_0"))
+    text += "".join(f"(assert (>= X_{i} 0)) (assert (<= X_{i} 1))" for i in range(2))
+    assert ask(text + "(assert (>= Y_0 2.5))", tmp_path, {"any": str(model)}) == (0, "unsat\n")
+    status, told = ask(text + "(assert (>= Y_0 1.5))", tmp_path, {"any": str(model)})
+    assert (status, told.split("\n")[:2]) == (0, ["sat", "X real [1,2]"])
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        ("--onnx-element-types", ["float32", "real"]),
+        ("--vnnlib-versions", ["2.0", "2.0"]),
+        ("--hidden-node-theories", ["NH", "H"]),
+        ("--multiple-input-output-theories", ["SIO", "MIO"]),
+        ("--multiple-inputs-output-theories", ["SIO", "MIO"]),
+        ("--multiple-network-theories", ["SNET", "MENET", "MINET", "MNET"]),
+        ("--multiple-node-comparison-theories", ["SNC", "MNC"]),
+        ("--arithmetic-complexity-theories", ["BND", "OUTC", "LIN", "POLY"]),
+        ("--optimised-disjunctive-reasoning", ["false"]),
+        ("--serialise-assignments", ["true"]),
+        ("--unsat-proofs", ["false"]),
+    ],
+)
+def test_supports_tells_in_plain_lines(question: str, expected: list[str]) -> None:
+    result = CliRunner().invoke(main, ["supports", question])
+    assert (result.exit_code, result.stdout.splitlines()) == (0, expected)
+
+
+def test_supports_tells_of_onnx() -> None:
+    lowest, highest = CliRunner().invoke(main, ["supports", "--onnx-opset-versions"]).stdout.split()
+    assert int(lowest) < int(highest)
+    operators = CliRunner().invoke(main, ["supports", "--onnx-operators"]).stdout.split()
+    assert {"Gemm", "Relu", "Conv", "Constant"} <= set(operators)
+
+
+def test_supports_takes_one_question() -> None:
+    result = CliRunner().invoke(main, ["supports"])
+    assert result.exit_code == 2
+    assert "got 0 questions" in result.stderr
+
+
+@pytest.mark.parametrize(("option", "expected"), [("--name", "distverify\n"), ("--version", "0.1.0\n")])
+def test_name_and_version_are_bare(option: str, expected: str) -> None:
+    from distverify import __version__
+
+    assert CliRunner().invoke(main, [option]).stdout == expected.replace("0.1.0", __version__)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--timeout", "0"], "seconds above 0"),
+        (["--timeout", "soon"], "seconds above 0"),
+        (["--network", "f"], "give NAME=MODEL.onnx"),
+        (["--network", "f=a", "--network", "f=b"], "given twice"),
+    ],
+)
+def test_misuse(arguments: list[str], message: str) -> None:
+    result = CliRunner().invoke(main, ["verify", "query.vnnlib", *arguments])
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stdout == ""
+
+
+@pytest.fixture
+def hard(model: Path, tmp_path: Path) -> list[str]:
+    """The command for a query that takes long to read."""
+    query = tmp_path / "hard.vnnlib"
+    query.write_text(HEAD + declared() + "(assert (or " + "(<= Y[0,0] 0.5) " * 400_000 + "))")
+    return [sys.executable, "-m", "distverify", "verify", str(query), "--network", f"f={model}"]
+
+
+@pytest.mark.slow
+def test_timeout_is_kept(hard: list[str]) -> None:
+    begun = time.monotonic()
+    done = subprocess.run([*hard, "--timeout", "1.5"], capture_output=True, text=True, cwd=CHECKOUT, timeout=60)
+    taken = time.monotonic() - begun
+    assert (done.returncode, done.stdout) == (0, "timed-out\n")
+    assert 1.3 < taken < 1.9
+
+
+@pytest.mark.slow
+def test_sigterm_is_answered(hard: list[str]) -> None:
+    process = subprocess.Popen(hard, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=CHECKOUT)
+    time.sleep(1.5)
+    process.send_signal(signal.SIGTERM)
+    told, _ = process.communicate(timeout=5)
+    assert (process.returncode, told) == (0, "timed-out\n")
