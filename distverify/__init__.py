@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from distverify.analysis.landscape import monotone_features, stationary_free_radius
     from distverify.analysis.lipschitz import LipschitzConstants, lipschitz_constant
     from distverify.analysis.radius import CertifiedRadius, certified_radius
+    from distverify.analysis.signs import Monotonicity, monotonicity
     from distverify.analysis.verify import Verdict, verify
     from distverify.api import Progress, certify
     from distverify.attacks.audit import Audit, Finding, Violation, audit
@@ -84,6 +85,8 @@ _PLACES = {
     "load_network": "distverify.inputs",
     "merge": "distverify.results.merging",
     "monotone_features": "distverify.analysis.landscape",
+    "monotonicity": "distverify.analysis.signs",
+    "Monotonicity": "distverify.analysis.signs",
     "open_result": "distverify.results.reader",
     "open_results": "distverify.results.accessor",
     "output_bounds": "distverify.bounds.outputs",
@@ -108,6 +111,7 @@ __all__ = [
     "JacobianBounds",
     "LipschitzConstants",
     "ModelError",
+    "Monotonicity",
     "Network",
     "OutputBounds",
     "PieceError",
@@ -132,6 +136,7 @@ __all__ = [
     "load_network",
     "merge",
     "monotone_features",
+    "monotonicity",
     "open_result",
     "open_results",
     "output_bounds",

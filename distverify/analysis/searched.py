@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
+from numpy.typing import NDArray
 
 from distverify.analysis.around import Around, Over
 from distverify.analysis.brackets import Brackets
 from distverify.analysis.margins import margin_constants_of, margins_around
+from distverify.analysis.signs import Signs, signs_of
 from distverify.bounds.jacobian import output_rows
 from distverify.bounds.reduced import Floats
+from distverify.questions.askers import Alone
 from distverify.questions.bounder import Bounder
 from distverify.questions.pieces import Arrays
 from distverify.questions.region import RegionBounds
@@ -43,12 +48,52 @@ def margins_over(over: Over) -> Arrays:
         return {"lipschitz_margin_attained": problem.per_output(0.0)}
     around = over.around
     region = around.balls.at(over.eps)
-    found = _ask(around.bounder, region, problem.rows, around.settings, (1, around.sample.index), together=False)
+    found = _ask(
+        around.bounder, region, problem.rows, around.settings, (1, around.sample.index), around.deadline, together=False
+    )
     known = around.once(margin_constants_of)(over.known)
     return {
         "lipschitz_margin": problem.per_output(np.fmin(known, _floats(found, "bound"))),
         "lipschitz_margin_attained": problem.per_output(_floats(found, "attained")),
     }
+
+
+def signs_over(over: Over) -> Arrays:
+    """The quantity "monotone" over one ball."""
+    around = over.around
+    known = around.derivatives(over.known)
+    region = around.balls.at(over.eps)
+    left = None
+    if around.deadline is not None and isinstance(around.bounder.searches, Alone):
+        left = max(0.0, around.deadline - time.monotonic()) / around.bounder.network.output_size
+    seed = 3, around.sample.index
+    return {"monotone": _signs(around.bounder, region, around.settings, known["monotone"], seed, left)}
+
+
+def signs_over_domain(bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays) -> Arrays:
+    """The quantity "monotone" over the domain."""
+    signs = _signs(bounder, known.place.region, settings, facts["domain_monotone"], (4,))
+    return {"domain_monotone": signs}
+
+
+def _signs(
+    bounder: Bounder,
+    region: Ball,
+    settings: Settings,
+    known: NDArray[np.generic],
+    seed: tuple[int, ...],
+    seconds: float | None = None,
+) -> NDArray[np.int8]:
+    rows = output_rows(bounder.network, None, None)
+    # What is known already is not looked for again: bounds that say no more than the signs.
+    lower = np.where(known == 1, np.nextafter(0.0, 1.0), -np.inf)
+    upper = np.where(known == -1, -np.nextafter(0.0, 1.0), np.inf)
+    question = Signs(
+        region, rows, lower, upper, bounder.method, bounder.layer_bounds, settings.nodes, (settings.seed, *seed), seconds
+    )  # fmt: skip
+    told = bounder.ask(question)
+    bounds = _floats(told, "lower"), _floats(told, "upper")
+    return signs_of(*bounds, np.asarray(told["rising_at"], np.int64), np.asarray(told["falling_at"], np.int64))
 
 
 def constants_over_domain(bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays) -> Arrays:
@@ -77,7 +122,8 @@ def _outputs(over: Over) -> Arrays:
     grown = around.once(_grown)
     if over.eps not in grown:
         region = around.balls.at(over.eps)
-        grown[over.eps] = _of_outputs(around.bounder, region, around.settings, (0, around.sample.index))
+        seed = 0, around.sample.index
+        grown[over.eps] = _of_outputs(around.bounder, region, around.settings, seed, around.deadline)
     return grown[over.eps]
 
 
@@ -85,18 +131,21 @@ def _grown(around: Around) -> dict[float, Arrays]:
     return {}
 
 
-def _of_outputs(bounder: Bounder, region: Ball, settings: Settings, seed: tuple[int, ...]) -> Arrays:
+def _of_outputs(
+    bounder: Bounder, region: Ball, settings: Settings, seed: tuple[int, ...], deadline: float | None = None
+) -> Arrays:
     rows = output_rows(bounder.network, None, None)
-    return _ask(bounder, region, rows, settings, seed, together="lipschitz" in settings.compute)
+    return _ask(bounder, region, rows, settings, seed, deadline, together="lipschitz" in settings.compute)
 
 
 def _ask(
-    bounder: Bounder, region: Ball, rows: Floats, settings: Settings, seed: tuple[int, ...], *, together: bool
-) -> Arrays:
+    bounder: Bounder, region: Ball, rows: Floats, settings: Settings, seed: tuple[int, ...], deadline: float | None, *,
+    together: bool,
+) -> Arrays:  # fmt: skip
     weights = None if settings.feature_eps is None else np.asarray(settings.feature_eps, dtype=np.float64)
     question = Brackets(
         region, rows, settings.norm, weights, bounder.method, bounder.layer_bounds, settings.nodes,
-        (settings.seed, *seed), together,
+        (settings.seed, *seed), together, deadline if isinstance(bounder.searches, Alone) else None,
     )  # fmt: skip
     return bounder.ask(question)
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from distverify.quantities.quantity import Floats
 
 _NO_SIGN = -128
-_SIGNS = ((_NO_SIGN, "no_value"), (-1, "decreasing"), (0, "unknown"), (1, "increasing"))
+_SIGNS = ((_NO_SIGN, "no_value"), (-1, "decreasing"), (0, "unknown"), (1, "increasing"), (2, "both"))
 
 
 def _signs(name: str, dims: str, region: str) -> Variable:
@@ -33,8 +33,10 @@ MONOTONE = Quantity(
     name="monotone",
     variables=(_signs("monotone", "sample eps output input", "the ball"),),
     derivatives={"monotone": "monotone"},
+    search_at="distverify.analysis.searched:signs_over",
+    search_domain="distverify.analysis.searched:signs_over_domain",
     needs_eps=True,
-    uses=frozenset({"eps", "clip", "feature_eps", "domain", "direction"}),
+    uses=frozenset({"eps", "clip", "feature_eps", "domain", "direction", "nodes"}),
     of_domain={"monotone": _signs("domain_monotone", "output input", "the domain")},
     effort=Effort(derivatives=True),
     claims=(
@@ -43,5 +45,6 @@ MONOTONE = Quantity(
         Claim("domain_monotone", "domain_min", AT_LEAST, _rising, graded=False),
         Claim("domain_monotone", "domain_max", AT_MOST, _falling, graded=False),
     ),
-    meaning="A sign of a derivative that is known holds at every point of the region that it is given for.",
+    meaning="A sign of a derivative that is known holds at every point of the region that it is given for; where it says "
+    "both, points of the region with derivatives of either sign were found.",
 )
