@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from distverify.pages.report import report
     from distverify.region import Ball, Box
     from distverify.results.accessor import open_results
+    from distverify.results.check import Check, Demand, check
     from distverify.results.facts import ClassFacts, Quantiles
     from distverify.results.merging import merge
     from distverify.results.reader import Result, open_result
@@ -51,8 +52,10 @@ _PLACES = {
     "Ball": "distverify.region",
     "Box": "distverify.region",
     "CertifiedRadius": "distverify.analysis.radius",
+    "Check": "distverify.results.check",
     "ClassFacts": "distverify.results.facts",
     "DataError": "distverify.errors",
+    "Demand": "distverify.results.check",
     "DistverifyError": "distverify.errors",
     "Estimate": "distverify.forecast.estimate",
     "ExecutorError": "distverify.errors",
@@ -78,6 +81,7 @@ _PLACES = {
     "audit": "distverify.attacks.audit",
     "certified_radius": "distverify.analysis.radius",
     "certify": "distverify.api",
+    "check": "distverify.results.check",
     "estimate": "distverify.forecast.estimate",
     "export": "distverify.exports.formats",
     "jacobian_bounds": "distverify.bounds.jacobian",
@@ -100,8 +104,10 @@ __all__ = [
     "Ball",
     "Box",
     "CertifiedRadius",
+    "Check",
     "ClassFacts",
     "DataError",
+    "Demand",
     "DistverifyError",
     "Estimate",
     "ExecutorError",
@@ -129,6 +135,7 @@ __all__ = [
     "audit",
     "certified_radius",
     "certify",
+    "check",
     "estimate",
     "export",
     "jacobian_bounds",

@@ -161,6 +161,8 @@ def run(
     )  # fmt: skip
     planning.check(data.labels.size)
     environment = describe_environment(command) | {"inputs": prepared.described}
+    if output.name is not None:
+        environment["name"] = output.name
     if prepared.part:
         environment["part"] = dict(prepared.part)
     if prepared.warnings:

@@ -133,6 +133,7 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
     packages, inputs = environment.get("packages", {}), environment.get("inputs", {})
     normalisation = [f"{n} {inputs[n]}" for n in ("scale", "mean", "std") if inputs.get(n) is not None]
     facts = {
+        "Name": environment.get("name"),
         "Command": environment.get("command"),
         "Model SHA-256": model["digest"],
         "Data SHA-256": data["digest"],

@@ -115,6 +115,33 @@ class Audit:
         """Number of values that an attack broke."""
         return sum(f.broken for f in self.findings)
 
+    def to_json(self) -> dict[str, Any]:
+        """The outcome as values that JSON can hold; null where there is no number.
+
+        ``format``, ``samples``, ``violations``, ``unchanged``; ``findings``: a list of ``variable``, ``checked``, ``broken``, ``closest``,
+        ``median``, ``worst``; ``failures``: sample -> message; ``notes``.
+        """
+        findings = [
+            {
+                "variable": f.variable, "checked": f.checked, "broken": f.broken, "closest": _number(f.closest),
+                "median": _number(f.median),
+                "worst": [
+                    {"sample": v.sample, "place": v.place, "bound": _number(v.bound), "attained": _number(v.attained)}
+                    for v in f.worst
+                ],
+            }
+            for f in self.findings
+        ]  # fmt: skip
+        return {
+            "format": "distverify audit 1", "samples": self.samples, "violations": self.violations, "unchanged": self.unchanged,
+            "findings": findings, "failures": {str(k): v for k, v in self.failures.items()}, "notes": list(self.notes),
+        }  # fmt: skip
+
+
+def _number(value: float) -> float | str | None:
+    """As JSON can hold it."""
+    return float(value) if np.isfinite(value) else None if np.isnan(value) else str(value)
+
 
 @takes(Workers)
 def audit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ _SHOWN = 3
 @click.option("--points", type=click.IntRange(min=8), default=64, show_default=True, help="Points per ball.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
 @click.option("-q", "--quiet", is_flag=True, help="Only violations and errors.")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object on stdout instead of tables.")
 @click.pass_context
 def audit(
     ctx: click.Context,
@@ -37,6 +39,7 @@ def audit(
     points: int,
     seed: int,
     quiet: bool,
+    as_object: bool,
     **options: Any,
 ) -> None:
     """Attack what RESULT claims about MODEL on DATA.
@@ -61,7 +64,10 @@ def audit(
     outcome = attack(
         open_result(result), model, data, points=points, seed=seed, progress=None if quiet else tell, **given
     )
-    _print(outcome, quiet)
+    if as_object:
+        click.echo(json.dumps(outcome.to_json()))
+    else:
+        _print(outcome, quiet)
     if outcome.violations or outcome.failures or outcome.unchanged is False:
         ctx.exit(BROKEN)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,20 @@ _OPTIONS = (Settings, Inputs, Workers, Division, Output)
 @with_options(*_OPTIONS)
 @click.option("--explain", is_flag=True, help="Print the plan: how the run is cut into work, and why.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary; only errors.")
+@click.option("--progress", "form", type=click.Choice(["auto", "bar", "lines", "json", "none"]), default="auto",
+              show_default=True, help="How progress is told on stderr; json: an object in each line, warnings too.")  # fmt: skip
+@click.option("--json", "as_object", is_flag=True, help="One JSON object about the result on stdout instead of tables.")
 @click.pass_context
 def certify(
-    ctx: click.Context, /, model: str | Path, data: tuple[str | Path, ...], quiet: bool, explain: bool, **options: Any
+    ctx: click.Context,
+    /,
+    model: str | Path,
+    data: tuple[str | Path, ...],
+    quiet: bool,
+    explain: bool,
+    form: str,
+    as_object: bool,
+    **options: Any,
 ) -> None:
     """Certify MODEL on every sample of DATA and write the results to an HDF5 file.
 
@@ -46,7 +58,7 @@ def certify(
     given = typed(ctx, *_OPTIONS)
     from distverify.cli.progress import reporting
 
-    with reporting(quiet):  # the first import ever compiles kernels, and says so
+    with reporting(quiet, form):  # the first import ever compiles kernels, and says so
         from distverify.api import certify as run
     from distverify.cli.run_tables import print_plan, print_workers
     from distverify.cli.tables import print_result
@@ -56,10 +68,10 @@ def certify(
 
     def planned(plan: Plan) -> None:
         plans.append(plan)
-        if explain:
+        if explain and not as_object:
             print_plan(plan)
 
-    with reporting(quiet) as progress:
+    with reporting(quiet, form) as progress:
         result = run(
             model,
             data[0] if len(data) == 1 else data,
@@ -68,10 +80,14 @@ def certify(
             command=command_line(ctx),
             **given,
         )
-    if not quiet:
+    if as_object:
+        from distverify.results.as_json import as_json
+
+        click.echo(json.dumps(as_json(result)))
+    elif not quiet:
         print_result(result)
         print_workers(result)
-    if explain and not plans:
+    if explain and not plans and not as_object:
         click.echo("nothing to plan: the result is complete")
     if result.summary().failures:
         ctx.exit(SOME_FAILED)

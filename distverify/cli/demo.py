@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -10,6 +11,7 @@ from click.core import ParameterSource
 from distverify.cli.options import command_line
 
 EPS = (0.02, 0.05)
+OPTIONS: dict[str, Any] = {"compute": ("jacobian", "lipschitz", "radius"), "clip": (0.0, 1.0)}
 
 
 @click.command()
@@ -45,8 +47,7 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
             MODEL,
             DATA,
             eps=EPS,
-            compute=("jacobian", "lipschitz", "radius"),
-            clip=(0.0, 1.0),
+            **OPTIONS,
             output=output,
             overwrite=own and not interrupted,
             progress=progress,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,17 @@ from distverify.words import count, duration, printable
 @with_options(Settings, Inputs)
 @click.option("--timed", type=click.IntRange(min=2), default=8, show_default=True, help="Samples to time.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the choice of samples.")
+@click.option("--json", "as_object", is_flag=True, help="One JSON object on stdout instead of lines.")
 @click.pass_context
 def estimate(
-    ctx: click.Context, /, model: str | Path, data: tuple[str | Path, ...], timed: int, seed: int, **options: Any
+    ctx: click.Context,
+    /,
+    model: str | Path,
+    data: tuple[str | Path, ...],
+    timed: int,
+    seed: int,
+    as_object: bool,
+    **options: Any,
 ) -> None:
     """Time a handful of samples of DATA on one core and predict what certify with the same options takes.
 
@@ -38,6 +47,10 @@ def estimate(
     from distverify.forecast.estimate import estimate as predict
 
     predicted = predict(model, data[0] if len(data) == 1 else data, timed=timed, seed=seed, **given)
+    if as_object:
+        told = {"format": "distverify estimate 1", **vars(predicted), "plan": predicted.plan.to_json()}
+        click.echo(json.dumps(told))
+        return
     cores = os.cpu_count() or 1
     workers = min(cores, predicted.actors)
     rows = {

@@ -14,12 +14,13 @@ from typing import Any
 import click
 
 from distverify._version import __version__
+from distverify.cli.config import PREFIX, configurable
 from distverify.cli.guard import INTERRUPTED, MISUSE, guarded
 from distverify.errors import DistverifyError, Interrupted
 
 COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
 # Those that compute for long, and may use Ray.
-_RUNS = ("certify", "demo", "audit")
+_RUNS = ("certify", "demo", "audit", "rerun")
 
 
 # Every command is a function of its own name in a module of its own name, loaded when it is needed.
@@ -30,6 +31,8 @@ _COMMANDS = {
     "report": "Make a self-contained HTML page of a result.",
     "export": "Write a result as CSV, Parquet, Excel, JSON, LaTeX, NumPy or Zarr.",
     "merge": "Make one result of several over different samples.",
+    "rerun": "Carry out the run of a result again, and compare.",
+    "check": "Check demands on a result, for continuous integration.",
     "audit": "Attack the stored claims of a result; non-zero exit when one breaks.",
     "estimate": "Time a few samples and predict what a run takes.",
     "verify": "Decide a VNN-LIB query: sat, unsat, unknown or timed-out.",
@@ -50,7 +53,7 @@ class CommandLine(click.Group):
             return None
         name = cmd_name.replace("-", "_")
         command: click.Command = getattr(import_module(f"distverify.cli.{name}"), name)
-        return command
+        return configurable(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -80,7 +83,9 @@ def _tell_name(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=CommandLine, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=CommandLine, context_settings={
+    "help_option_names": ["-h", "--help"], "max_content_width": 100, "auto_envvar_prefix": PREFIX,
+})  # fmt: skip
 @click.version_option(__version__, message="%(version)s")
 @click.option(
     "--name", is_flag=True, is_eager=True, expose_value=False, callback=_tell_name, help="Show the name and exit."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
+from distverify.cli.config import CHOSEN, chosen_elsewhere, without_config
 from distverify.cli.main import COMMAND_LINE
 from distverify.options.option import Option, default_text, defaults_of, options_of, spelt
 from distverify.options.rules import refuse
@@ -113,7 +114,8 @@ def spelling(name: str) -> str:
 
 
 def typed(ctx: click.Context, *classes: type) -> dict[str, Any]:
-    """The values of the options of ``classes`` that were typed; defaults are those of the Python functions.
+    """The values of the options of ``classes`` that were typed, or chosen in the environment or a file;
+    defaults are those of the Python functions.
 
     Raises
     ------
@@ -121,7 +123,7 @@ def typed(ctx: click.Context, *classes: type) -> dict[str, Any]:
         An option that the others make meaningless, even if its default was typed.
     """
     named = options_of(*classes)
-    given = {n: ctx.params[n] for n in named if ctx.get_parameter_source(n) is ParameterSource.COMMANDLINE}
+    given = {n: ctx.params[n] for n in named if ctx.get_parameter_source(n) in CHOSEN}
     refuse(named, {**defaults_of(*classes), **given}, given)
     return given
 
@@ -129,4 +131,8 @@ def typed(ctx: click.Context, *classes: type) -> dict[str, Any]:
 def command_line(ctx: click.Context) -> str | None:
     """The command as it was typed, for the result's provenance."""
     text = ctx.meta.get(COMMAND_LINE)
-    return None if text is None else str(text)
+    if text is None:
+        return None
+    # As it could be typed without the environment and the file, which may be others another time.
+    elsewhere = chosen_elsewhere(ctx)
+    return " ".join([without_config(str(text)), *([shlex.join(elsewhere)] if elsewhere else [])])

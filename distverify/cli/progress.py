@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
 from distverify.words import count, duration, per_second, printable
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 LINE_EVERY = 5.0  # seconds
 RUNNING = "running"
+FORMS = ("auto", "bar", "lines", "json", "none")
+FORMAT = "distverify progress 1"
 _BAR_WIDTH = 12  # characters
 # What is left out first where there is little room.
 _LEAST_FIRST = ("units", "open", "each", "phase", "workers", "retried", "failed")
@@ -166,16 +170,50 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
             yield report
 
 
+class JsonReporter:
+    """Writes a JSON object in a line, as often as :class:`PlainReporter` writes."""
+
+    def __init__(self, stream: TextIO, every: float = LINE_EVERY, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._every = every
+        self._clock = clock
+        self._next: float | None = None
+        self._phase = ""
+
+    def __call__(self, progress: Progress) -> None:
+        now = self._clock()
+        early = self._next is not None and now < self._next
+        if early and progress.done < progress.total and progress.phase == self._phase:
+            return
+        write_event(self._stream, "progress", **asdict(progress))
+        self._next, self._phase = now + self._every, progress.phase
+
+
+def write_event(stream: TextIO, event: str, **fields: object) -> None:
+    """A line of JSON: ``format``, ``event``, ``time`` (seconds since 1970), and what is told."""
+    told = {"format": FORMAT, "event": event, "time": time.time(), **fields}
+    print(json.dumps(told), file=stream, flush=True)
+
+
 @contextmanager
-def reporting(quiet: bool) -> Iterator[Callable[[Progress], None] | None]:
+def reporting(quiet: bool, form: str = "auto") -> Iterator[Callable[[Progress], None] | None]:
     """A callback for ``certify(progress=...)``, or None when ``quiet``; the bar ends with the context.
 
     In the context warnings that distverify logs appear above the bar, or as lines between; not when ``quiet``.
+
+    Parameters
+    ----------
+    quiet : bool
+    form : "auto", "bar", "lines", "json" or "none"
+        auto: a bar on a terminal, lines elsewhere. json: a JSON object in each line, warnings too, also when ``quiet``.
     """
-    if quiet:
+    if form == "json":
+        with _logged(lambda text: write_event(sys.stderr, "warning", message=text)):
+            yield JsonReporter(sys.stderr)
+    elif quiet or form == "none":
         with _logged(lambda text: None):
             yield None
-    elif sys.stderr.isatty():
+    elif form == "bar" or (form == "auto" and sys.stderr.isatty()):
         with _bar() as report:
             yield report
     else:

@@ -77,6 +77,7 @@ class OutputKeywords(TypedDict, total=False):
     output: Required[str | os.PathLike[str]]
     retry_failed: bool
     overwrite: bool
+    name: str | None
 
 
 class EstimateKeywords(SettingsKeywords, InputsKeywords):

@@ -148,3 +148,11 @@ class Output:
         False, "Compute failed and timed-out samples of {output} again.", "Output", of_properties=True
     )
     overwrite: bool = option(False, "Replace {output}, whatever it holds.", "Output", of_properties=True)
+    name: str | None = option(
+        None,
+        "What the run is called, in report and provenance.",
+        "Output",
+        parse=str,
+        metavar="TEXT",
+        of_properties=True,
+    )

@@ -1,0 +1,180 @@
+"""Whether a result holds what is demanded of it: for continuous integration."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+from numpy.typing import NDArray
+
+from distverify.errors import ResultError, SettingsError
+from distverify.results.reader import Result, as_result
+from distverify.status import COMPUTED, WITHOUT_VALUE
+from distverify.words import count
+
+FORMAT = "distverify check 1"
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Demand:
+    """Something that a result was checked for.
+
+    Attributes
+    ----------
+    name : str
+    holds : bool
+    detail : str
+        What was found.
+    """
+
+    name: str
+    holds: bool
+    detail: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """The outcome of :func:`check`.
+
+    Attributes
+    ----------
+    result : str
+        The file.
+    demands : tuple of Demand
+    share : float or None
+        Certified share of all samples at the radius; None where none was asked for.
+    """
+
+    result: str
+    demands: tuple[Demand, ...]
+    share: float | None = None
+
+    @property
+    def holds(self) -> bool:
+        """Whether every demand is met."""
+        return all(d.holds for d in self.demands)
+
+    def to_json(self) -> dict[str, Any]:
+        """``format``, ``file``, ``holds``, ``share``, ``demands``: a list of ``name``, ``holds``, ``detail``."""
+        return {
+            "format": FORMAT, "file": self.result, "holds": self.holds, "share": self.share,
+            "demands": [vars(d) for d in self.demands],
+        }  # fmt: skip
+
+    def to_junit(self) -> str:
+        """A JUnit XML report with a test case for each demand."""
+        failed = sum(not d.holds for d in self.demands)
+        numbers = {"tests": str(len(self.demands)), "failures": str(failed), "errors": "0", "skipped": "0"}
+        suites = ElementTree.Element("testsuites", numbers)
+        suite = ElementTree.SubElement(suites, "testsuite", {"name": "distverify check", **numbers})
+        for demand in self.demands:
+            case = ElementTree.SubElement(suite, "testcase", {"classname": _plain(self.result), "name": demand.name})
+            if not demand.holds:
+                ElementTree.SubElement(case, "failure", {"message": _plain(demand.detail)})
+            ElementTree.SubElement(case, "system-out").text = _plain(demand.detail)
+        return ElementTree.tostring(suites, encoding="unicode", xml_declaration=True)
+
+
+def check(
+    result: Result | str | os.PathLike[str],
+    *,
+    certified_at: float | None = None,
+    least: float | None = None,
+    baseline: Result | str | os.PathLike[str] | None = None,
+) -> Check:
+    """Whether a result is whole, and certifies as much as is demanded.
+
+    Parameters
+    ----------
+    result : Result or path
+    certified_at : float, optional
+        A radius, in the result's units: any where radii were computed, else one of the run's.
+    least : float, optional
+        The share of all samples, 0 to 1, that must be certified there; failed and pending ones count as not certified.
+    baseline : Result or path, optional
+        An earlier result on the same data: no sample that it certifies there may have lost that.
+
+    Returns
+    -------
+    Check
+
+    Raises
+    ------
+    SettingsError
+        A radius without a share or a baseline, or either without a radius; a share outside of [0, 1].
+    ResultError
+        The result has nothing to compare with the radius; the baseline is about other samples or another norm.
+    """
+    if (certified_at is None) != (least is None and baseline is None):
+        raise SettingsError("certified_at: goes with a least share (--min) or a baseline; give both, or neither")
+    if least is not None and not 0.0 <= least <= 1.0:
+        raise SettingsError(f"least: got {least}; give a share from 0 to 1")
+    result = as_result(result)
+    with result.at_one_moment() as moment:
+        status = moment["status"]
+        failed = int(np.isin(status, WITHOUT_VALUE).sum())
+        done = int(np.isin(status, COMPUTED).sum())
+        unchanged = moment.unchanged()
+        demands = [
+            Demand("the run has ended", moment.complete, f"{done} of {count(status.size, 'sample')} computed"),
+            Demand("no sample failed", failed == 0, f"{count(failed, 'sample')} failed or timed out"),
+            Demand("the file is as its run wrote it", unchanged is not False, _digest(unchanged)),
+        ]
+        share = None
+        if certified_at is not None:
+            own = _certified(moment, certified_at)
+            share = float(own.mean()) if own.size else 0.0
+            told = f"{int(own.sum())} of {count(own.size, 'sample')} ({share:.1%}) certified at {certified_at:g}"
+            if least is not None:
+                demands.append(Demand(f"at least {least:.1%} certified at {certified_at:g}", share >= least, told))
+            if baseline is not None:
+                demands.append(_against(moment, own, as_result(baseline), certified_at))
+    return Check(str(result.path), tuple(demands), share)
+
+
+def _certified(result: Result, eps: float) -> NDArray[np.bool_]:
+    """Whether each sample is certified at ``eps``, bool [samples]."""
+    fine = np.isin(result["status"], COMPUTED)
+    if "radius" in result:
+        with np.errstate(invalid="ignore"):
+            return np.asarray(fine & (result["radius"] >= eps))
+    radii = np.asarray(result.settings.eps)
+    at = np.flatnonzero(np.isclose(radii, eps, rtol=1e-12, atol=0.0))
+    if "verified" not in result or not at.size:
+        raise ResultError(
+            f"{result.path}: has neither radii nor verdicts at {eps:g}; compute them (--compute radius, or --eps {eps:g})"
+        )
+    return np.asarray(fine & (result["verified"][:, at[0]] > 0))
+
+
+def _against(result: Result, own: NDArray[np.bool_], baseline: Result, eps: float) -> Demand:
+    if baseline.settings.norm != result.settings.norm:
+        raise ResultError(
+            f"{baseline.path}: is about another norm than {result.path}; give a baseline of the same norm"
+        )
+    samples, before = result["sample"].tolist(), baseline["sample"].tolist()
+    shared = sorted(set(samples) & set(before))
+    if not shared:
+        raise ResultError(
+            f"{baseline.path}: has no sample in common with {result.path}; give a baseline on the same data"
+        )
+    now = dict(zip(samples, own.tolist(), strict=True))
+    then = dict(zip(before, _certified(baseline, eps).tolist(), strict=True))
+    lost = [k for k in shared if then[k] and not now[k]]
+    won = sum(now[k] and not then[k] for k in shared)
+    named = f": {', '.join(map(str, lost[:_SHOWN]))}{', ...' if len(lost) > _SHOWN else ''}" if lost else ""
+    detail = f"{count(len(shared), 'sample')} in common; {len(lost)} lost{named}; {won} won"
+    return Demand(f"no sample lost its certificate at {eps:g} since {baseline.path.name}", not lost, detail)
+
+
+def _digest(unchanged: bool | None) -> str:
+    return {True: "the digest is the same", False: "the digest is another", None: "it has no digest yet"}[unchanged]
+
+
+def _plain(text: str) -> str:
+    """Without what XML cannot hold."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
