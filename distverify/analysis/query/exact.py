@@ -141,6 +141,8 @@ class ExactSearch:
         Of the inputs.
     slack : sequence of Fraction, optional
         By how much each output may be off, either way.
+    free : int
+        Further variables without bounds, numbered after the outputs.
     seconds, pivots : float, int
         To give up after.
     """
@@ -151,11 +153,12 @@ class ExactSearch:
         lower: Sequence[Bound],
         upper: Sequence[Bound],
         slack: Sequence[Fraction] | None = None,
+        free: int = 0,
         seconds: float = 1.0,
         pivots: int = 100_000,
     ) -> None:
         self._network, self._lower, self._upper = network, lower, upper
-        self._slack = slack
+        self._slack, self._free = slack, free
         self._deadline = time.monotonic() + seconds
         self._ranges: dict[int, tuple[Fraction | None, Fraction | None]] = {}
         self._pivots = pivots
@@ -170,7 +173,7 @@ class ExactSearch:
         network = self._network
         off = [] if self._slack is None else list(self._slack)
         count = network.inputs + len(network.ramps)
-        self._simplex = Simplex(count + len(off), self._pivots)
+        self._simplex = Simplex(count + len(off) + self._free, self._pivots)
         for i, (low, high) in enumerate(zip(self._lower, self._upper, strict=True)):
             if low is not None and not self._simplex.at_least(i, *low):
                 return None
@@ -191,6 +194,9 @@ class ExactSearch:
                     _add(total, {v: _ONE}, weight)
                     continue
                 out = v - network.inputs
+                if out >= len(network.outputs):
+                    _add(total, {count + len(off) + out - len(network.outputs): _ONE}, weight)
+                    continue
                 _add(total, _substituted(network.outputs[out], forms), weight)
                 if off:
                     _add(total, {count + out: _ONE}, weight)

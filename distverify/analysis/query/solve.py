@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distverify.analysis.query.binding import BoundQuery
 from distverify.analysis.query.cases import find_cases
-from distverify.analysis.query.exact import ExactSearch, GaveUp, PiecewiseLinear
+from distverify.analysis.query.exact import Bound, ExactSearch, GaveUp, PiecewiseLinear, Row
 from distverify.analysis.query.joint import Joint, free_outputs, ranges
 from distverify.analysis.query.open_case import OpenCase
+from distverify.analysis.query.products import Products, halves, ranges_of
 from distverify.analysis.query.rows import Alternative, alternatives, moved
 from distverify.analysis.query.space import Space, sides_of, space_of
 from distverify.analysis.query.witness import Judge, Witness
@@ -22,6 +24,7 @@ from distverify.data.query.terms import TooComplex, comparisons, variables
 from distverify.errors import ModelError
 
 SAT, UNSAT, UNKNOWN, TIMED_OUT = "sat", "unsat", "unknown", "timed-out"
+Floats = NDArray[np.float64]
 _MARGINS = (Fraction(1, 100), Fraction(1, 10_000), Fraction(1, 10**6))
 # Seconds for exact search, before and after the search in floating point.
 _FIRST, _LAST = 0.5, 60.0
@@ -95,6 +98,8 @@ class _Solver:
             from distverify.analysis.query.search import search
 
             open_ = search(open_, self._deadline, _FEW_NODES, self._take)
+            if not self._bound.single:
+                open_ = [case for case in open_ if not self._contradicted(case)]
             if open_:
                 open_ = search(open_, self._deadline, _MOST_NODES, self._take)
             open_ = [case for case in open_ if not self._settled(case, _LAST)]
@@ -119,6 +124,21 @@ class _Solver:
             self._judges[space] = judge
         return self._judges[space]
 
+    def _contradicted(self, case: OpenCase) -> bool:
+        """Whether derivatives rule the case out."""
+        if len(self._bound.networks) < 2 or not case.judge.readable:
+            return False
+        from distverify.analysis.query.monotone import contradicted
+
+        def attempt(u: Floats) -> None:
+            witness = case.judge.accept(u)
+            if witness is not None:
+                self._take(witness)
+
+        now = time.monotonic()
+        left = _LAST if self._deadline is None else min(_LAST, 0.5 * (self._deadline - now))
+        return contradicted(case, now + left, attempt)
+
     def _settled(self, case: OpenCase, seconds: float) -> bool:
         """Whether exact search shows that the case has no point."""
         joint = case.joint
@@ -128,16 +148,15 @@ class _Solver:
         if self._deadline is not None:
             seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
         ends = time.monotonic() + seconds
-        slack, sizes = None, None
+        room: tuple[list[Fraction] | None, dict[int, Fraction] | None] = (None, None)
         if self._bound.single:
-            error, sizes = single_errors(case)
-            if error is None:
+            room = single_errors(case)
+            if room[0] is None:
                 return False
-            slack = error
         settled = True
-        for alternative in alternatives(case.case, places_of(joint, network), sizes):
+        for alternative in alternatives(case.case, places_of(joint, network), room[1]):
             try:
-                settled &= self._none(case, network, alternative, slack, ends)
+                settled &= self._none(case, network, alternative, room, ends)
             except GaveUp:
                 settled = False
         return settled
@@ -147,34 +166,56 @@ class _Solver:
         case: OpenCase,
         network: PiecewiseLinear,
         alternative: Alternative,
-        slack: Sequence[Fraction] | None,
+        room: tuple[list[Fraction] | None, dict[int, Fraction] | None],
         ends: float,
     ) -> bool:
         """Whether an alternative has no point, in exact arithmetic; its points are tried."""
+        slack, sizes = room
+        coordinates = len(case.sides.lower)
+        open_ends: list[Bound] = [None] * (network.inputs - coordinates)
+        place = places_of(case.joint, network)
+        curved = [atom for atom in case.case.atoms if not atom.linear]
 
-        def search(rows: Sequence[object], off: Sequence[Fraction] | None) -> list[Fraction] | None:
+        def search(
+            rows: Sequence[Row],
+            off: Sequence[Fraction] | None,
+            lower: Sequence[Bound],
+            upper: Sequence[Bound],
+            free: int,
+        ) -> list[Fraction] | None:
             left = ends - time.monotonic()
             if left <= 0.0:
                 raise GaveUp
-            extra = network.inputs - len(case.sides.lower)
-            lower, upper = [*case.sides.lower, *[None] * extra], [*case.sides.upper, *[None] * extra]
-            return ExactSearch(network, lower, upper, off, left).find(rows)  # type: ignore[arg-type]
+            return ExactSearch(network, lower, upper, off, free, left).find(rows)
 
-        first = search(alternative.rows, slack)
-        if first is None:
-            return True
-        points = [first]
-        for margin in _MARGINS:
-            try:
-                deeper = search(moved(alternative, margin), None)
-            except GaveUp:
-                break
-            if deeper is not None:
-                points.insert(0, deeper)
-                break
-        for point in points:
-            self._try(case, point[: len(case.sides.lower)])
-        return False
+        boxes = [([*case.sides.lower, *open_ends], [*case.sides.upper, *open_ends])]
+        while boxes:
+            lower, upper = boxes.pop()
+            products = Products(network.inputs + len(network.outputs), {})
+            if curved:
+                products.ranges.update(ranges_of(network, lower, upper, slack))
+                for atom in curved:
+                    products.take(atom, place, sizes)
+            first = search([*alternative.rows, *products.rows], slack, lower, upper, products.count)
+            if first is None:
+                continue
+            points = [first]
+            for margin in _MARGINS:
+                try:
+                    rows = [*moved(alternative, margin), *products.rows]
+                    deeper = search(rows, None, lower, upper, products.count)
+                except GaveUp:
+                    break
+                if deeper is not None:
+                    points.insert(0, deeper)
+                    break
+            for point in points:
+                self._try(case, point[:coordinates])
+            parts = halves(lower, upper, coordinates) if curved else None
+            if parts is None:
+                return False
+            boxes += parts
+        return True
 
     def _try(self, case: OpenCase, point: Sequence[Fraction]) -> None:
         judge = case.judge

@@ -1,0 +1,66 @@
+"""Products of variables, and two copies of a network with ordered inputs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distverify.analysis.query.opening import open_query
+from distverify.analysis.query.solve import SAT, UNSAT, solve
+from tests.query_cases import write_model
+
+HEAD = "(vnnlib-version <2.0>)\n"
+NET = "(declare-network f (declare-input X {0} [1,2]) (declare-output Y {0} [1,2]))\n"
+BOX = "(assert (and (>= X[0,0] -1.0) (<= X[0,0] 1.0) (>= X[0,1] -1.0) (<= X[0,1] 1.0)))\n"
+# Outputs are h0 + h1 and h0 - h1 for h0 = relu(x0 + x1), h1 = relu(x0 - x1).
+CURVED = {
+    "(>= (* X[0,0] X[0,1]) 0.9)": SAT,
+    "(>= (* X[0,0] X[0,1]) 1.1)": UNSAT,
+    "(<= (+ (* X[0,0] X[0,0]) (* X[0,1] X[0,1])) -0.1)": UNSAT,
+    "(and (<= (+ (* X[0,0] X[0,0]) (* X[0,1] X[0,1])) 0.5) (>= (+ X[0,0] X[0,1]) 1.1))": UNSAT,
+    "(and (<= (+ (* X[0,0] X[0,0]) (* X[0,1] X[0,1])) 0.5) (>= (+ X[0,0] X[0,1]) 0.9))": SAT,
+    "(>= (* Y[0,0] Y[0,1]) 4.1)": UNSAT,
+    "(>= (* Y[0,0] Y[0,1]) 3.5)": SAT,
+    "(>= (* X[0,0] X[0,0] X[0,0] X[0,1]) 1.01)": UNSAT,
+}
+
+
+@pytest.mark.parametrize("element", ["real", "float32"])
+@pytest.mark.parametrize(("formula", "status"), CURVED.items(), ids=str)
+def test_products(formula: str, status: str, element: str, tmp_path: Path) -> None:
+    write_model(
+        tmp_path / "f.onnx",
+        [(np.array([[1.0, 1.0], [1.0, -1.0]]), np.zeros(2)), (np.array([[1.0, 1.0], [1.0, -1.0]]), np.zeros(2))],
+        [2],
+    )
+    query = tmp_path / "query.vnnlib"
+    query.write_text(HEAD + NET.format(element) + BOX + f"(assert {formula})")
+    assert solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30).status == status
+
+
+def ordered(comparison: str) -> str:
+    text = HEAD
+    for name, relation, x, y in (("f", "", "A", "B"), ("g", "(equal-to f) ", "C", "D")):
+        text += f"(declare-network {name} {relation}(declare-input {x} real [1,2]) (declare-output {y} real [1,1]))\n"
+        text += f"(assert (and (>= {x}[0,0] 0.0) (<= {x}[0,0] 1.0) (>= {x}[0,1] 0.0) (<= {x}[0,1] 1.0)))\n"
+    declared = [line for line in text.splitlines() if "assert" not in line]
+    asserted = [line for line in text.splitlines() if "assert" in line]
+    order = "(assert (<= A[0,0] C[0,0]))\n(assert (== A[0,1] C[0,1]))\n"
+    return "\n".join([*declared, *asserted, order + f"(assert {comparison})"])
+
+
+@pytest.mark.parametrize(("comparison", "status"), [("(> B[0,0] D[0,0])", UNSAT), ("(< B[0,0] D[0,0])", SAT)])
+@pytest.mark.parametrize("width", [4, 60])
+def test_monotone_networks(comparison: str, status: str, width: int, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    layers = [
+        (np.abs(rng.standard_normal((width, 2))), rng.standard_normal(width)),
+        (np.abs(rng.standard_normal((1, width))), np.zeros(1)),
+    ]
+    write_model(tmp_path / "f.onnx", layers, [2])
+    query = tmp_path / "query.vnnlib"
+    query.write_text(ordered(comparison))
+    assert solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30).status == status
