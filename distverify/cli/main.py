@@ -39,6 +39,16 @@ _COMMANDS = {
     "supports": "Tell what verify can do, as VNN-LIB asks for it.",
     "warm-up": "Compile all kernels now, as an installer does once.",
     "cluster-files": "Copy the files for Slurm, Kubernetes, AWS and SSH.",
+    "completion": "Print the script by which a shell completes commands.",
+    "man": "Print the manual page.",
+}
+# Headings of the help; what stands under none comes last.
+_GROUPS = {
+    "Start": ("demo", "certify", "estimate"),
+    "Results": ("show", "report", "export", "merge"),
+    "Trust": ("audit", "check", "rerun"),
+    "Verification": ("verify", "supports", "sweep"),
+    "Set up": ("warm-up", "cluster-files", "completion", "man"),
 }
 
 
@@ -56,8 +66,14 @@ class CommandLine(click.Group):
         return configurable(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+        grouped = {name for names in _GROUPS.values() for name in names}
+        others = {"Others": tuple(name for name in _COMMANDS if name not in grouped)}
+        width = max(map(len, _COMMANDS))
+        for heading, names in {**_GROUPS, **others}.items():
+            there = [(name.ljust(width), _COMMANDS[name]) for name in names if name in _COMMANDS]
+            if there:
+                with formatter.section(heading):
+                    formatter.write_dl(there)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[COMMAND_LINE] = shlex.join(["distverify", *args])

@@ -21,6 +21,7 @@ from distverify.results.conversions import as_dataset, optional
 from distverify.results.facts import ClassFacts, certified_accuracy, per_class
 from distverify.results.hulls import hull_blocks
 from distverify.results.manifest import Manifest
+from distverify.results.notebook import as_html
 from distverify.results.opening import OpenResult, ViewChangedError
 from distverify.results.remote_files import name_of_url, remote_stream
 from distverify.results.summary import Summary, arrays_told, summarise
@@ -101,6 +102,9 @@ class Result(Mapping[str, NDArray[Any]]):
 
     def __repr__(self) -> str:
         return f"Result({str(self.path)!r}, complete={self.complete}, arrays={list(self)})"
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Result) and (self.path, self._url) == (other.path, other._url)

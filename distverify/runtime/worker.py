@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import math
 import os
 import stat
@@ -14,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from distverify.errors import PieceError
 from distverify.questions.pieces import Arrays, HandedBack, Piece, PieceWorker, Shared
@@ -25,6 +25,7 @@ from distverify.work import Payload, SampleResult, WorkUnit
 # Set by the worker for every sample, whatever the analysis computes.
 RESERVED = ("status", "message", "seconds", "label")
 _LONGEST_MESSAGE = 500
+_LOCK_PAUSE = 0.05  # seconds
 _LONGEST_WARM_UP = 300.0  # seconds that one worker waits for another's
 
 
@@ -174,15 +175,29 @@ def _checked(job: Job, result: SampleResult) -> tuple[int, str, dict[str, Any]]:
 def _machine_lock() -> Iterator[None]:
     """A lock that this user's workers on a machine share. It only saves time: not to get it is no error."""
     folder = Path(tempfile.gettempdir()) / f"distverify-{os.getuid()}"
-    lock = FileLock(folder / "warm_up.lock", timeout=_LONGEST_WARM_UP)
+    fd = -1
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():  # not another user's
-            lock.acquire()
-    except (OSError, Timeout):
+            fd = os.open(folder / "warm_up.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            _wait_for(fd, _LONGEST_WARM_UP)
+    except OSError:
         pass
     try:
         yield
     finally:
-        lock.release()
+        if fd >= 0:
+            os.close(fd)  # and with it the lock
+
+
+def _wait_for(fd: int, longest: float) -> None:
+    """Lock a file, unless another process has it for too long."""
+    end = time.monotonic() + longest
+    while time.monotonic() < end:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_PAUSE)
+        else:
+            return

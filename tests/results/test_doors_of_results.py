@@ -149,3 +149,14 @@ def test_files_elsewhere_are_read_in_place(output: Path) -> None:
     ):
         with pytest.raises(ResultError, match=message):
             dv.open_result(url)
+
+
+def test_a_notebook_shows_the_summary(output: Path) -> None:
+    shown = dv.open_result(output)._repr_html_()
+    assert "<td" in shown
+    assert "net.onnx" in shown
+    assert "0.005" in shown
+    assert "<script" not in shown
+    hostile = make_manifest(model="<script>alert(1)</script>")
+    finish(output.with_name("hostile.h5"), hostile)
+    assert "<script" not in dv.open_result(output.with_name("hostile.h5"))._repr_html_()
