@@ -31,7 +31,7 @@ class LipschitzConstants:
     Attributes
     ----------
     rows : float64 [outputs]
-        |f_k(x) - f_k(y)| <= rows[k] ||x - y||_p: an upper bound of the dual norm of each Jacobian row.
+        ``|f_k(x) - f_k(y)| <= rows[k] ||x - y||_p``: an upper bound of the dual norm of each Jacobian row.
     vector : float
         ||f(x) - f(y)||_p <= vector ||x - y||_p: of the induced norm.
     attained : float64 [outputs]
