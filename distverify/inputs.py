@@ -283,6 +283,12 @@ def check_fit(prepared: Prepared) -> Prepared:
             raise SettingsError(
                 f"targets: got class {settings.targets}; the network has 0 to {network.output_size - 1}"
             )
+    differentiating = sorted(q.name for q in catalogue.chosen(settings.compute) if q.of_derivatives)
+    if differentiating and (jump := network.jump):
+        raise SettingsError(
+            f"compute: {differentiating[0]} is about derivatives, and this network jumps ({jump}); leave {differentiating[0]} "
+            "out, and compute outputs, margins, radius or verified"
+        )
     if settings.clip is not None:
         low, high = settings.clip
         outside = np.flatnonzero((data.inputs < low).any(axis=1) | (data.inputs > high).any(axis=1))

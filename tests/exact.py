@@ -5,6 +5,7 @@ What a bound is measured against must be right itself: values and derivatives at
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any
@@ -21,7 +22,7 @@ MP.prec = 240
 
 PIECEWISE_LINEAR = frozenset({"relu", "leaky_relu", "clip", "hard_sigmoid"})
 # Of rational numbers, rational ones.
-RATIONAL = PIECEWISE_LINEAR | {"hard_swish"}
+RATIONAL = PIECEWISE_LINEAR | {"hard_swish", "power", "reciprocal", "sign", "step", "floor", "nearest"}
 # Fraction or mpf: whatever can be added, multiplied and compared without rounding that matters.
 Number = Any
 
@@ -82,6 +83,14 @@ def value(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
         return min(max(_like(p0, x) * x + _like(p1, x), _like(0.0, x)), _like(1.0, x))
     if kind == "hard_swish":
         return x * min(max(x / 6 + _like(0.5, x), _like(0.0, x)), _like(1.0, x))
+    if kind == "power":
+        return x ** int(p0)
+    if kind == "positive_power":
+        return MP.mpf(x) ** MP.mpf(p0)
+    if kind == "gelu_cubic":
+        return x * _logistic(2 * (MP.mpf(p0) * x + MP.mpf(p1) * x**3))
+    if kind in ("reciprocal", "sign", "step", "floor", "nearest"):
+        return _of_rationals(kind, x)
     if kind in ("elu", "selu"):
         return MP.mpf(p1) * (x if x >= 0 else MP.mpf(p0) * _expm1(x))
     return {
@@ -96,7 +105,24 @@ def value(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
         "softsign": lambda z: z / (1 + abs(z)),
         "sin": MP.sin,
         "erf": MP.erf,
+        "exp": MP.exp,
+        "log": MP.log,
     }[kind](x)
+
+
+def _of_rationals(kind: str, x: Number) -> Number:
+    if kind == "reciprocal":
+        return 1 / x
+    if kind == "sign":
+        return _like(float((x > 0) - (x < 0)), x)
+    if kind == "step":
+        return _like(float(x > 0), x)
+    below = math.floor(x) if isinstance(x, Fraction) else MP.floor(x)
+    if kind == "floor":
+        return _like(below, x)
+    rest = x - below
+    odd = int(below) % 2
+    return _like(below + (rest > 0.5 or (rest == 0.5 and odd)), x)
 
 
 def slope(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
@@ -112,6 +138,17 @@ def slope(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
         return _like(p0, x) if inside else zero
     if kind == "hard_swish":
         return zero if x < -3 else _like(1.0, x) if x >= 3 else (2 * x + 3) / _like(6.0, x)
+    if kind == "power":
+        return int(p0) * x ** (int(p0) - 1)
+    if kind == "positive_power":
+        return MP.inf if x == 0 and p0 < 1 else MP.mpf(p0) * MP.mpf(x) ** (MP.mpf(p0) - 1)
+    if kind == "reciprocal":
+        return -1 / (x * x)
+    if kind == "gelu_cubic":
+        t = 2 * (MP.mpf(p0) * x + MP.mpf(p1) * x**3)
+        return _logistic(t) + x * _bell(t) * 2 * (MP.mpf(p0) + 3 * MP.mpf(p1) * x * x)
+    if kind in ("sign", "step", "floor", "nearest"):
+        return zero
     if kind in ("elu", "selu"):
         return MP.mpf(p1) * (1 if x >= 0 else MP.mpf(p0) * MP.exp(x))
     return _SMOOTH_SLOPES[kind](x)
@@ -139,6 +176,8 @@ _SMOOTH_SLOPES: dict[str, Callable[[Number], Number]] = {
     "gelu_tanh": _gelu_tanh_slope,
     "softsign": lambda x: 1 / (1 + abs(x)) ** 2,
     "sin": MP.cos,
+    "exp": MP.exp,
+    "log": lambda x: 1 / x,
     "erf": lambda x: 2 * MP.exp(-min(x * x, MP.mpf(10) ** 9)) / MP.sqrt(MP.pi),
 }
 

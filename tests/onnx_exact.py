@@ -22,8 +22,9 @@ Tensor = NDArray[Any]
 Number = Any
 Attributes = Mapping[str, Any]
 
-_TRANSCENDENTAL = frozenset(
-    "Atan BatchNormalization Celu Elu Erf Gelu Mish Selu Sigmoid Sin Softplus Sqrt Swish Tanh".split()  # noqa: SIM905
+_ROOTS = {"BatchNormalization", "LayerNormalization", "Pow", "Sqrt"}
+_TRANSCENDENTAL = _ROOTS | frozenset(
+    "Atan Celu Elu Erf Exp Gelu Log LogSoftmax Mish Selu Sigmoid Sin Softmax Softplus Swish Tanh".split()  # noqa: SIM905
 )
 
 
@@ -332,6 +333,40 @@ def _softsign(d: Dual) -> Dual:
     return d.chained(d.value / size, 1 / (size * size))
 
 
+def _sqrt(d: Dual) -> Dual:
+    root = MP.sqrt(d.value)
+    return d.chained(root, 1 / (2 * root)) if d.gradient else Dual(root)
+
+
+def _log(d: Dual) -> Dual:
+    return d.chained(MP.log(d.value), 1 / d.value)
+
+
+def _pow(base: Dual, exponent: Dual) -> Dual:
+    if exponent.gradient:
+        result = base.value**exponent.value
+        return exponent.chained(result, result * MP.log(base.value))
+    n = exponent.value
+    n = int(n) if n == int(n) else n
+    return base.chained(base.value**n, n * base.value ** (n - 1))
+
+
+def _softmax(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
+    """Of the exponentials themselves, whatever their size."""
+    axis = a.get("axis", -1)
+    powers = _map(lambda d: d.chained(MP.exp(d.value), MP.exp(d.value)), i[0])
+    return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
+
+
+def _layer_normalization(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
+    axes = list(range(a.get("axis", -1) % i[0].ndim, i[0].ndim))
+    centred = i[0] - _reduce(m, [i[0]], {"axes": axes}, True)
+    variance = _reduce(m, [centred * centred], {"axes": axes}, True)
+    epsilon = Dual(m.convert(a.get("epsilon", float(np.float32(1e-5)))))
+    result = centred / _map(lambda v: _sqrt(v + epsilon), variance) * i[1]
+    return np.asarray(result + i[2] if len(i) > 2 else result)
+
+
 _ACTIVATIONS: dict[str, tuple[str, list[tuple[str, float]]]] = {
     "Relu": ("relu", []),
     "LeakyRelu": ("leaky_relu", [("alpha", float(np.float32(0.01)))]),
@@ -345,6 +380,11 @@ _ACTIVATIONS: dict[str, tuple[str, list[tuple[str, float]]]] = {
     "Sin": ("sin", []),
     "Erf": ("erf", []),
     "Elu": ("elu", [("alpha", 1.0), ("gamma", 1.0)]),
+    "Exp": ("exp", []),
+    "Log": ("log", []),
+    "Floor": ("floor", []),
+    "Round": ("nearest", []),
+    "Sign": ("sign", []),
 }
 _ARITHMETIC: dict[str, Callable[[ExactModel, list[Any], Attributes], Tensor]] = {
     "Abs": lambda m, i, a: _map(lambda v: v if v.value >= 0 else -v, i[0]),
@@ -368,7 +408,13 @@ _ARITHMETIC: dict[str, Callable[[ExactModel, list[Any], Attributes], Tensor]] = 
     "ReduceMean": lambda m, i, a: _reduce(m, i, a, True),
     "ReduceSum": lambda m, i, a: _reduce(m, i, a, False),
     "Softsign": lambda m, i, a: _map(_softsign, i[0]),
-    "Sqrt": lambda m, i, a: _map(lambda v: Dual(MP.sqrt(v.value)), i[0]),
+    "Ceil": lambda m, i, a: _map(lambda v: Dual(-value("floor", -v.value)), i[0]),
+    "LayerNormalization": _layer_normalization,
+    "LogSoftmax": lambda m, i, a: _map(_log, _softmax(m, i, a)),
+    "Pow": lambda m, i, a: _map(_pow, *i),
+    "Reciprocal": lambda m, i, a: _map(lambda v: Dual(m.convert(1)) / v, i[0]),
+    "Softmax": lambda m, i, a: _softmax(m, i, a),
+    "Sqrt": lambda m, i, a: _map(_sqrt, i[0]),
     "Sub": lambda m, i, a: i[0] - i[1],
     "Sum": lambda m, i, a: sum(i[1:], start=i[0]),
     "Where": lambda m, i, a: _map(lambda c, x, y: x if c.value else y, *i),

@@ -15,8 +15,8 @@ import numpy as np
 from distverify.analysis.attack import Room
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.gradient import jacobian_at
-from distverify.bounds.interval import midpoint_radius
 from distverify.bounds.methods import bound_rows
+from distverify.bounds.midpoints import midpoint_radius
 from distverify.bounds.reduced import Floats
 from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network

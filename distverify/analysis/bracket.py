@@ -57,7 +57,7 @@ def bracket_radius(
     Parameters
     ----------
     problem : MarginProblem
-        Of exact arithmetic, with some target, not misclassified.
+        With some target, not misclassified.
     guess : float
         Where to begin to attack if ``radius`` is 0.
     deadline : float, optional
@@ -78,7 +78,7 @@ def bracket_radius(
         if eps <= search.radius:
             break
         region, share = problem.balls.at(eps), max(1, left // 2)
-        verdict = decide(problem.bounder.network, region, search.targets, share, deadline, seed, asker)
+        verdict = decide(problem.bounder.network, region, search.aims(eps), share, deadline, seed, asker)
         left -= min(left, verdict.nodes)
         if verdict.status == VERIFIED:
             search.radius = eps
@@ -96,8 +96,13 @@ class _Search:
         self.radius = radius
         self.attacked = math.inf
         self.counterexample: Floats | None = None
-        nothing = np.zeros(1)
-        self.targets = [Target(row[None], nothing, nothing) for row in problem.rows]
+        self._aims: dict[float, list[Target]] = {}
+
+    def aims(self, eps: float) -> list[Target]:
+        """What is looked for in the ball of radius ``eps``."""
+        if eps not in self._aims:
+            self._aims[eps] = self.problem.aims(eps)
+        return self._aims[eps]
 
     def attack(self, guess: float) -> None:
         """Look for a counterexample in growing balls, then closer and closer."""
@@ -111,13 +116,14 @@ class _Search:
                 break
 
     def _in_ball(self, eps: float) -> bool:
-        found = self.problem.bounder.searches.ask(Attack(Hunt.of(self.problem.balls.at(eps), self.targets, self.seed)))
+        hunt = Hunt.of(self.problem.balls.at(eps), self.aims(eps), self.seed)
+        found = self.problem.bounder.searches.ask(Attack(hunt))
         if found is not None:
             self.take(found)
         return found is not None
 
     def _attacker(self, eps: float) -> Attacker:
-        return Attacker(self.problem.bounder.network, self.problem.balls.at(eps), self.targets, self.seed)
+        return Attacker(self.problem.bounder.network, self.problem.balls.at(eps), self.aims(eps), self.seed)
 
     def take(self, x: Floats) -> None:
         """Draw the counterexample ``x`` in towards the sample, as far as it stays one, and keep it if it is the nearest."""
@@ -131,7 +137,7 @@ class _Search:
                 high, best = middle, point
             else:
                 low = middle
-        if best is not x and not any(attacker.confirm(k, best) is not None for k in range(len(self.targets))):
+        if best is not x and not any(attacker.confirm(k, best) is not None for k in range(len(self.problem.targets))):
             best = x
         distance = self._distance(best)
         if distance < self.attacked:

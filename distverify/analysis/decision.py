@@ -6,8 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.around import Around
+from distverify.analysis.margins import evaluation_losses
 from distverify.bounds.interval import largest, output_at
 from distverify.bounds.jacobian import margin_rows
+from distverify.questions.region import RegionBounds
 from distverify.status import MISCLASSIFIED, OK, UNDECIDED
 
 Floats = NDArray[np.float64]
@@ -16,7 +18,8 @@ Floats = NDArray[np.float64]
 def decide(around: Around) -> tuple[int, int, str]:
     """Status, predicted class and message of a sample.
 
-    A class is predicted where its output is certainly the largest in exact arithmetic; where none is, ``predicted`` is that of the
+    A class is predicted where its output is certainly the largest in exact arithmetic, and in single precision where a run asks for
+    it; where none is, ``predicted`` is that of the
     evaluation in floating point, and the status says UNDECIDED, unless the label is certainly not the largest. Samples without a
     label, in a run that compares no classes, are all OK.
     """
@@ -25,6 +28,8 @@ def decide(around: Around) -> tuple[int, int, str]:
     if network.output_size < 2 or not (label >= 0 or compares):
         return OK, around.predicted, ""
     lower, upper = output_at(network, around.sample.x)
+    error = around.bounder.evaluation_error(around.once(_here)) if around.settings.arithmetic != "exact" else 0.0
+    lower, upper = np.nextafter(lower - error, -np.inf), np.nextafter(upper + error, np.inf)
     first = largest(lower, upper)
     if first is None:
         lead = around.own if around.own < network.output_size else around.predicted
@@ -46,11 +51,21 @@ def decide(around: Around) -> tuple[int, int, str]:
 
 def _certain_margins(around: Around, lead: int) -> Floats:
     """Lower bounds of f_lead - f_j at the sample, for all other classes j: finer than intervals, and dearer."""
-    here = around.bounder.enclose(around.balls.at(0.0))
-    return np.asarray(around.bounder.margins(here, margin_rows(around.bounder.network.output_size, lead)))
+    return _certain(around, margin_rows(around.bounder.network.output_size, lead))
 
 
 def _certainly_behind(around: Around, label: int) -> bool:
     """Whether some output certainly is larger than that of ``label``."""
-    here = around.bounder.enclose(around.balls.at(0.0))
-    return bool((around.bounder.margins(here, -margin_rows(around.bounder.network.output_size, label)) > 0).any())
+    return bool((_certain(around, -margin_rows(around.bounder.network.output_size, label)) > 0).any())
+
+
+def _certain(around: Around, rows: Floats) -> Floats:
+    """Lower bounds of ``rows @ f`` at the sample, in every arithmetic that the run asks for."""
+    here = around.once(_here)
+    losses = evaluation_losses(around.bounder, here, rows, around.settings.arithmetic)
+    return np.asarray(np.nextafter(around.bounder.margins(here, rows) - losses, -np.inf))
+
+
+def _here(around: Around) -> RegionBounds:
+    """Bounds of every node's value at the sample itself."""
+    return around.bounder.enclose(around.balls.at(0.0))

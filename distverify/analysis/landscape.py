@@ -12,7 +12,7 @@ from distverify.analysis.around import Around
 from distverify.analysis.reuse import BySlopes
 from distverify.analysis.search import Floats, search_each
 from distverify.arguments import network_of
-from distverify.bounds.jacobian import check_methods, output_rows
+from distverify.bounds.jacobian import check_differentiable, check_methods, output_rows
 from distverify.network.graph import Network
 from distverify.questions.bounder import Bounder
 from distverify.questions.region import RegionBounds
@@ -53,6 +53,7 @@ def stationary_free_radius(
     """
     check_methods(method, layer_bounds)
     network = network_of(network)
+    check_differentiable(network)
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
     return find_stationary_free(Bounder(network, method, layer_bounds), balls, output_rows(network, rows, None))
 

@@ -13,7 +13,7 @@ from distverify.analysis.brackets import Brackets
 from distverify.arguments import network_of, numbers
 from distverify.bounds.chain_inequality import chain_constants, least
 from distverify.bounds.enclosure import enclose
-from distverify.bounds.jacobian import check_methods, output_rows
+from distverify.bounds.jacobian import check_differentiable, check_methods, output_rows
 from distverify.bounds.lipschitz import row_constants, vector_constant
 from distverify.bounds.methods import WITHOUT_RECURSION, bound_rows
 from distverify.bounds.reduced import Floats
@@ -96,6 +96,7 @@ def lipschitz_constant(
     """
     check_methods(method, layer_bounds, direction)
     network = network_of(network, precision)
+    check_differentiable(network)
     region = None if region is None else region_of(region)
     if norm is not None and numbers("norm", norm, "inf, 2 or 1") not in NORMS:
         raise SettingsError(f"norm: got {norm}; choose inf, 2 or 1")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.around import Around, Over
+from distverify.analysis.branching.polytopes import Target
 from distverify.analysis.reuse import BySlopes
 from distverify.bounds.jacobian import margin_rows
 from distverify.errors import SettingsError
@@ -59,6 +60,12 @@ class MarginProblem:
         """Whether some margin is not certainly positive even at the sample itself."""
         return self.predicted != self.label or not bool((self.at_centre > self.centre_losses).all())
 
+    @property
+    def broken_at_centre(self) -> bool:
+        """Whether some target's output certainly is larger than the label's at the sample itself."""
+        reverse = self.bounder.margins(self.enclose(0.0), -self.rows)
+        return bool((reverse > self.centre_losses).any())
+
     def enclose(self, eps: float) -> RegionBounds:
         """Bounds of every node's value over the ball of radius ``eps``."""
         return self.bounder.enclose(self.balls.at(eps))
@@ -72,7 +79,15 @@ class MarginProblem:
 
     def losses(self, known: RegionBounds) -> Floats:
         """What evaluation may take off the margins over an enclosed region: float64 [targets]; 0 in exact arithmetic."""
-        return _losses(self.bounder, known, self.rows, self.arithmetic)
+        return evaluation_losses(self.bounder, known, self.rows, self.arithmetic)
+
+    def aims(self, eps: float) -> list[Target]:
+        """What a search over the ball of radius ``eps`` looks for, target by target: outputs whose margin is negative in every
+        arithmetic that counts.
+        """
+        nothing = np.zeros(1)
+        losses = np.zeros(len(self.targets)) if self.arithmetic == "exact" else self.losses(self.enclose(eps))
+        return [Target(row[None], nothing, losses[k : k + 1]) for k, row in enumerate(self.rows)]
 
     def per_output(self, values: Floats | float) -> Floats:
         """``values`` of the targets at their classes, NaN at all others: float64 [outputs]."""
@@ -110,11 +125,12 @@ def pose_margins(
     at_centre = losses = np.zeros(0)
     if chosen:
         centre = bounder.enclose(balls.at(0.0))
-        at_centre, losses = bounder.margins(centre, rows), _losses(bounder, centre, rows, arithmetic)
+        at_centre, losses = bounder.margins(centre, rows), evaluation_losses(bounder, centre, rows, arithmetic)
     return MarginProblem(bounder, balls, label, predicted, tuple(chosen), rows, at_centre, arithmetic, losses)
 
 
-def _losses(bounder: Bounder, known: RegionBounds, rows: Floats, arithmetic: str) -> Floats:
+def evaluation_losses(bounder: Bounder, known: RegionBounds, rows: Floats, arithmetic: str) -> Floats:
+    """What evaluation may take off ``rows @ f`` over an enclosed region: float64 [K]; 0 in exact arithmetic."""
     if arithmetic == "exact":
         return np.zeros(rows.shape[0])
     # Classes are compared without rounding: only the outputs' own errors count.

@@ -12,17 +12,18 @@ from distverify.settings import Settings
 
 def bounds_over(over: Over) -> Arrays:
     """Over one ball."""
-    bounds = _bounds(over.around.bounder, over.known)
+    bounds = _bounds(over.around.bounder, over.known, over.around.settings)
     return {"output_lower": bounds.lower, "output_upper": bounds.upper}
 
 
 def bounds_over_domain(bounder: Bounder, known: RegionBounds, settings: Settings) -> Arrays:
     """Over the domain."""
-    bounds = _bounds(bounder, known)
+    bounds = _bounds(bounder, known, settings)
     return {"domain_output_lower": bounds.lower, "domain_output_upper": bounds.upper}
 
 
-def _bounds(bounder: Bounder, known: RegionBounds) -> OutputBounds:
+def _bounds(bounder: Bounder, known: RegionBounds, settings: Settings) -> OutputBounds:
     network = bounder.network
     lower = bounder.margins(known, both_sides(network.output_size))
-    return tightest(lower, known.place.bounds.get(network.output))
+    bounds = tightest(lower, known.place.bounds.get(network.output))
+    return bounds if settings.arithmetic == "exact" else bounds.widened(bounder.evaluation_error(known))

@@ -62,7 +62,7 @@ class PropertyAnalysis:
         code, point = BY_CROWN if margin > 0 else NOT_VERIFIED, np.full(network.input_size, np.nan)
         if code == NOT_VERIFIED and settings.nodes:
             seed, limit = (settings.seed, sample.index), self.time_limits.get(sample.index)
-            verdict = decide_property(network, prop, settings.nodes, limit, seed, asker)
+            verdict = decide_property(network, prop, settings.nodes, limit, seed, asker, arithmetic=settings.arithmetic)
             margin = max(margin, float(verdict.bound.min(initial=math.inf)))
             if verdict.status == VERIFIED:
                 code = BY_BRANCHING
@@ -81,9 +81,14 @@ class PropertyAnalysis:
 
 def decide_property(
     network: Network, prop: Property, nodes: int, time_limit: float | None = None, seed: int | Sequence[int] = 0,
-    asker: Asker | None = None,
+    asker: Asker | None = None, *, arithmetic: str = "exact",
 ) -> Verdict:  # fmt: skip
     """Whether there is no counterexample, by attack and branch and bound; see :func:`distverify.verify`.
+
+    Parameters
+    ----------
+    arithmetic : "exact" or "float32"
+        In which proofs hold, and counterexamples are ones: also in single precision.
 
     Returns
     -------
@@ -95,7 +100,7 @@ def decide_property(
     for position, case in enumerate(prop.cases):
         region = Box(case.lower, case.upper)
         share = max(1, (nodes - spent) // (len(prop.cases) - position))
-        verdict = decide(network, region, _targets(network, case), share, deadline, seed, asker)
+        verdict = decide(network, region, _targets(network, case, arithmetic), share, deadline, seed, asker)
         spent += verdict.nodes
         bounds.append(verdict.bound)
         if verdict.status == FALSIFIED:
@@ -105,18 +110,13 @@ def decide_property(
     return Verdict(status, np.concatenate(bounds), None, spent)
 
 
-def _targets(network: Network, case: Case) -> list[Target]:
-    """The case's polytopes; where the file's coefficients are no float64 numbers, by how much that may change a constraint."""
-    largest = None
-    targets = []
-    for polytope in case.polytopes:
-        off = np.zeros(polytope.bounds.size)
-        if polytope.inexact.any():
-            if largest is None:
-                largest = enclose(network, Box(case.lower, case.upper)).magnitude(network.output)
-            off = np.nextafter(polytope.inexact @ largest * (1.0 + SOUND.gamma(largest.size + 2)), np.inf)
-        targets.append(Target(polytope.rows, polytope.bounds, off))
-    return targets
+def _targets(network: Network, case: Case, arithmetic: str) -> list[Target]:
+    """The case's polytopes, and by how much coefficients that are no float64 numbers, or evaluation, may change a constraint."""
+    if arithmetic == "exact" and not any(polytope.inexact.any() for polytope in case.polytopes):
+        return [Target(p.rows, p.bounds, np.zeros(p.bounds.size)) for p in case.polytopes]
+    enclosure = enclose(network, Box(case.lower, case.upper))
+    error = _error(enclosure, arithmetic)
+    return [Target(p.rows, p.bounds, _off(enclosure, p.rows, p.inexact, error)) for p in case.polytopes]
 
 
 def property_margin(network: Network, prop: Property, layer_bounds: str = "crown", arithmetic: str = "exact") -> float:
@@ -136,12 +136,7 @@ def property_margin(network: Network, prop: Property, layer_bounds: str = "crown
 
 def _case_margin(network: Network, case: Case, layer_bounds: str, arithmetic: str) -> float:
     enclosure = enclose(network, Box(case.lower, case.upper), layer_bounds)
-    error = np.zeros(network.output_size)
-    if arithmetic != "exact":
-        error = SinglePrecision(network).error(
-            enclosure.region, dict(enumerate(zip(enclosure.lower, enclosure.upper, strict=True)))
-        )
-    clear = _clearances(enclosure, case.polytopes, error)
+    clear = _clearances(enclosure, case.polytopes, _error(enclosure, arithmetic))
     ends = np.cumsum([p.bounds.size for p in case.polytopes])
     # An alternative without constraints on outputs is met by every input of the box.
     return float(min(part.max(initial=-math.inf) for part in np.split(clear, ends[:-1])))
@@ -160,10 +155,24 @@ def _clearances(enclosure: Enclosure, polytopes: tuple[Polytope, ...], error: Fl
     if bounds.size == 0:
         return bounds
     lower, _ = enclosure.row_bounds(rows)
-    off = np.zeros(bounds.size)
+    off = _off(enclosure, rows, inexact, error)
+    clear = np.nextafter(np.nextafter(lower - bounds, -np.inf) - off, -np.inf)
+    return np.where(np.isnan(clear), -np.inf, clear)
+
+
+def _error(enclosure: Enclosure, arithmetic: str) -> Floats:
+    """What evaluation may change of the outputs: float64 [outputs]."""
+    if arithmetic == "exact":
+        return np.zeros(enclosure.network.output_size)
+    bounds = dict(enumerate(zip(enclosure.lower, enclosure.upper, strict=True)))
+    return SinglePrecision(enclosure.network).error(enclosure.region, bounds)
+
+
+def _off(enclosure: Enclosure, rows: Floats, inexact: Floats, error: Floats) -> Floats:
+    """What ``inexact`` coefficients and the outputs' ``error`` may change of ``rows @ f``: float64 [K]."""
+    off = np.zeros(rows.shape[0])
     if inexact.any():
         off = inexact @ enclosure.magnitude(enclosure.network.output) * (1.0 + SOUND.gamma(rows.shape[1] + 2))
     if error.any():
         off = (off + np.array([float(error[r != 0.0] @ np.abs(r[r != 0.0])) for r in rows])) * (1.0 + 1e-12)
-    clear = np.nextafter(np.nextafter(lower - bounds, -np.inf) - np.nextafter(off, np.inf), -np.inf)
-    return np.where(np.isnan(clear), -np.inf, clear)
+    return np.nextafter(off, np.inf) if off.any() else off

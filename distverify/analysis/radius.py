@@ -127,10 +127,6 @@ def certified_radius(
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
     if nodes < 0:
         raise SettingsError(f"nodes: got {nodes}; give a whole number of at least 0")
-    if (nodes or attack) and arithmetic != "exact":
-        raise SettingsError(
-            f"arithmetic: got {arithmetic!r} with nodes or attack; counterexamples are those of exact arithmetic"
-        )
     problem = pose_margins(Bounder(network, method, layer_bounds), balls, label, targets, seed, arithmetic)
     radius = find_radius(problem, evaluations, tolerance)
     return _with_bracket(problem, radius, nodes, seed) if nodes or attack else radius
@@ -147,8 +143,8 @@ def _with_bracket(
     if not problem.targets:
         return radius
     if problem.misclassified:
-        wrong = problem.predicted != problem.label
-        return replace(radius, attacked=0.0, counterexample=problem.balls.x0.copy()) if wrong else radius
+        certain = problem.broken_at_centre
+        return replace(radius, attacked=0.0, counterexample=problem.balls.x0.copy()) if certain else radius
     with np.errstate(divide="ignore"):
         reach = float((problem.at_centre / _centre_slopes(problem)).min())
     guess = reach if math.isfinite(reach) and reach > 0 else 1.0

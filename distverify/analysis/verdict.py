@@ -7,7 +7,6 @@ import numpy as np
 from distverify.analysis.around import Around, Over
 from distverify.analysis.attack import Room
 from distverify.analysis.bracket import distance_above
-from distverify.analysis.branching.polytopes import Target
 from distverify.analysis.margins import margins_around
 from distverify.analysis.radius import bracketed, verdict_by_bounds
 from distverify.analysis.verify import FALSIFIED, VERIFIED, Verdict, decide
@@ -42,8 +41,9 @@ def nearest(around: Around) -> SampleResult:
     """What the quantity "attack" tells of a sample: beside its radius, or of the smallest ball that is broken."""
     if "radius" in around.settings.compute:
         return {"radius_attacked": around.once(bracketed).attacked}
-    if around.once(margins_around).misclassified:
-        return {"radius_attacked": 0.0 if around.predicted != around.own else np.inf}
+    problem = around.once(margins_around)
+    if problem.misclassified:
+        return {"radius_attacked": 0.0 if problem.targets and problem.broken_at_centre else np.inf}
     distance = np.inf
     for eps in sorted(around.settings.eps):
         over = Over(around, eps)
@@ -80,8 +80,7 @@ def _known(over: Over) -> Verdict | None:
 
 def _decided(over: Over) -> Verdict:
     around = over.around
-    nothing = np.zeros(1)
-    targets = [Target(row[None], nothing, nothing) for row in around.once(margins_around).rows]
+    targets = around.once(margins_around).aims(over.eps)
     seed = around.settings.seed, around.sample.index
     region = around.balls.at(over.eps)
     bounder, nodes = around.bounder, max(1, around.settings.nodes)

@@ -11,6 +11,7 @@ import numpy as np
 from distverify.bounds import crown, interval
 from distverify.bounds.layers.method import LayerMethod
 from distverify.bounds.layers.table import LAYER_METHODS, layer_method
+from distverify.bounds.midpoints import midpoint_radius
 from distverify.bounds.pulled_reduction import PulledReduction, worth_pulling
 from distverify.bounds.reduced import Floats, Group, Indices, Lines, Pair, Reduced
 from distverify.bounds.reduction import Reduction
@@ -125,7 +126,7 @@ class Encloser:
         lower, upper = region.box
         # On an unbounded region only slopes count: values and their rounding are not asked for.
         magnitude = np.zeros(region.size) if self._unbounded else np.maximum(np.abs(lower), np.abs(upper))
-        middle, reach = (magnitude, magnitude) if self._unbounded else interval.midpoint_radius(lower, upper)
+        middle, reach = (magnitude, magnitude) if self._unbounded else midpoint_radius(lower, upper)
         self._enclosure = Enclosure(network, region, rounding, Reduced(region, rounding, middle, reach), self._layers)
         self._enclosure.reduced.groups.append(Group(0, None, (magnitude, magnitude), None, magnitude, magnitude))
         self._fold = fold

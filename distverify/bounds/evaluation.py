@@ -8,18 +8,21 @@ Sources: Jia and Rinard 2020 (arXiv 2003.03021); Higham, Accuracy and Stability 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
+from distverify.bounds.midpoints import range_of_sum
 from distverify.bounds.reduced import Floats, Pair
-from distverify.kernels.rounding import SINGLE
+from distverify.kernels.rounding import SINGLE, SOUND
 from distverify.network.graph import Network
-from distverify.network.nodes import ActivationNode, LinearNode
+from distverify.network.nodes import ActivationNode, LinearNode, Unfolded
 from distverify.region import Ball
 
 # Roundings of a linear node besides those of its sum: weights, bias and values brought to single precision, and what a runtime
 # folds into the weights (scales of a normalisation, a factor of the bias).
 _MORE_ROUNDINGS = 8
+_SINGLE_BY_DOUBLE = 2.0**30
 # Processors may replace numbers below it by 0.
 _FLUSHED = 2.0**-126
 _LARGEST = float(np.finfo(np.float32).max)
@@ -37,8 +40,12 @@ class SinglePrecision:
 
     def __init__(self, network: Network) -> None:
         self.network = network
+        # What a runtime evaluates is the file's network, whose intermediate values may cancel where folded ones do not.
+        self._run = network.unfolded or Unfolded(
+            network.nodes, network.output, {i: i for i in range(len(network.nodes))}
+        )
         self._fits = all(
-            float(np.abs(array).max(initial=0.0)) < _LARGEST for node in network.nodes for array in _parameters(node)
+            float(np.abs(array).max(initial=0.0)) < _LARGEST for node in self._run.nodes for array in _parameters(node)
         )
 
     @np.errstate(over="ignore", invalid="ignore")
@@ -50,22 +57,43 @@ class SinglePrecision:
         bounds : dict node -> (lower, upper) float64 [size]
             Of all linear nodes over the region.
         """
-        nodes, output = self.network.nodes, self.network.output
-        magnitude = _magnitude(*region.box)
+        lower, upper = region.box
+        magnitude = _magnitude(lower, upper)
         if not self._fits or not float(magnitude.max()) < np.inf:
             return np.full(self.network.output_size, np.inf)
-        magnitudes, errors = [magnitude], [SINGLE.unit * magnitude + _FLUSHED]
-        for index, node in enumerate(nodes[1:], 1):
+        values, errors = _Values([lower], [upper]), [SINGLE.unit * magnitude + _FLUSHED]
+        for index, node in enumerate(self._run.nodes[1:], 1):
             if isinstance(node, LinearNode):
-                errors.append(_linear(node, magnitudes, errors))
-                magnitudes.append(_magnitude(*bounds[index]))
+                known = bounds.get(self._run.places.get(index, -1))
+                errors.append(_linear(node, values.magnitudes, errors))
+                values.take(*(range_of_sum(node, values.lower, values.upper, SOUND) if known is None else known))
             elif isinstance(node, ActivationNode):
-                magnitude, error = _activation(node, bounds[node.source], errors[node.source])
-                magnitudes.append(magnitude)
+                pair, error = _activation(node, values.pair(node.source), errors[node.source])
+                values.take(*pair)
                 errors.append(error)
             else:
                 raise AssertionError(f"no rule for {type(node).__name__}")
-        return np.where(np.isnan(errors[output]), np.inf, errors[output])
+        error = errors[self._run.output]
+        return np.where(np.isnan(error), np.inf, error)
+
+
+@dataclass(eq=False)
+class _Values:
+    """Bounds of nodes' values, one after the other: those of activations also for what is evaluated in single precision."""
+
+    lower: list[Floats]
+    upper: list[Floats]
+
+    def __post_init__(self) -> None:
+        self.magnitudes = [_magnitude(*self.pair(0))]
+
+    def pair(self, node: int) -> Pair:
+        return self.lower[node], self.upper[node]
+
+    def take(self, lower: Floats, upper: Floats) -> None:
+        self.lower.append(lower)
+        self.upper.append(upper)
+        self.magnitudes.append(_magnitude(lower, upper))
 
 
 def _linear(node: LinearNode, magnitudes: list[Floats], errors: list[Floats]) -> Floats:
@@ -74,6 +102,9 @@ def _linear(node: LinearNode, magnitudes: list[Floats], errors: list[Floats]) ->
     gamma, flushed = SINGLE.gamma(terms), float(terms)
     # |W| E + gamma (|W| (M + E) + |b|), in one product.
     error = gamma * np.abs(node.bias)
+    if node.bias_error is not None:
+        # Constants that were combined in double precision: what that may miss is missed by so much more in single precision.
+        error += _SINGLE_BY_DOUBLE * node.bias_error
     for term in node.terms:
         magnitude, own = magnitudes[term.source], errors[term.source]
         error = error + term.operator.push_abs((own + gamma * (magnitude + own))[:, None])[:, 0]
@@ -82,23 +113,21 @@ def _linear(node: LinearNode, magnitudes: list[Floats], errors: list[Floats]) ->
     return np.where(error < 0.25 * gamma * _LARGEST, (error + _FLUSHED * flushed) * _GROW, np.inf)
 
 
-def _activation(node: ActivationNode, z: Pair, z_error: Floats) -> tuple[Floats, Floats]:
-    """Magnitudes and errors of an activation's values: its slopes carry errors on, and it is itself evaluated with some."""
+def _activation(node: ActivationNode, z: Pair, z_error: Floats) -> tuple[Pair, Floats]:
+    """Bounds and errors of an activation's values: its slopes carry errors on, and it is itself evaluated with some."""
     lower, upper = np.nextafter(z[0] - z_error, -np.inf), np.nextafter(z[1] + z_error, np.inf)
     unknown = ~(np.isfinite(lower) & np.isfinite(upper))
     lower, upper = np.where(unknown, -np.inf, lower), np.where(unknown, np.inf, upper)
     if node.kind == "relu":
         # Evaluated without rounding, and never steeper than 1.
-        magnitude = np.where(unknown, np.inf, np.maximum(upper, 0.0))
-        return magnitude, np.where(unknown, np.inf, (z_error + _FLUSHED) * _GROW)
+        return (np.maximum(lower, 0.0), np.maximum(upper, 0.0)), np.where(unknown, np.inf, (z_error + _FLUSHED) * _GROW)
     # Compiled code that small queries about ReLU networks need not wait for.
     from distverify.kernels.relaxations import evaluation_noise, relax
 
     relaxed = relax(node.code, lower, upper, node.parameters)
     own = evaluation_noise(node.code, lower, upper, node.parameters, relaxed)
     error = _magnitude(relaxed[4], relaxed[5]) * z_error + own + _FLUSHED
-    magnitude = _magnitude(relaxed[6], relaxed[7])
-    return magnitude, np.where(unknown, np.inf, error * _GROW)
+    return (relaxed[6], relaxed[7]), np.where(unknown, np.inf, error * _GROW)
 
 
 def _parameters(node: object) -> list[Floats]:

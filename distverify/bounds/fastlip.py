@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from distverify.bounds.enclosure import Enclosure
-from distverify.bounds.interval import midpoint_radius
+from distverify.bounds.midpoints import midpoint_radius
 from distverify.bounds.reduced import Floats
 from distverify.kernels.interval import pull_dense_range, scale_range
 from distverify.kernels.rounding import Rounding

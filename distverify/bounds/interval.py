@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.bounds.midpoints import range_of_sum
 from distverify.kernels import relaxations
 from distverify.kernels.interval import dense_range
 from distverify.kernels.rounding import SOUND, Rounding
@@ -67,12 +68,6 @@ def largest(lower: Floats, upper: Floats) -> int | None:
     return first if (lower[first] > np.delete(upper, first)).all() else None
 
 
-def midpoint_radius(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
-    """Midpoints and radii with [mid - rad, mid + rad] containing [lower, upper]."""
-    mid = 0.5 * lower + 0.5 * upper
-    return mid, np.nextafter(np.maximum(upper - mid, mid - lower), np.inf)
-
-
 def linear_range(enclosure: NodeBounds, node: LinearNode) -> tuple[Floats, Floats]:
     """Bounds of a linear node, float64 [size] each, from its sources' intervals; infinite where those overflow."""
     rounding = enclosure.rounding
@@ -83,23 +78,7 @@ def linear_range(enclosure: NodeBounds, node: LinearNode) -> tuple[Floats, Float
         sides = enclosure.lower[source], enclosure.upper[source]
         dense_range(operator.weight, node.bias, *sides, gamma, rounding.tiny, lower, upper)
         return (lower, upper) if node.bias_error is None else _widened(lower, upper, node.bias_error)
-    total = node.bias.copy()
-    spread = np.zeros(node.size)
-    magnitude = np.abs(node.bias)
-    terms = 1
-    with np.errstate(invalid="ignore", over="ignore"):
-        for term in node.terms:
-            mid, rad = midpoint_radius(enclosure.lower[term.source], enclosure.upper[term.source])
-            total += term.operator.push(mid[:, None])[:, 0]
-            both = term.operator.push_abs(np.stack([rad, np.abs(mid)], axis=1))
-            spread += both[:, 0]
-            magnitude += both[:, 0] + both[:, 1]
-            terms += term.operator.push_terms
-        spread += rounding.gamma(terms) * magnitude
-        if node.bias_error is not None:
-            spread += node.bias_error
-        lower, upper = rounding.outward(total - spread, total + spread)
-    return np.where(np.isnan(lower), -np.inf, lower), np.where(np.isnan(upper), np.inf, upper)
+    return range_of_sum(node, enclosure.lower, enclosure.upper, rounding)
 
 
 def _widened(lower: Floats, upper: Floats, error: Floats) -> tuple[Floats, Floats]:

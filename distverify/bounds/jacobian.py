@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from distverify.arguments import network_of
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.methods import bound_rows
-from distverify.errors import SettingsError
+from distverify.errors import ModelError, SettingsError
 from distverify.network.graph import Network
 from distverify.region import Ball, region_of
 from distverify.settings import DIRECTIONS, LAYER_BOUNDS, canonical_method
@@ -72,9 +72,12 @@ def jacobian_bounds(
     ------
     SettingsError
         Unknown method, rows out of range, ``C`` of the wrong shape, both ``rows`` and ``C``.
+    ModelError
+        A network that jumps.
     """
     check_methods(method, layer_bounds, direction)
     network, region = network_of(network, precision), region_of(region)
+    check_differentiable(network)
     combined = output_rows(network, rows, C)
     bounds = bound_rows(enclose(network, region, layer_bounds), combined, method, direction)
     return JacobianBounds(bounds.lower, bounds.upper)
@@ -89,6 +92,14 @@ def check_methods(method: str, layer_bounds: str, direction: str = "auto") -> No
     ):
         if value not in choices:
             raise SettingsError(f"{name}: got {value!r}; choose {', '.join(choices)}")
+
+
+def check_differentiable(network: Network) -> None:
+    """Refuse a network that jumps."""
+    if network.jump:
+        raise ModelError(
+            f"network: jumps ({network.jump}), and has no derivatives there; bound its outputs, margins or radii instead"
+        )
 
 
 def output_rows(network: Network, rows: Sequence[int] | None, C: ArrayLike | None) -> Floats:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.bounds.enclosure import Steepness
-from distverify.bounds.interval import midpoint_radius
 from distverify.bounds.methods import RowBounds
+from distverify.bounds.midpoints import midpoint_radius
 from distverify.kernels.rounding import SOUND, Rounding
 from distverify.network.linear.operator import LinearOperator
 from distverify.network.linear.spectral_norm import spectral_norm_bound

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 
 from distverify.arguments import network_of
 from distverify.bounds.enclosure import enclose
+from distverify.bounds.evaluation import SinglePrecision
 from distverify.bounds.jacobian import check_methods
+from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.region import Ball, region_of
+from distverify.settings import ARITHMETICS
 
 Floats = NDArray[np.float64]
 
@@ -23,15 +26,24 @@ class OutputBounds:
     Attributes
     ----------
     lower, upper : float64 [outputs]
-        Valid in exact arithmetic.
+        Valid in exact arithmetic, and in single precision where that was asked for.
     """
 
     lower: Floats
     upper: Floats
 
+    def widened(self, error: Floats) -> OutputBounds:
+        """The bounds with ``error`` float64 [outputs] on both sides."""
+        return OutputBounds(np.nextafter(self.lower - error, -np.inf), np.nextafter(self.upper + error, np.inf))
+
 
 def output_bounds(
-    network: Network, region: Ball, *, layer_bounds: str = "crown", precision: str | None = None
+    network: Network,
+    region: Ball,
+    *,
+    layer_bounds: str = "crown",
+    precision: str | None = None,
+    arithmetic: str = "exact",
 ) -> OutputBounds:
     """Bound every output of ``network`` over ``region``.
 
@@ -46,6 +58,10 @@ def output_bounds(
     precision : "float64" or "float32", optional
         Of matrix products, by default the network's; sound either way.
 
+    arithmetic : "exact" or "float32"
+        What the bounds hold for: the network in exact arithmetic, or also as it runs in single precision, in any order of
+        summation.
+
     Returns
     -------
     OutputBounds
@@ -58,13 +74,19 @@ def output_bounds(
         A region of another size than the network's input.
     """
     check_methods("linear", layer_bounds)
+    if arithmetic not in ARITHMETICS:
+        raise SettingsError(f"arithmetic: got {arithmetic!r}; choose {', '.join(ARITHMETICS)}")
     network, region = network_of(network, precision), region_of(region)
     if region.unbounded:
         everything = np.full(network.output_size, np.inf)
         return OutputBounds(-everything, everything)
     enclosure = enclose(network, region, layer_bounds)
     lower = enclosure.row_bounds(both_sides(network.output_size))[0]
-    return tightest(lower, (enclosure.lower[network.output], enclosure.upper[network.output]))
+    bounds = tightest(lower, (enclosure.lower[network.output], enclosure.upper[network.output]))
+    if arithmetic == "exact":
+        return bounds
+    nodes = dict(enumerate(zip(enclosure.lower, enclosure.upper, strict=True)))
+    return bounds.widened(SinglePrecision(network).error(region, nodes))
 
 
 def both_sides(outputs: int) -> Floats:

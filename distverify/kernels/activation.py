@@ -1,8 +1,8 @@
 """What bounds need to know of an activation: the columns of the activation table.
 
-Two kinds of rows. A :class:`PiecewiseLinear` one lists its straight pieces; a :class:`Curved` one gives its value and slope as
-functions, and where its slope turns. All lines and ranges follow from these by general rules, in ``piecewise.py`` and
-``relaxations.py``, which know no activation by name.
+Three kinds of rows. A :class:`PiecewiseLinear` one lists its straight pieces; a :class:`Curved` one gives its value and slope as
+functions, and where its slope turns; a :class:`Stepped` one is constant between jumps. All lines and ranges follow from these by
+general rules, in ``piecewise.py`` and ``relaxations.py``, which know no activation by name.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Function:
         """Slots of columns, with what they hold."""
         slots = table.NOISE, table.NOISE_FAR, table.SLOPE_NOISE, table.SLOPE_NOISE_FAR
         yield from zip(slots, (*self.noise, *self.slope_noise), strict=True)
+        yield from ((table.DOMAIN_LOW, -math.inf), (table.DOMAIN_HIGH, math.inf))
         yield from ((table.TURN + 2 * k, turn) for k, turn in enumerate(self.turns))
 
     def counts(self) -> dict[int, int]:
@@ -69,7 +70,8 @@ class Function:
 
     def numbers(self) -> dict[int, float]:
         """Slots of plain numbers."""
-        return {table.FLATTEST: -math.inf, table.STEEPEST: math.inf, table.BELOW: -math.inf, table.ABOVE: math.inf}
+        limits = {table.FLATTEST: -math.inf, table.STEEPEST: math.inf, table.BELOW: -math.inf, table.ABOVE: math.inf}
+        return {**limits, table.SMALL_ARGUMENTS: 1.0}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -123,12 +125,22 @@ class Curved(Function):
         lo <= s(x) - drift x <= hi on the whole line.
     bend : Column
         An upper bound of |s'''| between two turns; infinite: none is known, and slopes are intervals to every method.
+    domain : (lo, hi), each a Column
+        Over an interval that is not within it only ``steepness`` and ``band`` are used: the function does not exist there,
+        leaves the range of numbers, or grows on past all that can be looked at.
+    mirrored : bool
+        Whether the domain's mirror image is one too.
+    small_arguments : float
+        How much of min(1, |x|) counts as noise of values: 0 where they are good relative to their own size.
     """
 
     period: float = 0.0
     steepness: tuple[float, float] = (-math.inf, math.inf)
     band: tuple[float, float, float] = (0.0, -math.inf, math.inf)
     bend: Column = math.inf
+    domain: tuple[Column, Column] = (-math.inf, math.inf)
+    mirrored: bool = False
+    small_arguments: float = 1.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -142,11 +154,44 @@ class Curved(Function):
         """See :class:`Function`."""
         yield from super().columns()
         yield table.BEND, self.bend
+        yield from zip((table.DOMAIN_LOW, table.DOMAIN_HIGH), self.domain, strict=True)
+
+    def counts(self) -> dict[int, int]:
+        """See :class:`Function`."""
+        return {**super().counts(), table.MIRRORED: int(self.mirrored)}
 
     def numbers(self) -> dict[int, float]:
         """See :class:`Function`."""
         slots = table.FLATTEST, table.STEEPEST, table.DRIFT, table.BELOW, table.ABOVE
-        return {table.PERIOD: self.period, **dict(zip(slots, (*self.steepness, *self.band), strict=True))}
+        own = {table.PERIOD: self.period, table.SMALL_ARGUMENTS: self.small_arguments}
+        return {**own, **dict(zip(slots, (*self.steepness, *self.band), strict=True))}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stepped(Function):
+    """A function that jumps upwards, and is constant between the jumps: exact in floating point.
+
+    Attributes
+    ----------
+    band : (drift, lo, hi)
+        lo <= s(x) - drift x <= hi on the whole line, exactly; drift 0 or 1.
+    """
+
+    band: tuple[float, float, float]
+
+    def columns(self) -> Slots:
+        """See :class:`Function`."""
+        yield from super().columns()
+        yield table.BEND, math.inf
+
+    def counts(self) -> dict[int, int]:
+        """See :class:`Function`."""
+        return {**super().counts(), table.STEPS: 1}
+
+    def numbers(self) -> dict[int, float]:
+        """See :class:`Function`."""
+        band = dict(zip((table.DRIFT, table.BELOW, table.ABOVE), self.band, strict=True))
+        return {**super().numbers(), table.FLATTEST: 0.0, **band}
 
 
 _REGISTERED: list[Function] = []

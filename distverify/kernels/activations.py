@@ -15,12 +15,13 @@ from numba import types
 from numpy.typing import NDArray
 
 from distverify.kernels import formulas
-from distverify.kernels.activation import Curved, Parameter, PiecewiseLinear, complete, register
+from distverify.kernels.activation import Curved, Parameter, PiecewiseLinear, Stepped, complete, register
 from distverify.kernels.jit import helper, i8, kernel, readonly, writable
 from distverify.kernels.table import (
     PERIOD,
     PIECES,
     ROWS,
+    STEPS,
     TURN,
     TURN_ERROR,
     TURNS,
@@ -136,6 +137,68 @@ ERF = register(
         slope_noise=(1.0, 0.0),
     )
 )
+GELU_CUBIC = register(
+    Curved(
+        value=formulas.gelu_cubic,
+        slope=formulas.gelu_cubic_slope,
+        bend=formulas.gelu_cubic_bend,
+        turns=(formulas.gelu_cubic_left, formulas.gelu_cubic_right),
+        noise=(0.0, 1.0),
+        slope_noise=(1.0, 0.0),
+    )
+)
+# Functions that grow past all numbers, or that exist on one side of 0 only.
+EXP = register(
+    Curved(
+        value=formulas.exp,
+        slope=formulas.exp_slope,
+        steepness=(0.0, math.inf),
+        band=(0.0, 0.0, math.inf),
+        domain=(-math.inf, 690.0),
+        small_arguments=0.0,
+    )
+)
+LOG = register(
+    Curved(
+        value=formulas.log,
+        slope=formulas.log_slope,
+        steepness=(0.0, math.inf),
+        domain=(1e-290, 1e290),
+        small_arguments=0.0,
+    )
+)
+RECIPROCAL = register(
+    Curved(
+        value=formulas.reciprocal,
+        slope=formulas.reciprocal_slope,
+        steepness=(-math.inf, 0.0),
+        domain=(1e-150, math.inf),
+        mirrored=True,
+        small_arguments=0.0,
+    )
+)
+POWER = register(
+    Curved(
+        value=formulas.power,
+        slope=formulas.power_slope,
+        turns=(0.0,),
+        bend=formulas.power_bend,
+        domain=(formulas.minus_power_reach, formulas.power_reach),
+        small_arguments=0.0,
+    )
+)
+POSITIVE_POWER = register(
+    Curved(
+        value=formulas.power,
+        slope=formulas.power_slope,
+        domain=(formulas.positive_power_low, formulas.positive_power_high),
+        small_arguments=0.0,
+    )
+)
+SIGN = register(Stepped(value=formulas.sign, slope=formulas.flat, band=(0.0, -1.0, 1.0)))
+STEP = register(Stepped(value=formulas.step, slope=formulas.flat, band=(0.0, 0.0, 1.0)))
+FLOOR = register(Stepped(value=formulas.floor, slope=formulas.flat, band=(1.0, -1.0, 0.0)))
+NEAREST = register(Stepped(value=formulas.nearest, slope=formulas.flat, band=(1.0, -0.5, 0.5)))
 
 
 @dataclass(frozen=True)
@@ -159,6 +222,11 @@ class Activation:
     def exact_turns(self) -> bool:
         """Whether its turns are float64 numbers, known without error."""
         return bool(ROWS[self.function].view(np.float64)[TURN_ERROR] == 0.0)
+
+    @property
+    def continuous(self) -> bool:
+        """Whether it has no jumps; otherwise there are no derivatives."""
+        return bool(ROWS[self.function][STEPS] == 0)
 
 
 ACTIVATIONS: Mapping[str, Activation] = {
@@ -184,6 +252,18 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "softsign": Activation(SOFTSIGN),
     "sin": Activation(SIN),
     "erf": Activation(ERF),
+    "gelu_cubic": Activation(
+        GELU_CUBIC, {"scale": math.sqrt(2.0 / math.pi), "cubic": 0.044715 * math.sqrt(2.0 / math.pi)}
+    ),
+    "exp": Activation(EXP),
+    "log": Activation(LOG),
+    "reciprocal": Activation(RECIPROCAL),
+    "power": Activation(POWER, {"exponent": 2.0}),
+    "positive_power": Activation(POSITIVE_POWER, {"exponent": 0.5}),
+    "sign": Activation(SIGN),
+    "step": Activation(STEP),
+    "floor": Activation(FLOOR),
+    "nearest": Activation(NEAREST),
 }
 
 # Turns inside an interval that are told apart; with more of them only what holds on the whole line is used.

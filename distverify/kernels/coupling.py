@@ -14,9 +14,9 @@ import numpy as np
 from numba import types
 from numpy.typing import NDArray
 
-from distverify.kernels.activations import MAX_BREAKS, breakpoints
+from distverify.kernels.activations import MAX_BREAKS
 from distverify.kernels.jit import helper, i8, kernel, readonly, writable
-from distverify.kernels.relaxations import highest
+from distverify.kernels.relaxations import highest, turns
 from distverify.kernels.rounding import HUGE, NUDGE, TINY
 from distverify.kernels.table import (
     BEND,
@@ -70,10 +70,12 @@ def fill_parallel_lines(code, lower, upper, parameters, glo, ghi, out):
         # A constant for the derivative: its range is rounded outwards already.
         p, r = 0.0, 0.5 * glo[i] + 0.5 * ghi[i]
         d = max(ghi[i] - r, r - glo[i]) * (1.0 + 4.0 * NUDGE)
+        if not math.isfinite(d):
+            r, d = 0.0, math.inf
         place = max(abs(l), abs(u))
         n = -1
         if l > -HUGE and u < HUGE:
-            n = breakpoints(code, l, u, p0, p1, breaks)
+            n = turns(code, l, u, p0, p1, breaks)
         wide = u - l > _NARROW * max(1.0, place)
         exact = number(code, TURN_ERROR) == 0.0  # else a kink just outside may lie inside
         if n >= 0 and ghi[i] > glo[i] and place < _WIDE and wide and exact:

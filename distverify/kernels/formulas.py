@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from distverify.kernels.jit import helper
 
 SQRT2 = math.sqrt(2.0)
@@ -22,6 +24,10 @@ GELU_TANH_TURN = 1.4185040087908284
 # And that of Mish, which is not even.
 MISH_LEFT_TURN = -2.2563763963607931
 MISH_RIGHT_TURN = 1.4905711794854285
+
+
+# Powers stay below it.
+_POWERS_FAR = 1e290
 
 
 @helper
@@ -197,6 +203,48 @@ def gelu_tanh_slope(x, side, p0, p1):
     return s + x * s * logistic(-t) * 2.0 * _GELU_A * (1.0 + 3.0 * _GELU_B * x * x)
 
 
+# x logistic(u) with u = 2 (p0 x + p1 x^3): GELU's tanh form with constants of its own, p0 > 0 and p1 >= 0.
+def gelu_cubic(x, p0, p1):
+    far = 2.0 * abs(x) * (p0 + (p1 * x) * x)
+    return max(x, 0.0) if far > 745.0 else x * logistic(math.copysign(far, x))
+
+
+def gelu_cubic_slope(x, side, p0, p1):
+    far = 2.0 * abs(x) * (p0 + (p1 * x) * x)
+    if far > 745.0:
+        return 1.0 if x > 0.0 else 0.0
+    s, e = logistic(math.copysign(far, x)), math.exp(-far)
+    return s + x * (e / ((1.0 + e) * (1.0 + e))) * 2.0 * (p0 + 3.0 * p1 * x * x)
+
+
+@helper
+def _gelu_cubic_root(p0, p1):
+    """Where the slope turns, x > 0: (1 + 2 s) / (1 + s)^2 = p0 x tanh(p0 x + p1 x^3) with s = 3 x^2 p1 / p0; left falls, right grows."""
+    low, high = 0.0, 2.0 / p0
+    for _ in range(100):
+        x = 0.5 * (low + high)
+        s = 3.0 * p1 / p0 * x * x
+        if (1.0 + 2.0 * s) / ((1.0 + s) * (1.0 + s)) > p0 * x * math.tanh(p0 * x + p1 * x * x * x):
+            low = x
+        else:
+            high = x
+    return high
+
+
+def gelu_cubic_left(p0, p1):
+    return -_gelu_cubic_root(p0, p1)
+
+
+def gelu_cubic_right(p0, p1):
+    return _gelu_cubic_root(p0, p1)
+
+
+def gelu_cubic_bend(p0, p1):
+    """Known near GELU's own constants, up to a factor of the argument: |s'''''| <= 1.2202 p0^2 where p1 = 0.0702 p0^3."""
+    own = _GELU_B / (_GELU_A * _GELU_A)
+    return 1.23 * p0 * p0 if abs(p1 / (p0 * p0 * p0) - own) < 1e-5 else math.inf
+
+
 def softsign(x, p0, p1):
     return x / (1.0 + abs(x))
 
@@ -219,3 +267,83 @@ def erf(x, p0, p1):
 
 def erf_slope(x, side, p0, p1):
     return _TWO_BY_SQRT_PI * math.exp(-x * x)
+
+
+def exp(x, p0, p1):
+    return math.exp(x)
+
+
+def exp_slope(x, side, p0, p1):
+    return math.exp(x)
+
+
+def log(x, p0, p1):
+    return math.log(x)
+
+
+def log_slope(x, side, p0, p1):
+    return 1.0 / x
+
+
+def reciprocal(x, p0, p1):
+    return 1.0 / x
+
+
+def reciprocal_slope(x, side, p0, p1):
+    return -1.0 / (x * x)
+
+
+# x to the power p0: a whole number >= 2, or any number where x > 0.
+def power(x, p0, p1):
+    return math.pow(x, p0)
+
+
+def power_slope(x, side, p0, p1):
+    exponent = p0 - 1.0
+    slope, rest = p0 * math.pow(x, exponent), p0 - (exponent + 1.0)
+    return slope if rest == 0.0 or x <= 0.0 else slope * (1.0 + rest * math.log(x))
+
+
+def power_reach(p0, p1):
+    return math.pow(_POWERS_FAR, 1.0 / p0)
+
+
+def minus_power_reach(p0, p1):
+    return -math.pow(_POWERS_FAR, 1.0 / p0)
+
+
+def power_bend(p0, p1):
+    if p0 == 2.0:
+        return 0.0
+    return 6.0 if p0 == 3.0 else math.inf
+
+
+def positive_power_low(p0, p1):
+    return 0.0 if p0 > 0.0 else max(1.0 / _POWERS_FAR, math.pow(_POWERS_FAR, 1.0 / p0))
+
+
+def positive_power_high(p0, p1):
+    return math.pow(_POWERS_FAR, 1.0 / p0) if p0 > 1.0 else _POWERS_FAR
+
+
+def sign(x, p0, p1):
+    if x == 0.0:
+        return 0.0
+    return 1.0 if x > 0.0 else -1.0
+
+
+def step(x, p0, p1):
+    return 1.0 if x > 0.0 else 0.0
+
+
+def floor(x, p0, p1):
+    return float(np.floor(x))
+
+
+def nearest(x, p0, p1):
+    """The nearest whole number, of two the even one."""
+    return float(np.rint(x))
+
+
+def flat(x, side, p0, p1):
+    return 0.0

@@ -15,19 +15,24 @@ from numpy.typing import NDArray
 from distverify.kernels.activations import MAX_BREAKS, breakpoints
 from distverify.kernels.jit import helper, i8, kernel, readonly, writable
 from distverify.kernels.piecewise import INTERCEPTS, SLOPES, around_kink, lay_out, piece_value_range
-from distverify.kernels.rounding import HUGE, NUDGE, TINY
+from distverify.kernels.rounding import HUGE, LARGEST, NUDGE, TINY
 from distverify.kernels.table import (
     ABOVE,
     BELOW,
+    DOMAIN_HIGH,
+    DOMAIN_LOW,
     DRIFT,
     FLATTEST,
+    MIRRORED,
     NOISE,
     NOISE_FAR,
     PIECES,
     ROWS,
     SLOPE_NOISE,
     SLOPE_NOISE_FAR,
+    SMALL_ARGUMENTS,
     STEEPEST,
+    STEPS,
     column,
     integer,
     number,
@@ -110,6 +115,8 @@ def _support_slope(code, l, u, p0, p1, sign, breaks, n):
     """
     m = l + 0.5 * (u - l)
     slope = slope_at(code, m, 1, p0, p1)
+    if not math.isfinite(slope):
+        slope = 0.0
     scale = abs(value(code, l, p0, p1)) + abs(value(code, u, p0, p1)) + abs(slope) * (abs(l) + abs(u))
     x, h = highest(code, l, u, p0, p1, sign, slope, breaks, n)
     if h - sign * (value(code, m, p0, p1) - slope * m) <= 1e-14 * scale:
@@ -128,7 +135,7 @@ def _support_slope(code, l, u, p0, p1, sign, breaks, n):
             xr = x
         if xr - xl <= 1e-9 * (abs(xl) + abs(xr)):
             break
-    return slope
+    return slope if math.isfinite(slope) else 0.0
 
 
 @helper
@@ -150,7 +157,37 @@ def _line(code, l, u, p0, p1, sign, breaks, n):
     magnitude = max(abs(value(code, x, p0, p1)) + abs(slope * x), max(abs(slope * l) + abs(slope * u), abs(h))) + max(
         abs(value(code, l, p0, p1)), abs(value(code, u, p0, p1))
     )
-    return slope, sign * (h + NUDGE * (magnitude + min(1.0, far) + noise) + TINY)
+    return slope, sign * (h + NUDGE * (magnitude + number(code, SMALL_ARGUMENTS) * min(1.0, far) + noise) + TINY)
+
+
+@helper
+def turns(code, l, u, p0, p1, scratch):
+    """The breakpoints inside (l, u) and their number, or -1 where [l, u] is not within the function's domain."""
+    if integer(code, STEPS) > 0:
+        return -1
+    low, high = column(code, DOMAIN_LOW, p0, p1), column(code, DOMAIN_HIGH, p0, p1)
+    inside = low <= l and u <= high
+    if integer(code, MIRRORED) > 0:
+        inside |= low <= -u and -l <= high
+    return breakpoints(code, max(l, -HUGE), min(u, HUGE), p0, p1, scratch) if inside else -1
+
+
+@helper
+def _stepped_lines(code, l, u, p0, p1):
+    """Lines above and below a function that is constant between jumps upwards: exact."""
+    first, last = value(code, l, p0, p1), value(code, u, p0, p1)
+    drift, below, above = number(code, DRIFT), number(code, BELOW), number(code, ABOVE)
+    if drift != 0.0 and last - first > above - below:
+        return drift, above, drift, below
+    return 0.0, last, 0.0, first
+
+
+@helper
+def _stepped_ranges(code, l, u, p0, p1):
+    """Ranges of slope and value; at a jump the slope is unbounded."""
+    first, last = value(code, l, p0, p1), value(code, u, p0, p1)
+    jumps = value(code, np.nextafter(l, -np.inf), p0, p1) != value(code, np.nextafter(u, np.inf), p0, p1)
+    return 0.0, math.inf if jumps else 0.0, first, last
 
 
 @helper
@@ -166,7 +203,9 @@ def neuron_lines(code, l, u, p0, p1, scratch):
             return a, b, a, b
         if last == first + 1 and -HUGE <= l and u <= HUGE:
             return around_kink(scratch, first, l, u, column(code, NOISE, p0, p1))
-    n = breakpoints(code, max(l, -HUGE), min(u, HUGE), p0, p1, scratch)
+    if integer(code, STEPS) > 0:
+        return _stepped_lines(code, l, u, p0, p1)
+    n = turns(code, l, u, p0, p1, scratch)
     su, cu = _line(code, l, u, p0, p1, 1.0, scratch, n)
     sl, cl = _line(code, l, u, p0, p1, -1.0, scratch, n)
     return su, cu, sl, cl
@@ -182,8 +221,10 @@ def _neuron_ranges(code, l, u, p0, p1, scratch):
             glo, ghi = min(glo, scratch[SLOPES + k]), max(ghi, scratch[SLOPES + k])
         alo, ahi = piece_value_range(scratch, first, last, l, u)
         return glo, ghi, alo, ahi
+    if integer(code, STEPS) > 0:
+        return _stepped_ranges(code, l, u, p0, p1)
     lo, hi = max(l, -HUGE), min(u, HUGE)
-    n = breakpoints(code, lo, hi, p0, p1, scratch)
+    n = turns(code, l, u, p0, p1, scratch)
     if n < 0:
         drift = number(code, DRIFT)
         at_l, at_u = (drift * l, drift * u) if drift != 0.0 else (0.0, 0.0)
@@ -194,14 +235,19 @@ def _neuron_ranges(code, l, u, p0, p1, scratch):
         x = lo if k < 0 else (scratch[k] if k < n else hi)
         for side in range(-1, 2, 2):
             g = slope_at(code, x, side, p0, p1)
-            glo, ghi = min(glo, g), max(ghi, g)
+            # A slope that overflows is past the largest number, not infinite.
+            glo, ghi = min(glo, min(g, LARGEST)), max(ghi, max(g, -LARGEST))
     far = max(abs(lo), abs(hi))
     nudge = NUDGE * (column(code, SLOPE_NOISE, p0, p1) + column(code, SLOPE_NOISE_FAR, p0, p1) * far)
     glo -= NUDGE * abs(glo) + nudge + TINY
     ghi += NUDGE * abs(ghi) + nudge + TINY
     # Never past what is known for the whole line.
     glo, ghi = max(glo, number(code, FLATTEST)), min(ghi, number(code, STEEPEST))
-    noise = min(1.0, far) + column(code, NOISE, p0, p1) + column(code, NOISE_FAR, p0, p1) * far
+    noise = (
+        number(code, SMALL_ARGUMENTS) * min(1.0, far)
+        + column(code, NOISE, p0, p1)
+        + column(code, NOISE_FAR, p0, p1) * far
+    )
     alo = ahi = 0.0
     for sign in range(-1, 2, 2):
         _, h = highest(code, lo, hi, p0, p1, float(sign), 0.0, scratch, n)
@@ -212,6 +258,8 @@ def _neuron_ranges(code, l, u, p0, p1, scratch):
             ahi = h
         else:
             alo = -h
+    if number(code, DRIFT) == 0.0:
+        alo, ahi = max(alo, number(code, BELOW)), min(ahi, number(code, ABOVE))
     return glo, ghi, alo, ahi
 
 

@@ -23,11 +23,13 @@ binding.add_symbol(_SYMBOL, ROWS.ctypes.data)
 # Slots of a row. Addresses of functions; counts;
 VALUE, SLOPE, TURNS, PIECES = range(4)
 # numbers;
-PERIOD, FLATTEST, STEEPEST, DRIFT, BELOW, ABOVE, TURN_ERROR = range(4, 11)
+PERIOD, FLATTEST, STEEPEST, DRIFT, BELOW, ABOVE, TURN_ERROR, SMALL_ARGUMENTS = range(4, 12)
 # and columns, of two slots each: what kind, and a constant.
 NOISE, NOISE_FAR, SLOPE_NOISE, SLOPE_NOISE_FAR = 12, 14, 16, 18
 MAX_TURNS = 4
-TURN, PIECE_SLOPE, PIECE_INTERCEPT, BEND = 20, 28, 38, 48
+TURN, PIECE_SLOPE, PIECE_INTERCEPT, BEND, DOMAIN_LOW, DOMAIN_HIGH = 20, 28, 38, 48, 50, 52
+# Two integers more.
+MIRRORED, STEPS = 54, 55
 # Kinds of columns besides the first parameter (0), the second (1), and the address of a function of both.
 CONSTANT = -1
 

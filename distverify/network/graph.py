@@ -22,7 +22,7 @@ from distverify.network.digest import network_digest
 from distverify.network.linear.dense import Dense
 from distverify.network.linear.identity import Identity
 from distverify.network.linear.operator import Array, LinearOperator
-from distverify.network.nodes import ActivationNode, InputNode, LinearNode, Node, Term
+from distverify.network.nodes import ActivationNode, InputNode, LinearNode, Node, Term, Unfolded
 from distverify.settings import PRECISIONS
 
 _MAX_EXACT_INTEGER = 2.0**53
@@ -44,6 +44,8 @@ class Network:
         Of the matrix products in its bounds; see :meth:`in_precision`.
     remarks : dict
         What was noted when it was read, such as "reference" (whether it agrees with a reference evaluator) and "outputs".
+    unfolded : Unfolded or None
+        What was folded into it, where something was.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Network:
         input_shape: tuple[int, ...],
         precision: str = "float64",
         remarks: Mapping[str, str] | None = None,
+        unfolded: Unfolded | None = None,
     ) -> None:
         self.nodes = tuple(nodes)
         self.output = output
         self.input_shape = input_shape
         self.precision = precision
         self.remarks = dict(remarks or {})
+        self.unfolded = unfolded
 
     def in_precision(self, precision: str) -> Network:
         """The same network, whose bounds are computed by matrix products in "float64" or "float32".
@@ -67,10 +71,10 @@ class Network:
         """
         if precision not in PRECISIONS:
             raise ModelError(f"precision: got {precision!r}; choose {', '.join(PRECISIONS)}")
-        return Network(self.nodes, self.output, self.input_shape, precision, self.remarks)
+        return Network(self.nodes, self.output, self.input_shape, precision, self.remarks, self.unfolded)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Network, (self.nodes, self.output, self.input_shape, self.precision, self.remarks)
+        return Network, (self.nodes, self.output, self.input_shape, self.precision, self.remarks, self.unfolded)
 
     def consumers(self) -> tuple[tuple[int, ...], ...]:
         """For each node, the indices of the nodes that read it, ascending."""
@@ -87,6 +91,12 @@ class Network:
     @property
     def output_size(self) -> int:
         return self.nodes[self.output].size
+
+    @property
+    def jump(self) -> str:
+        """An activation that jumps, where derivatives do not exist: its name and kind; empty where there is none."""
+        jumps = (n for n in self.nodes if isinstance(n, ActivationNode) and not ACTIVATIONS[n.kind].continuous)
+        return next((f"{n.kind} in {n.name!r}" for n in jumps), "")
 
     @property
     def digest(self) -> str:
@@ -284,12 +294,11 @@ class NetworkBuilder:
 
     def needed(self, output: int) -> NDArray[np.bool_]:
         """Which nodes the ``output`` depends on; the input always counts."""
-        needed = np.zeros(len(self.nodes), dtype=np.bool_)
-        needed[[0, output]] = True
-        for i in range(output, 0, -1):
-            if needed[i]:
-                needed[list(self.nodes[i].sources)] = True
-        return needed
+        return _needed(self.nodes, output)
+
+    def places(self, output: int) -> dict[int, int]:
+        """The nodes that ``output`` depends on, and their places in the network that is built of them."""
+        return _places(self.nodes, output)
 
     def readers(self, output: int) -> Counter[int]:
         """How often each node is read, by nodes that ``output`` depends on and (once) by the caller."""
@@ -297,13 +306,17 @@ class NetworkBuilder:
         counts[output] += 1
         return counts
 
-    def build(self, output: int, remarks: Mapping[str, str] | None = None) -> Network:
+    def build(
+        self, output: int, remarks: Mapping[str, str] | None = None, unfolded: Sequence[Node] | None = None
+    ) -> Network:
         """The network whose output is node ``output``, without the nodes that it does not depend on.
 
         Parameters
         ----------
         remarks : dict, optional
             What is worth knowing about it.
+        unfolded : sequence of Node, optional
+            The nodes as they were before some were folded into others, index by index.
 
         Raises
         ------
@@ -311,9 +324,16 @@ class NetworkBuilder:
             Parameters that are not finite.
         """
         if output == 0:
-            output = self.linear("output", [self.skip(0)])
-        place = {old: new for new, old in enumerate(np.flatnonzero(self.needed(output)).tolist())}
-        return Network([_frozen(self.nodes[i], place) for i in place], place[output], self.input_shape, remarks=remarks)
+            output, unfolded = self.linear("output", [self.skip(0)]), None
+        place = self.places(output)
+        frozen: dict[int, Array] = {}
+        nodes = [_frozen(self.nodes[i], place, frozen) for i in place]
+        before = None
+        if unfolded is not None and any(self.nodes[i] is not unfolded[i] for i in place):
+            old = _places(unfolded, output)
+            same = {old[i]: new for i, new in place.items() if i in old}
+            before = Unfolded(tuple(_frozen(unfolded[i], old, frozen) for i in old), old[output], same)
+        return Network(nodes, place[output], self.input_shape, remarks=remarks, unfolded=before)
 
 
 def _real_numbers(what: str, array: ArrayLike) -> Array:
@@ -328,25 +348,48 @@ def _real_numbers(what: str, array: ArrayLike) -> Array:
     return np.asarray(values, dtype=np.float64)
 
 
-def _frozen(node: Node, place: Mapping[int, int]) -> Node:
-    """``node`` with arrays that nobody can change, reading nodes where ``place`` has put them."""
+def _needed(nodes: Sequence[Node], output: int) -> NDArray[np.bool_]:
+    needed = np.zeros(len(nodes), dtype=np.bool_)
+    needed[[0, output]] = True
+    for i in range(output, 0, -1):
+        if needed[i]:
+            needed[list(nodes[i].sources)] = True
+    return needed
+
+
+def _places(nodes: Sequence[Node], output: int) -> dict[int, int]:
+    """The nodes that ``output`` depends on, and their places among themselves."""
+    return {old: new for new, old in enumerate(np.flatnonzero(_needed(nodes, output)).tolist())}
+
+
+def _frozen(node: Node, place: Mapping[int, int], frozen: dict[int, Array]) -> Node:
+    """``node`` with arrays that nobody can change, reading nodes where ``place`` has put them.
+
+    ``frozen`` holds arrays that are copied already, by identity.
+    """
     if isinstance(node, LinearNode):
-        terms = [
-            Term(place[t.source], t.operator.mapped(partial(_constant_array, f"{node.name}: W"))) for t in node.terms
-        ]
-        error = None if node.bias_error is None else _constant_array(f"{node.name}: b", node.bias_error)
-        return replace(node, terms=tuple(terms), bias=_constant_array(f"{node.name}: b", node.bias), bias_error=error)
+        constant = partial(_constant_array, f"{node.name}: W", frozen)
+        terms = tuple(Term(place[t.source], t.operator.mapped(constant)) for t in node.terms)
+        bias, error = (
+            None if values is None else _constant_array(f"{node.name}: b", frozen, values)
+            for values in (node.bias, node.bias_error)
+        )
+        assert bias is not None
+        return replace(node, terms=terms, bias=bias, bias_error=error)
     if isinstance(node, ActivationNode):
-        parameters = _constant_array(f"{node.name}: parameters", node.parameters)
+        parameters = _constant_array(f"{node.name}: parameters", frozen, node.parameters)
         return replace(node, source=place[node.source], parameters=parameters)
     return node
 
 
-def _constant_array(what: str, values: Array) -> Array:
+def _constant_array(what: str, frozen: dict[int, Array], values: Array) -> Array:
     """``values`` as a read-only, C-contiguous array of its own; itself where it is that already."""
     if not np.isfinite(values).all():
         raise ModelError(f"{what}: {int((~np.isfinite(values)).sum())} values are NaN or infinite; the model is broken")
     if values.flags.writeable or not (values.flags.c_contiguous and values.flags.aligned):
-        values = np.array(values, order="C")
-        values.flags.writeable = False
+        if id(values) not in frozen:
+            copy = np.array(values, order="C")
+            copy.flags.writeable = False
+            frozen[id(values)] = copy
+        return frozen[id(values)]
     return values

@@ -68,3 +68,21 @@ class ActivationNode:
 
 
 Node = InputNode | LinearNode | ActivationNode
+
+
+@dataclass(frozen=True, eq=False)
+class Unfolded:
+    """A network as its file has it, before linear nodes were folded: what a runtime evaluates, step by step.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        In topological order.
+    output : int
+    places : dict of int
+        Nodes, and those of the folded network with the same values.
+    """
+
+    nodes: tuple[Node, ...]
+    output: int
+    places: dict[int, int]

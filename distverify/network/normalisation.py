@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -14,7 +15,7 @@ from distverify.network.graph import Network, NetworkBuilder
 from distverify.network.linear.diagonal import division
 from distverify.network.linear.exactness import roundings_of_products
 from distverify.network.linear.operator import Array
-from distverify.network.nodes import ActivationNode, LinearNode, Term
+from distverify.network.nodes import ActivationNode, LinearNode, Node, Term, Unfolded
 from distverify.network.simplify import simplify
 
 # Grey, colour, colour with opacity.
@@ -87,16 +88,31 @@ def apply_normalisation(network: Network, mean: ArrayLike, std: ArrayLike, *, la
         error = SOUND.gamma(1) * np.abs(shift) + SOUND.eta * (means != 0.0)
     builder = NetworkBuilder(network.input_shape, network.nodes[0].name)
     builder.linear("normalisation", [Term(0, scale)], shift, error)
-    # The normalisation takes the input's place, so that every index moves up by one.
-    for node in network.nodes[1:]:
-        if isinstance(node, LinearNode):
-            terms = tuple(Term(t.source + 1, t.operator) for t in node.terms)
-            builder.add(replace(node, terms=terms))
-        elif isinstance(node, ActivationNode):
-            builder.add(replace(node, source=node.source + 1))
+    first = list(builder.nodes)
+    builder.nodes += _moved(network.nodes)
+    before = list(builder.nodes)
     output = network.output + 1
     simplify(builder, output)
-    return builder.build(output, network.remarks)
+    normalised = builder.build(output, network.remarks, before)
+    if network.unfolded is not None:
+        # What had been folded before stays known.
+        earlier = NetworkBuilder(network.input_shape)
+        earlier.nodes = first + _moved(network.unfolded.nodes)
+        nodes, place = earlier.build(network.unfolded.output + 1).nodes, builder.places(output)
+        same = {i + 1: place[k + 1] for i, k in network.unfolded.places.items() if i > 0 and k + 1 in place}
+        normalised.unfolded = Unfolded(nodes, network.unfolded.output + 1, {0: 0, **same})
+    return normalised
+
+
+def _moved(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes after the input, where the normalisation has taken its place: every index moves up by one."""
+    moved: list[Node] = []
+    for node in nodes[1:]:
+        if isinstance(node, LinearNode):
+            moved.append(replace(node, terms=tuple(Term(t.source + 1, t.operator) for t in node.terms)))
+        elif isinstance(node, ActivationNode):
+            moved.append(replace(node, source=node.source + 1))
+    return moved
 
 
 def mean_and_std(

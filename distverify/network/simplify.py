@@ -99,5 +99,8 @@ def _merge_terms(node: LinearNode, readers: Counter[int]) -> LinearNode | None:
                 terms[j] = Term(term.source, total)
                 del terms[k]
                 readers[term.source] -= 1
+                if len(terms) > 1 and not any(array.any() for array in total.arrays):
+                    del terms[j]
+                    readers[term.source] -= 1
                 return replace(node, terms=tuple(terms))
     return None

@@ -24,6 +24,7 @@ ATTACK = Quantity(
     compute="distverify.analysis.verdict:nearest",
     compute_at="distverify.analysis.verdict:counterexample_over",
     compares=True,
-    uses=frozenset({"eps", "clip", "feature_eps", "targets", "nodes", "march_evaluations"}),
-    meaning="A counterexample is a point of the ball at which a target's output is larger than the label's, in exact arithmetic.",
+    uses=frozenset({"eps", "clip", "feature_eps", "targets", "nodes", "march_evaluations", "arithmetic"}),
+    meaning="A counterexample is a point of the ball at which a target's output is larger than the label's, in exact arithmetic "
+    "(and, where single precision was asked for, in that too).",
 )

@@ -7,6 +7,7 @@ from distverify.quantities.variable import number
 
 GLOBAL = Quantity(
     name="global",
+    of_derivatives=True,
     uses=frozenset({"direction"}),
     of_network=(
         number("global_lipschitz", "output", "global Lipschitz constant of each output row (dual norm)"),

@@ -7,6 +7,7 @@ from distverify.quantities.variable import number
 
 JACOBIAN = Quantity(
     name="jacobian",
+    of_derivatives=True,
     variables=(
         # A map of a Jacobian says little without the image that it belongs to; costs 1 / (2 eps output) of the bounds.
         number("x0", "sample input", "the sample itself: centre of its balls"),

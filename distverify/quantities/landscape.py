@@ -20,6 +20,7 @@ def _keeps_sign(radii: NDArray[np.generic], eps: Floats) -> Floats:
 
 LANDSCAPE = Quantity(
     name="landscape",
+    of_derivatives=True,
     variables=(
         number("stationary_free_radius", "sample output", "radius without a stationary point of the output row"),
     ),

@@ -21,6 +21,7 @@ def _looseness(bound: Floats, attained: Floats) -> Floats:
 
 LIPSCHITZ = Quantity(
     name="lipschitz",
+    of_derivatives=True,
     variables=(
         number("lipschitz", "sample eps output", "local Lipschitz constant of each output row (dual norm)"),
         number("lipschitz_vector", "sample eps", "local Lipschitz constant of the vector output (induced norm)"),

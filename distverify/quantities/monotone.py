@@ -31,6 +31,7 @@ def _falling(signs: NDArray[np.generic], eps: Floats) -> Floats:
 
 MONOTONE = Quantity(
     name="monotone",
+    of_derivatives=True,
     variables=(_signs("monotone", "sample eps output input", "the ball"),),
     derivatives={"monotone": "monotone"},
     search_at="distverify.analysis.searched:signs_over",

@@ -173,6 +173,8 @@ class Quantity:
         Whether it is about given balls: without radii (but with a domain) there is none of its variables of samples.
     compares : bool
         Whether it compares classes: of a network with a single output it is refused.
+    of_derivatives : bool
+        Whether it is nothing without derivatives: of a network that jumps it is refused.
     uses : frozenset of str
         Settings that change it, beside those of every quantity; a setting that nothing chosen uses is refused.
     of_network : tuple of Variable
@@ -208,6 +210,7 @@ class Quantity:
     search_domain: str = ""
     needs_eps: bool = False
     compares: bool = False
+    of_derivatives: bool = False
     uses: frozenset[str] = frozenset()
     of_network: tuple[Variable, ...] = ()
     compute_network: str = ""

@@ -50,6 +50,7 @@ RADIUS = Quantity(
 RADIUS_JACOBIAN = replace(
     RADIUS,
     name="radius_jacobian",
+    of_derivatives=True,
     spreads=(
         Spread(
             "radius_jacobian", "Certified radius by Jacobian bounds", "by Jacobian", ("sample",),

@@ -14,7 +14,7 @@ from distverify.kernels.relaxations import lines, slope_range, value_range
 from distverify.network.graph import Network
 from tests import exact
 from tests.exact import MP, to_mp
-from tests.networks import ALL_ACTIVATIONS, MORE, Floats
+from tests.networks import ALL_ACTIVATIONS, MORE, PARTIAL, Floats
 
 CODES = {name: entry.code for name, entry in ACTIVATIONS.items()}
 # Values and slopes in float64: units of roundoff, relative to the terms that enter (at most |x| + 1 times the slope).
@@ -52,7 +52,18 @@ PARAMETERS = {
     ],
     "elu": [(1.0, 1.0), (0.3, 1.2), (5.0, 0.5)],
     "selu": [(1.67326319217681884765625, 1.05070102214813232421875)],
+    "gelu_cubic": [(0.7978845834732056, 0.03567740941216254), (0.79, 0.0), (3.0, 20.0), (1e-3, 1e-9), (0.2, 5.0)],
+    "power": [(2.0,), (3.0,), (4.0,), (7.0,)],
+    "positive_power": [(0.5,), (-0.5,), (1.5,), (-2.0,), (0.1,), (2.25,), (0.015625,)],
 }
+EVERY_ACTIVATION = (*ALL_ACTIVATIONS, *PARTIAL)
+
+
+def exists(kind: str, x: float, p0: float) -> bool:
+    """Whether the function is a number there, and its derivative one too."""
+    if kind in ("log", "positive_power"):
+        return x > 0.0
+    return x != 0.0 if kind == "reciprocal" else True
 
 
 def packed(parameters: tuple[float, ...], count: int = 1) -> Floats:
@@ -139,7 +150,9 @@ def check_all(kind: str, given_parameters: tuple[float, ...], left: float, right
     alo, ahi = (float(v[0]) for v in value_range(code, low, high, parameters))
     assert not any(math.isnan(v) for v in (su, cu, sl, cl, glo, ghi, alo, ahi))
     points = probes(left, right, own_kinks(kind, given_parameters))
-    points += closest(code, parameters, left, right, su, 1.0) + closest(code, parameters, left, right, sl, -1.0)
+    if kind not in PARTIAL:
+        points += closest(code, parameters, left, right, su, 1.0) + closest(code, parameters, left, right, sl, -1.0)
+    points = [x for x in points if exists(kind, x, p0)]
     for x in points:
         z = to_mp(x)
         s, g = exact.value(kind, z, p0, p1), exact.slope(kind, z, p0, p1)
@@ -149,7 +162,7 @@ def check_all(kind: str, given_parameters: tuple[float, ...], left: float, right
         assert to_mp(sl) * z + to_mp(cl) <= s, f"line below at {x!r}"
 
 
-@pytest.mark.parametrize("kind", ALL_ACTIVATIONS)
+@pytest.mark.parametrize("kind", EVERY_ACTIVATION)
 @MORE
 @given(data=st.data())
 def test_valid_on_every_interval(kind: str, data: st.DataObject) -> None:
@@ -167,11 +180,47 @@ EDGE_INTERVALS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ALL_ACTIVATIONS)
+@pytest.mark.parametrize("kind", EVERY_ACTIVATION)
 @pytest.mark.parametrize("interval", EDGE_INTERVALS)
 def test_valid_on_edge_intervals(kind: str, interval: tuple[float, float]) -> None:
     for parameters in PARAMETERS.get(kind, [()]):
         check_all(kind, parameters, *interval)
+
+
+@pytest.mark.parametrize("kind", PARTIAL)
+def test_tight_where_the_function_exists(kind: str) -> None:
+    rng = np.random.default_rng(3)
+    for given_parameters in PARAMETERS.get(kind, [()]):
+        for scale in (1.0, 1e-6, 1e3, 1e-100 if kind != "reciprocal" else 0.1):
+            a, b = np.sort(rng.uniform(0.2, 0.6, 2) * scale).tolist()
+            for left, right in ((a, b), (a, a), (-b, -a), (-a, b)):
+                if exists(kind, left, given_parameters[0] if given_parameters else 0.0) and (
+                    kind != "reciprocal" or left * right > 0.0
+                ):
+                    check_all(kind, given_parameters, left, right)
+                    _check_tight(kind, given_parameters, left, right)
+
+
+def _check_tight(kind: str, given_parameters: tuple[float, ...], left: float, right: float) -> None:
+    """Bounds are finite, and ranges no wider than rounding makes them: between these ends every function is monotone but even powers."""
+    code, parameters = CODES[kind], packed(given_parameters)
+    low, high = np.array([left]), np.array([right])
+    p0, p1 = parameters[:, 0]
+    assert all(math.isfinite(float(v[0])) for v in lines(code, low, high, parameters))
+    alo, ahi = (float(v[0]) for v in value_range(code, low, high, parameters))
+    ends = [exact.value(kind, to_mp(x), p0, p1) for x in (left, right)]
+    if kind == "power" and p0 % 2 == 0 and left < 0.0 < right:
+        ends.append(to_mp(0.0))
+    room = 1e-13 * max(abs(e) for e in ends) + MP.mpf(10) ** -298
+    assert min(ends) - room <= alo
+    assert ahi <= max(ends) + room
+
+
+def test_jumps_have_no_slope() -> None:
+    for kind, at in (("sign", 0.0), ("step", 0.0), ("floor", 2.0), ("nearest", 0.5)):
+        assert slope_range(CODES[kind], np.array([at]), np.array([at]), packed(()))[1].tolist() == [math.inf]
+        beside = np.array([at + 0.25])
+        assert [v.tolist() for v in slope_range(CODES[kind], beside, beside, packed(()))] == [[0.0], [0.0]]
 
 
 @pytest.mark.parametrize("kind", ["clip", "hard_sigmoid"])

@@ -73,6 +73,8 @@ class RandomModel:
             self._constant,
             self._joined,
             self._moved,
+            self._curved,
+            self._curved,
         ]
         choices += [self._matmul, self._skip] if len(self.shape) == 2 else [self._image, self._image, self._image]
         choices[self.rng.integers(len(choices))]()
@@ -100,6 +102,49 @@ class RandomModel:
         if operator == "Div":
             numbers = np.where(np.abs(numbers) < 1e-12, 1, numbers).astype(self.dtype)
         self.add(operator, numbers)
+
+    def _curved(self) -> None:
+        """Products and quotients of two values, powers, roots, logarithms, and what is made of them; steps."""
+        kind = str(
+            self.rng.choice(
+                ["product", "square", "power", "quotient", "root", "log", "exp", "softmax", "layer", "step"]
+            )
+        )
+        source = self.name
+        if kind == "step":
+            self.add(str(self.rng.choice(["Floor", "Ceil", "Round", "Sign"])))
+        elif kind == "square":
+            self.add("Mul", inputs=[source, source])
+        elif kind == "power":
+            self.add("Pow", np.array(self.rng.choice([2.0, 3.0, 1.0]), self.dtype))
+            self._smooth += 1
+        elif kind == "product":
+            other = self.add("Mul", self._numbers(*self.shape[1:]))
+            other = self.add("Add", self._numbers(*self.shape[1:]))
+            self.add("Mul", inputs=[source, other])
+        elif self._smooth < 3:
+            self._smooth += 1
+            self._of_positive_values(kind, source)
+
+    def _of_positive_values(self, kind: str, source: str) -> None:
+        half = np.array(0.5, self.dtype)
+        if kind == "softmax":
+            self.add(str(self.rng.choice(["Softmax", "LogSoftmax"])), axis=int(self.rng.integers(1, len(self.shape))))
+        elif kind == "layer":
+            size = self.shape[-1]
+            self.add("LayerNormalization", self._numbers(size), self._numbers(size), axis=-1)
+        elif kind == "exp":
+            self.add("Tanh")
+            self.add("Exp")
+        else:
+            self.add("Abs")
+            positive = self.add("Add", half)
+            if kind == "quotient":
+                self.add("Div", inputs=[source, positive])
+            elif kind == "root":
+                self.add(*(("Sqrt",) if self.rng.random() < 0.5 else ("Pow", half - 2)))
+            else:
+                self.add("Log")
 
     def _joined(self) -> None:
         source, shape = self.name, self.shape

@@ -38,7 +38,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str
         "operator Relu of domain 'com.example' is not supported",
     ),
     "unknown_operator": ([node("Nonsense", "x", "y")], {}, {}, "operator Nonsense is not supported"),
-    "only_for_constants": ([node("Exp", "x", "y")], {}, {}, "operator Exp is not supported; supported"),
+    "only_for_constants": ([node("Tan", "x", "y")], {}, {}, "operator Tan is not supported; supported"),
     "too_new_operator": ([node("Gelu", "x", "y")], {}, {}, "operator Gelu does not exist in operator set 17"),
     "unknown_attribute": ([node("Relu", "x", "y", alpha=1.0)], {}, {}, "attribute 'alpha' is unknown"),
     "attribute_of_another_type": ([node("Elu", "x", "y", alpha="1")], {}, {}, "attribute 'alpha' is unknown"),
@@ -53,16 +53,8 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str
         "reads 'h', which no supported node before it",
     ),
     "defined_twice": ([node("Relu", "x", "y"), node("Tanh", "x", "y")], {}, {}, "'y' is defined twice"),
-    "constant_output": ([node("Neg", "c", "y")], {"c": W43}, {}, "output 'y' does not depend on the input"),
-    "product": ([node("Mul", "x x", "y")], {}, {}, "a product of two values that depend on the input"),
     "matrix_product": ([node("MatMul", "x x", "y")], {}, {"shape": (4, 4)}, "a product of two values"),
     "gemm_product": ([node("Gemm", "x x", "y")], {}, {"shape": (4, 4)}, "a product of two values"),
-    "divided_by_signal": (
-        [node("Div", "c x", "y")],
-        {"c": np.ones(4)},
-        {},
-        "input 0 must depend on the network's input, but is a constant",
-    ),
     "divided_by_zero": (
         [node("Div", "x c", "y")],
         {"c": np.zeros(4)},
@@ -277,24 +269,10 @@ def test_control_flow(tmp_path: Path) -> None:
         load_onnx(save(model([conditional], {"c": np.array(True)}), tmp_path))
 
 
-def test_two_outputs(tmp_path: Path) -> None:
-    proto = model([node("Relu", "x", "y"), node("Tanh", "x", "z")])
-    proto.graph.output.append(helper.make_tensor_value_info("z", TensorProto.DOUBLE, None))
-    with pytest.raises(ModelError, match=r"has 2 outputs \(y, z\); give one with one output"):
-        load_onnx(save(proto, tmp_path))
-
-
-def test_two_inputs(tmp_path: Path) -> None:
-    proto = model([node("Add", "x z", "y")])
-    proto.graph.input.append(helper.make_tensor_value_info("z", TensorProto.DOUBLE, (1, 4)))
-    with pytest.raises(ModelError, match=r"has 2 inputs \(x, z\); give one with a single input"):
-        load_onnx(save(proto, tmp_path))
-
-
 def test_no_input(tmp_path: Path) -> None:
     proto = model([node("Relu", "c", "y")], {"c": np.ones(3)})
     del proto.graph.input[:]
-    with pytest.raises(ModelError, match=r"has 0 inputs \(none\)"):
+    with pytest.raises(ModelError, match="the model has no inputs; there is nothing to verify"):
         load_onnx(save(proto, tmp_path))
 
 

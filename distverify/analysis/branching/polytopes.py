@@ -32,7 +32,8 @@ class Target:
     rows : float64 [q, outputs]
     bounds : float64 [q]
     off : float64 [q]
-        How much rounding of the constraints themselves may hide.
+        How much rounding of the constraints themselves, or evaluation in single precision, may hide: outputs are proved to lie
+        farther off than that, and counterexamples lie as far inside.
     """
 
     rows: Floats

@@ -26,6 +26,12 @@ _SAME_FORM: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "Mish": ("mish", {}),
     "Sin": ("sin", {}),
     "Erf": ("erf", {}),
+    "Exp": ("exp", {}),
+    "Log": ("log", {}),
+    "Sqrt": ("positive_power", {}),
+    "Sign": ("sign", {}),
+    "Floor": ("floor", {}),
+    "Round": ("nearest", {}),
 }
 
 
@@ -69,7 +75,16 @@ def _celu(op: Operation) -> Signal:
     return op.linear(x.shape, [op.scaled(made, alpha)])
 
 
+def _ceil(op: Operation) -> Signal:
+    """The negative of the floor of the negative."""
+    x = op.signal()
+    turned = op.linear(x.shape, [op.scaled(x, -1.0)])
+    floor = Signal(op.builder.activation(op.name, turned.node, "floor"), x.shape)
+    return op.linear(x.shape, [op.scaled(floor, -1.0)])
+
+
 ACTIVATION_OPERATORS: Mapping[str, Handler] = {
+    "Ceil": _ceil,
     "Celu": _celu,
     "Gelu": _gelu,
     "PRelu": _prelu,

@@ -22,8 +22,10 @@ from distverify.kernels.rounding import BY_PRECISION, Rounding
 from distverify.network.graph import NetworkBuilder
 from distverify.network.linear.operator import Array
 from distverify.network.nodes import ActivationNode, InputNode, Node
+from distverify.network.onnx.declared import DeclaredInput
 from distverify.network.onnx.file import FLOAT_TYPES, Constant
 from distverify.network.onnx.operation import Signal
+from distverify.network.onnx.probe import sample_points
 
 # The reference sums in its own order, and its functions have errors of their own.
 _MARGIN = 64.0
@@ -56,18 +58,25 @@ class Reference:
         In the graph's order.
     constants : dict name -> array
         The initialisers that they read.
-    source, output : str
-        Names of the input and of the output.
+    inputs : sequence of DeclaredInput
+    outputs : sequence of str
+        Names.
     """
 
     def __init__(
-        self, nodes: Sequence[onnx.NodeProto], constants: Mapping[str, Constant], source: str, output: str, opset: int
+        self,
+        nodes: Sequence[onnx.NodeProto],
+        constants: Mapping[str, Constant],
+        inputs: Sequence[DeclaredInput],
+        outputs: Sequence[str],
+        opset: int,
     ) -> None:
-        self.source = source
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self._feeds = {k: _doubled(v) for k, v in constants.items()}
-        inputs = [onnx.ValueInfoProto(name=name) for name in (source, *constants)]
+        infos = [onnx.ValueInfoProto(name=name) for name in (*(i.name for i in inputs), *constants)]
         copies = [_in_float64(node) for node in nodes]
-        graph = onnx.helper.make_graph(copies, "reference", inputs, [onnx.ValueInfoProto(name=output)])
+        results = [onnx.ValueInfoProto(name=output) for output in outputs]
+        graph = onnx.helper.make_graph(copies, "reference", infos, results)
         opsets = [onnx.helper.make_opsetid("", opset)]
         self.single = any(node.op_type in _SINGLE for node in nodes)
         self._evaluator = ReferenceEvaluator(
@@ -75,9 +84,23 @@ class Reference:
         )
 
     def __call__(self, x: Array) -> dict[str, NDArray[Any]]:
-        """Every tensor at the input ``x``, by name."""
+        """Every tensor, by name, at the sample ``x`` [size]: the values of all inputs, one after the other."""
+        return self._at({i.name: part.reshape(i.shape) for i, part in zip(self.inputs, self._parts(x), strict=True)})
+
+    def together(self, samples: Array) -> dict[str, NDArray[Any]]:
+        """Every tensor at a batch of ``samples`` [N, size]."""
+        parts = zip(*(self._parts(x) for x in samples), strict=True)
+        count = len(samples)
+        return self._at(
+            {i.name: np.stack(p).reshape(count, *i.shape[1:]) for i, p in zip(self.inputs, parts, strict=True)}
+        )
+
+    def _parts(self, x: Array) -> list[Array]:
+        return np.split(x, np.cumsum([i.size for i in self.inputs])[:-1])
+
+    def _at(self, feeds: dict[str, Array]) -> dict[str, NDArray[Any]]:
         with np.errstate(all="ignore"):
-            results = self._evaluator.run(None, {self.source: x, **self._feeds}, intermediate=True)
+            results = self._evaluator.run(None, {**feeds, **self._feeds}, intermediate=True)
         return {name: np.asarray(value) for name, value in results.items() if value is not None}
 
 
@@ -85,10 +108,7 @@ def check_agreement(
     make_reference: Callable[[], Reference],
     builder: NetworkBuilder,
     signals: Mapping[str, Signal],
-    shape: tuple[int, ...],
-    output: str,
     *,
-    open_batch: bool,
     opset: int,
 ) -> str:
     """Compare the nodes of ``builder`` with the reference.
@@ -97,12 +117,6 @@ def check_agreement(
     ----------
     signals : dict name -> Signal
         The tensors that depend on the input, and their nodes, in the graph's order.
-    shape : tuple of int
-        Of the input tensor, for one sample.
-    output : str
-        The output's name.
-    open_batch : bool
-        Whether the model takes any number of samples at once.
 
     Returns
     -------
@@ -116,10 +130,10 @@ def check_agreement(
     """
     if opset < _OLDEST:
         return f"not compared with the ONNX reference evaluator: operator set {opset} is older than its rules"
-    points = _points(builder.size(0))
+    points = sample_points(builder.size(0))
     try:
         reference = make_reference()
-        tensors = [reference(point.reshape(shape)) for point in points]
+        tensors = [reference(point) for point in points]
     except Exception as error:  # whatever the reference's NumPy code raises on what it does not support
         reason = " ".join(str(error).split())[:120]
         return f"not compared with the ONNX reference evaluator, which fails on it ({type(error).__name__}: {reason})"
@@ -127,18 +141,19 @@ def check_agreement(
     values, errors = values_with_errors(builder.nodes, points, BY_PRECISION["float32" if single else "float64"])
     largest = 0.0
     for k in range(len(points)):
-        ratio = _largest_ratio(tensors[k][output], values, errors, signals[output].node, k)
-        if not ratio <= 1.0:
-            raise ModelError(_difference(tensors[k], values, errors, signals, k))
-        largest = max(largest, _gap(tensors[k][output], values[signals[output].node][:, k]))
-    if open_batch:
-        _check_samples_apart(reference, points[:2], shape, output, tensors[:2])
+        for output in reference.outputs:
+            ratio = _largest_ratio(tensors[k][output], values, errors, signals[output].node, k)
+            if not ratio <= 1.0:
+                raise ModelError(_difference(tensors[k], values, errors, signals, k))
+            largest = max(largest, _gap(tensors[k][output], values[signals[output].node][:, k]))
+    if all(i.open_batch for i in reference.inputs):
+        _check_samples_apart(reference, points[:2], tensors[:2])
     return f"agrees with the ONNX reference evaluator at {len(points)} points, within {largest:.1e}"
 
 
 def check_folding(before: Sequence[Node], after: Sequence[Node], output: int) -> None:
     """Refuse a network whose simplified nodes do not compute what they did before; ``output`` is the node that counts."""
-    points = _points(before[0].size)
+    points = sample_points(before[0].size)
     values, errors = values_with_errors(before[: output + 1], points, BY_PRECISION["float64"])
     folded, more = values_with_errors(after[: output + 1], points, BY_PRECISION["float64"])
     both = [e + m for e, m in zip(errors, more, strict=True)]
@@ -149,11 +164,6 @@ def check_folding(before: Sequence[Node], after: Sequence[Node], output: int) ->
                 f"{before[output].name}: folding constants changed the function by {gap:.3g}; "
                 "the model cannot be certified as it is: please report it"
             )
-
-
-def _points(size: int) -> Array:
-    rng = np.random.default_rng(0)
-    return np.stack([rng.uniform(size=size), rng.standard_normal(size), 3.0 * rng.standard_normal(size)])
 
 
 def values_with_errors(nodes: Sequence[Node], points: Array, rounding: Rounding) -> tuple[list[Array], list[Array]]:
@@ -227,20 +237,18 @@ def _difference(
     raise AssertionError("a difference of the output is one of the last tensor")
 
 
-def _check_samples_apart(
-    reference: Reference,
-    points: Array,
-    shape: tuple[int, ...],
-    output: str,
-    alone: Sequence[Mapping[str, NDArray[Any]]],
-) -> None:
+def _check_samples_apart(reference: Reference, points: Array, alone: Sequence[Mapping[str, NDArray[Any]]]) -> None:
     """Refuse a model in which one sample of a batch changes another's output."""
     try:
-        together = reference(points.reshape(len(points), *shape[1:]))[output]
+        tensors = reference.together(points)
     except Exception:  # a shape for a batch of one stands somewhere in the model
         return
-    if together.shape[:1] != (len(points),):
-        return
+    for output in reference.outputs:
+        if tensors[output].shape[:1] == (len(points),):
+            _check_rows(output, tensors[output], alone)
+
+
+def _check_rows(output: str, together: NDArray[Any], alone: Sequence[Mapping[str, NDArray[Any]]]) -> None:
     for row, single in zip(together, alone, strict=True):
         expected = np.asarray(single[output], dtype=np.float64).reshape(-1)
         scale = float(np.abs(expected).max(initial=1.0))

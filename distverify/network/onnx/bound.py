@@ -146,9 +146,7 @@ class _Part(Translation):
     def tensors(self, names: Sequence[str]) -> dict[str, Signal | NDArray[np.float64]]:
         """What ``names`` are: signals, or constants."""
         producer = self._producers()
-        needed: set[int] = set()
-        for name in names:
-            needed |= self._needed(name, producer)
+        needed = self._needed(names, producer)
         for i, node in enumerate(self.graph.node):
             if i in needed:
                 self._take(node, self._translate(node, node.name or node.op_type))

@@ -1,6 +1,9 @@
-"""What an ONNX model declares: its operator set, its one input, and which of the input's axes count samples."""
+"""What an ONNX model declares: its operator set, its inputs, and which of their axes count samples."""
 
 from __future__ import annotations
+
+import math
+from typing import NamedTuple
 
 import onnx
 
@@ -23,15 +26,42 @@ def operator_set(model: onnx.ModelProto) -> int:
     return opset
 
 
-def single_input(graph: onnx.GraphProto, initialisers: set[str]) -> onnx.ValueInfoProto:
-    inputs = [i for i in graph.input if i.name not in initialisers]
-    if len(inputs) != 1:
-        names = ", ".join(i.name for i in inputs) or "none"
-        raise ModelError(f"the model has {len(inputs)} inputs ({names}); give one with a single input")
-    return inputs[0]
+class DeclaredInput(NamedTuple):
+    """One input of a model.
+
+    Attributes
+    ----------
+    shape, sample_shape : tuple of int
+        With a batch of one where there is a batch axis, and without that axis.
+    open_batch : bool
+        Whether it takes any number of samples at once.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    sample_shape: tuple[int, ...]
+    open_batch: bool
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
 
 
-def input_shapes(
+def declared_inputs(
+    graph: onnx.GraphProto, initialisers: set[str], batch_axis: bool | None
+) -> tuple[DeclaredInput, ...]:
+    """The inputs of ``graph`` besides its ``initialisers``, in order."""
+    sources = [i for i in graph.input if i.name not in initialisers]
+    if not sources:
+        raise ModelError("the model has no inputs; there is nothing to verify")
+    made = []
+    for source in sources:
+        shape, sample_shape = _shapes(source, graph.output[0], batch_axis)
+        made.append(DeclaredInput(source.name, shape, sample_shape, _has_open_batch(source) and shape != sample_shape))
+    return tuple(made)
+
+
+def _shapes(
     source: onnx.ValueInfoProto, output: onnx.ValueInfoProto, batch_axis: bool | None
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The input's shape with a batch of one where it has a batch axis, and the shape of one sample without it.
@@ -67,7 +97,7 @@ def input_shapes(
     return (1, *fixed) if batched else fixed, fixed
 
 
-def has_open_batch(source: onnx.ValueInfoProto) -> bool:
+def _has_open_batch(source: onnx.ValueInfoProto) -> bool:
     """Whether the input's first axis has no fixed length."""
     return _dimension(source.type.tensor_type.shape.dim[0]) is None
 

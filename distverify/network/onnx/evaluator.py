@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from distverify.errors import ModelError
 from distverify.network.onnx.agreement import Reference
-from distverify.network.onnx.declared import input_shapes, operator_set, single_input
+from distverify.network.onnx.declared import declared_inputs, operator_set
 from distverify.network.onnx.file import TensorReader, read_model
 
 # What may stand between a last Softmax and the output.
@@ -25,16 +25,11 @@ class FileEvaluator:
     Attributes
     ----------
     reference : Reference
-    shape : tuple of int
-        Of the input tensor, for one sample.
-    output : str
     single : bool
         Whether some of its functions are computed in single precision.
     """
 
     reference: Reference
-    shape: tuple[int, ...]
-    output: str
 
     @property
     def single(self) -> bool:
@@ -49,11 +44,12 @@ class FileEvaluator:
             The reference evaluator fails on the model.
         """
         try:
-            values = self.reference(x.reshape(self.shape))[self.output]
+            tensors = self.reference(x.reshape(-1))
         except Exception as error:  # whatever the reference's NumPy code raises on what it does not support
             reason = " ".join(str(error).split())[:120]
             raise ModelError(f"the ONNX reference evaluator fails on it ({type(error).__name__}: {reason})") from error
-        return np.asarray(values, dtype=np.float64).reshape(-1)
+        values = [np.asarray(tensors[output], dtype=np.float64).reshape(-1) for output in self.reference.outputs]
+        return np.concatenate(values)
 
 
 def file_evaluator(path: str | os.PathLike[str], size: int) -> FileEvaluator:
@@ -68,23 +64,20 @@ def file_evaluator(path: str | os.PathLike[str], size: int) -> FileEvaluator:
     graph = model.graph
     reader = TensorReader(Path(path).parent.resolve())
     constants = {t.name: reader.read(t, f"initialiser {t.name!r}") for t in graph.initializer}
-    source = single_input(graph, set(constants))
     # A file whose first axis was said to be no batch axis has more values in it.
-    shape = next(
-        (s for axis in (None, False, True) if np.prod(s := input_shapes(source, graph.output[0], axis)[0]) == size),
-        None,
-    )
-    if shape is None:
+    readings = (declared_inputs(graph, set(constants), axis) for axis in (None, False, True))
+    inputs = next((read for read in readings if sum(i.size for i in read) == size), None)
+    if inputs is None:
         raise ModelError(f"{path}: its input does not hold {size} values")
-    output = graph.output[0].name
+    outputs = [o.name for o in graph.output]
     producers = {name: node for node in graph.node for name in node.output}
-    name = output
+    name = outputs[0]
     while name in producers and producers[name].op_type in _PASSING:
         name = producers[name].input[0]
-    if name in producers and producers[name].op_type in ("Softmax", "LogSoftmax"):
-        output = producers[name].input[0]
+    if len(outputs) == 1 and name in producers and producers[name].op_type in ("Softmax", "LogSoftmax"):
+        outputs = [producers[name].input[0]]
     try:
-        reference = Reference(list(graph.node), constants, source.name, output, operator_set(model))
+        reference = Reference(list(graph.node), constants, inputs, outputs, operator_set(model))
     except Exception as error:
         raise ModelError(f"{path}: the ONNX reference evaluator does not take it ({type(error).__name__})") from error
-    return FileEvaluator(reference, shape, output)
+    return FileEvaluator(reference)

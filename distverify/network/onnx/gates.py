@@ -13,7 +13,10 @@ from distverify.network.linear.diagonal import Diagonal
 from distverify.network.linear.operator import Array
 from distverify.network.nodes import ActivationNode, Node, Term
 from distverify.network.onnx.operation import Operation, Signal
+from distverify.network.onnx.polynomials import polynomial
 from distverify.network.onnx.scalings import Factor, Scaling, multiples, scalings
+
+_PARAMETER_ROUNDINGS = 2
 
 
 class _Gate(NamedTuple):
@@ -25,13 +28,17 @@ class _Gate(NamedTuple):
     height: Factor = Factor(Fraction(1))
 
 
-def gated_product(op: Operation, a: Signal, b: Signal) -> Signal:
-    """x times a gate of x, as exporters write SiLU, GELU, HardSwish and Mish out."""
+def gated_product(op: Operation, a: Signal, b: Signal) -> Signal | None:
+    """x times a gate of x, as exporters write SiLU, GELU, HardSwish and Mish out; None for other products."""
     for x, product in ((a, b), (b, a)):
         factors = multiples(op.builder, x.node)
         for node, (_, scale, offset) in _activations(op, x, product):
             # gelu(z) = z (1 + erf(z / sqrt 2)) / 2
             root = math.sqrt(2.0) if node.kind == "erf" else 1.0
+            if node.kind == "tanh" and offset == scale.value and not scale.roundings:
+                made = _cubic_gelu(op, x, node.source, scale)
+                if made is not None:
+                    return made
             if offset != (scale.value if node.kind == "erf" else 0) or (offset and scale.roundings):
                 continue
             for gate in _gates(op, node):
@@ -39,10 +46,21 @@ def gated_product(op: Operation, a: Signal, b: Signal) -> Signal:
                     # With x = factor v, the product is factor scale height v g(inner v).
                     outer = factors[gate.v].times(scale).times(gate.height).over(gate.inner)
                     return _scaled(op, Signal(gate.v, x.shape), gate.kind, gate.inner, outer, root)
-    raise op.error(
-        "a product of two values that depend on the input is not supported, except x * Sigmoid(c x), x * (1 + Erf(c x)), "
-        "x * HardSigmoid(c x), x * Clip(x + 3, 0, 6) and x * Tanh(Softplus(c x))"
-    )
+    return None
+
+
+def _cubic_gelu(op: Operation, x: Signal, argument: int, scale: Factor) -> Signal | None:
+    """scale x (1 + tanh(k v + c v^3)), which with x = f v is 2 scale f v logistic(2 (k v + c v^3)): GELU's tanh form."""
+    for v, factor in multiples(op.builder, x.node).items():
+        terms = polynomial(op.builder, argument, v)
+        if terms is None or set(terms) != {1, 3} or not all(f.positive for f in terms.values()):
+            continue
+        (linear, lost), (cubic, more) = (terms[n].rounded() for n in (1, 3))
+        # What the parameters may be off by is within what the activation's evaluation is granted.
+        if max(lost, more) <= _PARAMETER_ROUNDINGS:
+            gelu = op.builder.activation(op.name, v, "gelu_cubic", {"scale": linear, "cubic": cubic})
+            return multiplied(op, Signal(gelu, x.shape), factor.times(scale).times(Factor.of(2)))
+    return None
 
 
 def _gates(op: Operation, node: ActivationNode) -> Iterator[_Gate]:
@@ -70,8 +88,8 @@ def _uniform(row: Array) -> Fraction | None:
     return Fraction(float(row[0])) if (row == row[0]).all() else None
 
 
-def gated_quotient(op: Operation, x: Signal, divisor: Signal) -> Signal:
-    """x / (1 + |x|): with x = f v and divisor = s |v| + o, that is (f / s) softsign(s v / o)."""
+def gated_quotient(op: Operation, x: Signal, divisor: Signal) -> Signal | None:
+    """x / (1 + |x|), or None: with x = f v and divisor = s |v| + o, that is (f / s) softsign(s v / o)."""
     for node, (_, scale, offset) in _activations(op, x, divisor):
         if node.kind != "leaky_relu" or (node.parameters[0] != -1.0).any() or not scale.positive or offset <= 0:
             continue
@@ -80,7 +98,7 @@ def gated_quotient(op: Operation, x: Signal, divisor: Signal) -> Signal:
             if v in inner and inner[v].value != 0:
                 steep = scale.times(Factor(abs(inner[v].value), inner[v].roundings))
                 return _scaled(op, Signal(v, x.shape), "softsign", steep.over(Factor(offset)), factor.over(steep))
-    raise op.error("division by a value that depends on the input is not supported, except x / (1 + |x|)")
+    return None
 
 
 def _activations(op: Operation, x: Signal, gate: Signal) -> Iterator[tuple[ActivationNode, Scaling]]:
@@ -93,14 +111,14 @@ def _activations(op: Operation, x: Signal, gate: Signal) -> Iterator[tuple[Activ
 
 def _scaled(op: Operation, x: Signal, kind: str, inner: Factor, outer: Factor, root: float = 1.0) -> Signal:
     """``root outer s(root inner x)``; ``root``, where it is not 1, is rounded itself."""
-    result = _multiplied(op, x, inner, root)
+    result = multiplied(op, x, inner, root)
     result = Signal(op.builder.activation(op.name, result.node, kind), x.shape)
-    return _multiplied(op, result, outer, root)
+    return multiplied(op, result, outer, root)
 
 
-def _multiplied(op: Operation, x: Signal, factor: Factor, root: float) -> Signal:
-    value, roundings = float(factor.value), factor.roundings
-    roundings += 0 if Fraction(value) == factor.value else 1
+def multiplied(op: Operation, x: Signal, factor: Factor, root: float = 1.0) -> Signal:
+    """``root factor x``."""
+    value, roundings = factor.rounded()
     if root != 1.0:
         value, roundings = value * root, roundings + 2
     if value == 1.0 and not roundings:

@@ -42,4 +42,4 @@ def load_onnx(path: str | os.PathLike[str], *, batch_axis: bool | None = None) -
         unfolded = list(translation.builder.nodes)
         simplify(translation.builder, output)
         check_folding(unfolded, translation.builder.nodes, output)
-        return translation.builder.build(output, translation.remarks)
+        return translation.builder.build(output, translation.remarks, unfolded)

@@ -14,9 +14,9 @@ from distverify.network.linear.diagonal import Diagonal, division
 from distverify.network.linear.exactness import roundings_of_products, sum_with_error
 from distverify.network.linear.operator import NORM_MARGIN, Array
 from distverify.network.nodes import Term
-from distverify.network.onnx.gates import gated_product, gated_quotient
 from distverify.network.onnx.indexing import transposed
 from distverify.network.onnx.operation import Handler, Operation, Signal
+from distverify.network.onnx.products import product, quotient
 
 
 def _sum(op: Operation, signs: tuple[float, ...] | None = None) -> Signal:
@@ -42,7 +42,7 @@ def _mul(op: Operation) -> Signal:
     assert a is not None
     assert b is not None
     if isinstance(a, Signal) and isinstance(b, Signal):
-        return gated_product(op, a, b)
+        return product(op, a, b)
     x, factor = (a, op.constant(1)) if isinstance(a, Signal) else (op.signal(1), op.constant(0))
     shape = op.common_shape(a, b)
     x = op.expanded(x, shape)
@@ -51,7 +51,9 @@ def _mul(op: Operation) -> Signal:
 
 def _div(op: Operation) -> Signal:
     if isinstance(denominator := op.input(1), Signal):
-        return gated_quotient(op, op.signal(0), denominator)
+        numerator = op.input(0)
+        assert numerator is not None
+        return quotient(op, numerator, denominator)
     x, divisor = op.signal(0), op.constant(1)
     shape = op.common_shape(x, divisor)
     x = op.expanded(x, shape)

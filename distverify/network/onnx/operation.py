@@ -23,6 +23,7 @@ from distverify.network.linear.sparse import selection
 from distverify.network.nodes import Term
 from distverify.network.onnx.budget import Budget
 from distverify.network.onnx.file import Constant
+from distverify.network.onnx.probe import Probe
 
 # A declared shape costs the file nothing, but every operation on it a vector of that size.
 MAX_SIGNAL_VALUES = 2**22
@@ -46,10 +47,11 @@ class Signal:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Where ``signal`` is greater than ``limit``."""
+    """Where ``signal`` is greater than ``limit``; where it is not, if ``negated``."""
 
     signal: Signal
     limit: float
+    negated: bool = False
 
 
 Value = Signal | Constant
@@ -75,10 +77,12 @@ class Operation:
         How many values the ONNX node gives.
     budget : Budget
         What may still be made.
-    comparison : Comparison, optional
-        Input 0, if it is one.
     rounded : dict
         How many roundings constants are off by, by the identity of their arrays.
+    probe : Probe
+        How much values vary.
+    comparison : Comparison, optional
+        Input 0, if it is one.
     """
 
     label: str
@@ -90,6 +94,7 @@ class Operation:
     outputs: int
     budget: Budget
     rounded: Mapping[int, int]
+    probe: Probe
     comparison: Comparison | None = None
 
     def error(self, message: str) -> NoReturn:
@@ -170,6 +175,11 @@ class Operation:
             return self.builder.skip(signal.node)
         return Term(signal.node, Diagonal(np.full(signal.size, factor)))
 
+    def constantly(self, signal: Signal, value: float) -> Signal:
+        """``value`` in the shape of ``signal``."""
+        nothing = Term(signal.node, Diagonal(np.zeros(signal.size)))
+        return self.linear(signal.shape, [nothing], np.full(signal.size, value))
+
     def linear(
         self, shape: tuple[int, ...], terms: list[Term], bias: Array | None = None, bias_error: Array | None = None
     ) -> Signal:
@@ -188,4 +198,4 @@ def places(signal: Signal) -> NDArray[np.int64]:
     return np.arange(signal.size).reshape(signal.shape)
 
 
-Handler = Callable[[Operation], Signal | Comparison | tuple[Signal, ...]]
+Handler = Callable[[Operation], Value | Comparison | tuple[Signal, ...]]

@@ -19,11 +19,20 @@ class Factor(NamedTuple):
     value: Fraction
     roundings: int = 0
 
+    @classmethod
+    def of(cls, number: float, roundings: int = 0) -> Factor:
+        return cls(Fraction(float(number)), roundings)
+
     def times(self, other: Factor) -> Factor:
         return Factor(self.value * other.value, self.roundings + other.roundings)
 
     def over(self, other: Factor) -> Factor:
         return Factor(self.value / other.value, self.roundings + other.roundings)
+
+    def rounded(self) -> tuple[float, int]:
+        """The nearest float64, and by how many roundings that may be off."""
+        value = float(self.value)
+        return value, self.roundings + (Fraction(value) != self.value)
 
     @property
     def positive(self) -> bool:

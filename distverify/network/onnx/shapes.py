@@ -12,6 +12,7 @@ import onnx
 
 from distverify.network.onnx.file import FLOAT_TYPES
 from distverify.network.onnx.operation import Handler, Operation, Signal
+from distverify.network.onnx.where import indicator
 
 
 def _reshaped(op: Operation, shape: tuple[int, ...]) -> Signal:
@@ -94,7 +95,7 @@ def _cast(op: Operation) -> Signal:
     number = onnx.TensorProto.DataType.Value(target.decode()) if isinstance(target, bytes) else target
     if number not in FLOAT_TYPES:
         op.error("only casts to a floating-point type are supported")
-    return op.signal()
+    return op.signal() if op.comparison is None else indicator(op, op.comparison)
 
 
 SHAPE_OPERATORS: Mapping[str, Handler] = {

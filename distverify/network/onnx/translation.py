@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,19 +12,25 @@ import numpy as np
 import onnx
 
 from distverify.errors import ModelError
+from distverify.kernels.rounding import SOUND
 from distverify.network.graph import NetworkBuilder
+from distverify.network.linear.sparse import selection
+from distverify.network.nodes import Term
 from distverify.network.onnx.activations import ACTIVATION_OPERATORS
 from distverify.network.onnx.agreement import Reference, check_agreement
 from distverify.network.onnx.budget import MAX_NODES, Budget
 from distverify.network.onnx.constant_folding import FOLDED_OPERATORS, ConstantFolder
 from distverify.network.onnx.convolution import CONVOLUTION_OPERATORS
-from distverify.network.onnx.declared import STANDARD_DOMAINS, has_open_batch, input_shapes, operator_set, single_input
+from distverify.network.onnx.declared import STANDARD_DOMAINS, DeclaredInput, declared_inputs, operator_set
 from distverify.network.onnx.extremes import EXTREME_OPERATORS
 from distverify.network.onnx.file import Constant, TensorReader
 from distverify.network.onnx.indexing import INDEX_OPERATORS
 from distverify.network.onnx.linear import LINEAR_OPERATORS
+from distverify.network.onnx.normalising import NORMALISING_OPERATORS
 from distverify.network.onnx.operation import MAX_SIGNAL_VALUES, Comparison, Handler, Operation, Signal, Value
 from distverify.network.onnx.pooling import POOLING_OPERATORS
+from distverify.network.onnx.probe import Probe
+from distverify.network.onnx.products import POWER_OPERATORS
 from distverify.network.onnx.shapes import SHAPE_OPERATORS
 from distverify.network.onnx.where import WHERE_OPERATORS
 
@@ -36,6 +42,8 @@ _HANDLERS: Mapping[str, Handler] = {
     **INDEX_OPERATORS,
     **ACTIVATION_OPERATORS,
     **EXTREME_OPERATORS,
+    **POWER_OPERATORS,
+    **NORMALISING_OPERATORS,
     **WHERE_OPERATORS,
 }
 SUPPORTED_OPERATORS = tuple(sorted(_HANDLERS))
@@ -46,6 +54,8 @@ KNOWN_OPERATORS = tuple(sorted({*SUPPORTED_OPERATORS, "Constant", "ConstantOfSha
 _LEGACY_BROADCAST = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub")
 # The others refuse constants that are not exact.
 _ACCOUNT_FOR_ROUNDING = frozenset({"Add", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Mul", "Sub", "Sum"})
+# Operators that a comparison of values that depend on the input may go into.
+_OF_COMPARISONS = frozenset({"Cast", "Not", "Where"})
 # Operators between a last Softmax and the output that only show it in another shape.
 _PASSING = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 # What reading sizes, axes and types that contradict each other ends in.
@@ -75,36 +85,69 @@ class Translation:
         # Constants that are rounded, by the identity of their arrays, which the values keep.
         self.rounded: dict[int, int] = {}
         self._open(batch_axis)
+        self.probe = Probe(self.builder)
 
     def _open(self, batch_axis: bool | None) -> None:
-        """Begin a builder with the model's one input, for its one output."""
-        if len(self.graph.output) != 1:
-            names = ", ".join(o.name for o in self.graph.output)
-            raise ModelError(f"the model has {len(self.graph.output)} outputs ({names}); give one with one output")
-        source = single_input(self.graph, set(self.initialisers))
-        shape, sample_shape = input_shapes(source, self.graph.output[0], batch_axis)
-        if math.prod(shape) > MAX_SIGNAL_VALUES:
-            raise ModelError(f"input {source.name!r}: shape {shape} has more than {MAX_SIGNAL_VALUES} values")
-        self.builder = NetworkBuilder(sample_shape, source.name)
-        self.source, self.shape = source.name, shape
-        self.open_batch = has_open_batch(source) and shape != sample_shape
-        self.values[source.name] = Signal(0, shape)
+        """Begin a builder with the model's inputs, for its outputs."""
+        self.inputs = declared_inputs(self.graph, set(self.initialisers), batch_axis)
+        self.outputs = tuple(o.name for o in self.graph.output)
+        shapes = [declared.shape for declared in self.inputs]
+        if sum(map(math.prod, shapes)) > MAX_SIGNAL_VALUES:
+            raise ModelError(
+                f"input {self.inputs[0].name!r}: shape {shapes[0]} has more than {MAX_SIGNAL_VALUES} values, "
+                "or all inputs together have"
+            )
+        if len(self.inputs) == 1:
+            only = self.inputs[0]
+            self.builder = NetworkBuilder(only.sample_shape, only.name)
+            self.values[only.name] = Signal(0, only.shape)
+        else:
+            self.builder = NetworkBuilder((sum(map(math.prod, shapes)),))
+            self.values.update(_parts(self.builder, self.inputs))
+            told = ", ".join(f"{i.name} {list(i.shape)}" for i in self.inputs)
+            self.remarks["inputs"] = f"one after the other: {told}"
 
     def run(self) -> int:
         """Translate what the output depends on; the node of the output."""
         producer = self._producers()
-        name = self._without_softmax(self.graph.output[0].name, producer)
-        needed = self._needed(name, producer)
+        names = self.outputs
+        if len(names) == 1:
+            names = (self._without_softmax(names[0], producer),)
+        needed = self._needed(names, producer)
         for i, node in enumerate(self.graph.node):
             if i in needed:
                 self._take(node, self._translate(node, _label(node)))
-        output = self._value(name, "the model's output")
-        if not isinstance(output, Signal):
-            raise ModelError(f"output {name!r} does not depend on the input; there is nothing to verify")
-        self.remarks["reference"] = self._compare(needed, name)
-        return output.node
+        output = self._joined(names)
+        self.remarks["reference"] = self._compare(needed, names)
+        return output
 
-    def _compare(self, needed: set[int], output: str) -> str:
+    def _joined(self, names: Sequence[str]) -> int:
+        """The node that holds all outputs, one after the other; constant ones too, where some output is none."""
+        values = [self._value(name, "the model's output") for name in names]
+        if len(values) == 1 and isinstance(values[0], Signal):
+            return values[0].node
+        if len(values) > 1:
+            told = ", ".join(f"{name} {list(v.shape)}" for name, v in zip(names, values, strict=True))
+            self.remarks["outputs"] = f"one after the other: {told}"
+        total = sum(math.prod(v.shape) for v in values)
+        bias, error, terms, first = np.zeros(total), np.zeros(total), [], 0
+        for value in values:
+            size = math.prod(value.shape)
+            if isinstance(value, Signal):
+                indices = np.full(total, -1)
+                indices[first : first + size] = np.arange(size)
+                terms.append(Term(value.node, selection(indices, size)))
+            else:
+                bias[first : first + size] = value.astype(np.float64).reshape(-1)
+                if roundings := self.rounded.get(id(value), 0):
+                    error[first : first + size] = SOUND.gamma(roundings) * np.abs(value).reshape(-1)
+            first += size
+        if not terms:
+            terms.append(Term(0, selection(np.full(total, -1), self.builder.size(0))))
+        self.budget.spend(4 * total, "the model's outputs")
+        return self.builder.linear("outputs", terms, bias, error)
+
+    def _compare(self, needed: set[int], outputs: Sequence[str]) -> str:
         """Whether the network agrees with the ONNX reference evaluator; see :func:`check_agreement`."""
         nodes = [node for i, node in enumerate(self.graph.node) if i in needed]
         constants = {
@@ -113,10 +156,9 @@ class Translation:
             if name in self.initialisers and name in self.values
         }
         signals = {name: value for name, value in self.values.items() if isinstance(value, Signal)}
-        make = partial(Reference, nodes, constants, self.source, output, self.opset)  # type: ignore[arg-type]
-        return check_agreement(
-            make, self.builder, signals, self.shape, output, open_batch=self.open_batch, opset=self.opset
-        )
+        names = [name for name in outputs if name in signals]
+        make = partial(Reference, nodes, constants, self.inputs, names, self.opset)  # type: ignore[arg-type]
+        return check_agreement(make, self.builder, signals, opset=self.opset)
 
     def _take(self, node: onnx.NodeProto, made: Value | Comparison | tuple[Signal, ...]) -> None:
         if isinstance(made, Comparison):
@@ -150,10 +192,10 @@ class Translation:
             name = node.input[0]
         return output
 
-    def _needed(self, output: str, producer: Mapping[str, int]) -> set[int]:
-        """Indices of the nodes that ``output`` depends on."""
+    def _needed(self, outputs: Sequence[str], producer: Mapping[str, int]) -> set[int]:
+        """Indices of the nodes that ``outputs`` depend on."""
         needed: set[int] = set()
-        pending = [output]
+        pending = list(outputs)
         while pending:
             i = producer.get(pending.pop(), -1)
             if i >= 0 and i not in needed:
@@ -173,7 +215,7 @@ class Translation:
         if node.domain not in STANDARD_DOMAINS or not known:
             raise _unsupported(node, label)
         attributes = _attributes(node, self.opset, label)
-        comparison = self.comparisons.get(node.input[0]) if node.op_type == "Where" else None
+        comparison = self.comparisons.get(node.input[0]) if node.op_type in _OF_COMPARISONS else None
         operands = [
             self._value(name, label) if name and not (comparison and i == 0) else None
             for i, name in enumerate(node.input)
@@ -206,6 +248,7 @@ class Translation:
             len(node.output),
             self.budget,
             self.rounded,
+            self.probe,
             comparison,
         )
         try:
@@ -251,6 +294,18 @@ class Translation:
         if kind in ("value_int", "value_ints"):
             return np.array(value, dtype=np.int64)
         raise ModelError(f"{label}: a constant given as {kind} is not supported; give a dense tensor")
+
+
+def _parts(builder: NetworkBuilder, inputs: Sequence[DeclaredInput]) -> dict[str, Value]:
+    """Each of several inputs, as a part of the network's one."""
+    values: dict[str, Value] = {}
+    first, total = 0, builder.size(0)
+    for declared in inputs:
+        size = math.prod(declared.shape)
+        part = selection(np.arange(first, first + size), total)
+        values[declared.name] = Signal(builder.linear(declared.name, [Term(0, part)]), declared.shape)
+        first += size
+    return values
 
 
 def _label(node: onnx.NodeProto) -> str:

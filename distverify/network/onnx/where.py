@@ -1,32 +1,64 @@
-"""ONNX's Where: a choice between values by a constant condition, or torch's Softplus written out."""
+"""ONNX's comparisons, and Where: a choice between values by a condition, constant or not, or torch's Softplus written out."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 
 from distverify.network.linear.diagonal import Diagonal
+from distverify.network.linear.exactness import sum_with_error
+from distverify.network.linear.operator import Array
 from distverify.network.linear.sparse import selection
 from distverify.network.nodes import ActivationNode, Term
-from distverify.network.onnx.operation import Comparison, Handler, Operation, Signal, places
-from distverify.network.onnx.scalings import multiples, scalings
+from distverify.network.onnx.gates import multiplied
+from distverify.network.onnx.operation import Comparison, Handler, Operation, Signal, Value, places
+from distverify.network.onnx.polynomials import Polynomial, bases, polynomial
+from distverify.network.onnx.products import product
+from distverify.network.onnx.scalings import Factor, multiples, scalings
 
 # Where softplus(z) and z differ by less than half a unit in the last place of float32: beyond it they are one number there.
 _LEAST_THRESHOLD = 17.0
 
 
-def _greater(op: Operation) -> Comparison:
-    limit = op.constant(1)
-    if limit.size != 1:
-        op.error("compares values that depend on the input with several numbers, which is not supported")
-    return Comparison(op.signal(), float(op.numbers(limit).reshape(())))
+def _compare(op: Operation, sign: float, *, negated: bool) -> Comparison:
+    """sign (a - b) > 0, or the opposite."""
+    a, b = op.inputs
+    assert a is not None
+    assert b is not None
+    if isinstance(a, Signal) and not isinstance(b, Signal) and b.size == 1:
+        limit = float(op.numbers(b).reshape(()))
+        return Comparison(a if sign > 0.0 else op.linear(a.shape, [op.scaled(a, -1.0)]), sign * limit, negated)
+    shape = op.common_shape(a, b)
+    terms, bias = [], np.zeros(math.prod(shape))
+    for value, own in ((a, sign), (b, -sign)):
+        if isinstance(value, Signal):
+            terms.append(op.scaled(op.expanded(value, shape), own))
+        else:
+            bias = own * op.spread(value, shape)
+    return Comparison(op.linear(shape, terms, bias), 0.0, negated)
+
+
+def _not(op: Operation) -> Comparison:
+    if op.comparison is None:
+        op.error("negates values that are no comparison")
+    return replace(op.comparison, negated=not op.comparison.negated)
+
+
+def indicator(op: Operation, comparison: Comparison) -> Signal:
+    """1 where the comparison holds, else 0."""
+    x = comparison.signal
+    moved = op.linear(x.shape, [op.builder.skip(x.node)], np.full(x.size, -comparison.limit))
+    step = Signal(op.builder.activation(op.name, moved.node, "step"), x.shape)
+    return op.linear(x.shape, [op.scaled(step, -1.0)], np.ones(x.size)) if comparison.negated else step
 
 
 def _where(op: Operation) -> Signal:
     if op.comparison is not None:
-        return _softplus(op, op.comparison)
+        return _softplus(op, op.comparison) or _chosen(op, op.comparison)
     condition, values = op.constant(0), [v for v in op.inputs[1:] if v is not None]
     if condition.dtype.kind != "b":
         op.error(f"its condition is of type {condition.dtype}; it must be true or false")
@@ -42,12 +74,69 @@ def _where(op: Operation) -> Signal:
     return op.linear(shape, terms, bias)
 
 
-def _softplus(op: Operation, condition: Comparison) -> Signal:
+def _chosen(op: Operation, condition: Comparison) -> Signal:
+    """One value where the condition holds, the other elsewhere: b + (a - b) step."""
+    a, b = op.inputs[1:]
+    assert a is not None
+    assert b is not None
+    if condition.negated:
+        a, b = b, a
+    x = condition.signal
+    shape = op.common_shape(x, a, b)
+    x = op.expanded(x, shape)
+    (a, scale), (b, shift) = (_as_signal(op, v, shape, x) for v in (a, b))
+    straight = _continuous(op, x, condition.limit, a, b)
+    if straight is not None:
+        return straight
+    step = indicator(op, Comparison(x, condition.limit))
+    if scale is not None and shift is not None:
+        difference, lost = sum_with_error(scale, -shift)
+        roundings = 1 if lost.any() else 0
+        return op.linear(shape, [Term(step.node, Diagonal(difference, roundings=roundings))], shift)
+    gap = op.linear(shape, [op.builder.skip(a.node), op.scaled(b, -1.0)])
+    return op.linear(shape, [op.builder.skip(b.node), op.builder.skip(product(op, gap, step).node)])
+
+
+def _as_signal(op: Operation, value: Value, shape: tuple[int, ...], like: Signal) -> tuple[Signal, Array | None]:
+    """``value`` repeated to ``shape`` as a signal, and its numbers where it is constant."""
+    if isinstance(value, Signal):
+        return op.expanded(value, shape), None
+    if op.roundings(value):
+        op.error("chooses a constant that had to be rounded; run a constant-folding tool on the model")
+    numbers = op.spread(value, shape)
+    nothing = Term(like.node, Diagonal(np.zeros(like.size)))
+    return op.linear(shape, [nothing], numbers), numbers
+
+
+def _continuous(op: Operation, x: Signal, limit: float, a: Signal, b: Signal) -> Signal | None:
+    """b + k relu(x - limit), where a - b is k (x - limit); None where it is not."""
+    for v in bases(op.builder, x.node):
+        lines = [polynomial(op.builder, s.node, v) for s in (x, a, b)]
+        if any(p is None or not set(p) <= {0, 1} or any(f.roundings for f in p.values()) for p in lines):
+            continue
+        (c1, c0), (a1, a0), (b1, b0) = ([_coefficient(p, n) for n in (1, 0)] for p in lines)
+        rise, start = a1 - b1, a0 - b0
+        if c1 != 0 and rise * (c0 - Fraction(limit)) == start * c1:
+            moved = op.linear(x.shape, [op.builder.skip(x.node)], np.full(x.size, -limit))
+            positive = Signal(op.builder.activation(op.name, moved.node, "relu"), x.shape)
+            return op.linear(
+                x.shape, [op.builder.skip(b.node), op.builder.skip(multiplied(op, positive, Factor(rise / c1)).node)]
+            )
+    return None
+
+
+def _coefficient(terms: Polynomial | None, n: int) -> Fraction:
+    return terms[n].value if terms is not None and n in terms else Fraction(0)
+
+
+def _softplus(op: Operation, condition: Comparison) -> Signal | None:
     """Where(z > t, x, softplus(z) / beta) with z = beta x, as torch writes Softplus.
 
     Read as softplus(z) / beta, which is off by a relative exp(-t) at most, in value and slope: that much counts as roundings.
     """
     straight, curved = op.input(1), op.input(2)
+    if condition.negated:
+        straight, curved = curved, straight
     if isinstance(straight, Signal) and isinstance(curved, Signal) and straight.shape == curved.shape:
         line, argument = multiples(op.builder, straight.node), multiples(op.builder, condition.signal.node)
         for read, scale, offset in scalings(op.builder, curved.node):
@@ -61,7 +150,14 @@ def _softplus(op: Operation, condition: Comparison) -> Signal:
             if condition.limit >= _LEAST_THRESHOLD and any(abs(r - 1.0) < 2.0**-50 for r in ratios):
                 lost = math.ceil(math.exp(-condition.limit) * 2.0**53) + 8
                 return op.linear(curved.shape, [Term(curved.node, Diagonal(np.ones(curved.size), roundings=lost))])
-    raise op.error("chooses by a condition that depends on the input, which is supported only as torch writes Softplus")
+    return None
 
 
-WHERE_OPERATORS: Mapping[str, Handler] = {"Greater": _greater, "Where": _where}
+WHERE_OPERATORS: Mapping[str, Handler] = {
+    "Greater": lambda op: _compare(op, 1.0, negated=False),
+    "GreaterOrEqual": lambda op: _compare(op, -1.0, negated=True),
+    "Less": lambda op: _compare(op, -1.0, negated=False),
+    "LessOrEqual": lambda op: _compare(op, 1.0, negated=True),
+    "Not": _not,
+    "Where": _where,
+}
