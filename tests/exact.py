@@ -22,7 +22,7 @@ MP.prec = 240
 
 PIECEWISE_LINEAR = frozenset({"relu", "leaky_relu", "clip", "hard_sigmoid"})
 # Of rational numbers, rational ones.
-RATIONAL = PIECEWISE_LINEAR | {"hard_swish", "power", "reciprocal", "sign", "step", "floor", "nearest"}
+RATIONAL = PIECEWISE_LINEAR | {"hard_swish", "power", "reciprocal", "signum", "heaviside", "floor", "nearest"}
 # Fraction or mpf: whatever can be added, multiplied and compared without rounding that matters.
 Number = Any
 
@@ -89,7 +89,7 @@ def value(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
         return MP.mpf(x) ** MP.mpf(p0)
     if kind == "gelu_cubic":
         return x * _logistic(2 * (MP.mpf(p0) * x + MP.mpf(p1) * x**3))
-    if kind in ("reciprocal", "sign", "step", "floor", "nearest"):
+    if kind in ("reciprocal", "signum", "heaviside", "floor", "nearest"):
         return _of_rationals(kind, x)
     if kind in ("elu", "selu"):
         return MP.mpf(p1) * (x if x >= 0 else MP.mpf(p0) * _expm1(x))
@@ -113,9 +113,9 @@ def value(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
 def _of_rationals(kind: str, x: Number) -> Number:
     if kind == "reciprocal":
         return 1 / x
-    if kind == "sign":
+    if kind == "signum":
         return _like(float((x > 0) - (x < 0)), x)
-    if kind == "step":
+    if kind == "heaviside":
         return _like(float(x > 0), x)
     below = math.floor(x) if isinstance(x, Fraction) else MP.floor(x)
     if kind == "floor":
@@ -147,7 +147,7 @@ def slope(kind: str, x: Number, p0: float = 0.0, p1: float = 0.0) -> Number:
     if kind == "gelu_cubic":
         t = 2 * (MP.mpf(p0) * x + MP.mpf(p1) * x**3)
         return _logistic(t) + x * _bell(t) * 2 * (MP.mpf(p0) + 3 * MP.mpf(p1) * x * x)
-    if kind in ("sign", "step", "floor", "nearest"):
+    if kind in ("signum", "heaviside", "floor", "nearest"):
         return zero
     if kind in ("elu", "selu"):
         return MP.mpf(p1) * (1 if x >= 0 else MP.mpf(p0) * MP.exp(x))

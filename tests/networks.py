@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 # Names of special cases of others, with parameters of their own.
 SPECIAL_CASES = ("prelu", "identity", "hardtanh", "relu6")
 # Functions that exist on a part of the line, outgrow all numbers, or jump.
-PARTIAL = ("exp", "log", "reciprocal", "power", "positive_power", "sign", "step", "floor", "nearest")
+PARTIAL = ("exp", "log", "reciprocal", "power", "positive_power", "signum", "heaviside", "floor", "nearest")
 ALL_ACTIVATIONS = tuple(kind for kind in ACTIVATIONS if kind not in (*SPECIAL_CASES, *PARTIAL))
 NORMS = (math.inf, 2.0, 1.0)
 

@@ -384,7 +384,7 @@ _ACTIVATIONS: dict[str, tuple[str, list[tuple[str, float]]]] = {
     "Log": ("log", []),
     "Floor": ("floor", []),
     "Round": ("nearest", []),
-    "Sign": ("sign", []),
+    "Sign": ("signum", []),
 }
 _ARITHMETIC: dict[str, Callable[[ExactModel, list[Any], Attributes], Tensor]] = {
     "Abs": lambda m, i, a: _map(lambda v: v if v.value >= 0 else -v, i[0]),

@@ -260,8 +260,8 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "reciprocal": Activation(RECIPROCAL),
     "power": Activation(POWER, {"exponent": 2.0}),
     "positive_power": Activation(POSITIVE_POWER, {"exponent": 0.5}),
-    "sign": Activation(SIGN),
-    "step": Activation(STEP),
+    "signum": Activation(SIGN),
+    "heaviside": Activation(STEP),
     "floor": Activation(FLOOR),
     "nearest": Activation(NEAREST),
 }

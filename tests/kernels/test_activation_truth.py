@@ -217,7 +217,7 @@ def _check_tight(kind: str, given_parameters: tuple[float, ...], left: float, ri
 
 
 def test_jumps_have_no_slope() -> None:
-    for kind, at in (("sign", 0.0), ("step", 0.0), ("floor", 2.0), ("nearest", 0.5)):
+    for kind, at in (("signum", 0.0), ("heaviside", 0.0), ("floor", 2.0), ("nearest", 0.5)):
         assert slope_range(CODES[kind], np.array([at]), np.array([at]), packed(()))[1].tolist() == [math.inf]
         beside = np.array([at + 0.25])
         assert [v.tolist() for v in slope_range(CODES[kind], beside, beside, packed(()))] == [[0.0], [0.0]]

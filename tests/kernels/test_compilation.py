@@ -19,10 +19,10 @@ from numba.core.registry import CPUDispatcher
 import distverify as dv
 import distverify.kernels
 from distverify.analysis.sample import analyse_sample
-from distverify.kernels.activations import ACTIVATIONS
 from distverify.network.graph import Network
 from distverify.settings import Settings
 from distverify.work import Sample
+from tests.networks import ALL_ACTIVATIONS, SPECIAL_CASES
 
 COUNT = """
 from tests.kernels.test_compilation import dispatchers
@@ -51,7 +51,7 @@ def test_nothing_is_compiled_after_the_import() -> None:
     compiled = {name: len(d.signatures) for name, d in dispatchers().items()}
     fixed = {name for name, d in dispatchers().items() if not d._can_compile}
     assert len(fixed) > 10, "kernels have their signatures fixed when they are defined"
-    for seed, kind in enumerate(ACTIVATIONS):
+    for seed, kind in enumerate((*ALL_ACTIVATIONS, *SPECIAL_CASES)):
         for widths in ([3, 4, 2], [5, 6, 7, 8, 3]):
             net = network(widths, kind, seed)
             x = np.linspace(0.2, 0.7, widths[0])

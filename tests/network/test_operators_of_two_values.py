@@ -82,7 +82,7 @@ GRAPHS = {
     "ceiling": ([node("Ceil", "x", "y")], {}, X0, {"floor"}),
     "floor": ([node("Floor", "x", "y")], {}, X0, {"floor"}),
     "rounded": ([node("Round", "x", "y")], {}, [0.3, 1.5, -0.7, 2.5], {"nearest"}),
-    "sign": ([node("Sign", "x", "y")], {}, [0.3, 0.0, -0.7, 0.9], {"sign"}),
+    "sign": ([node("Sign", "x", "y")], {}, [0.3, 0.0, -0.7, 0.9], {"signum"}),
 }  # fmt: skip
 
 
@@ -201,7 +201,9 @@ def test_choices_by_the_input(tmp_path: Path) -> None:
         assert (bounds.upper >= expected - 1e-15).all()
         wide = output_bounds(network, Ball(x, 0.01))
         assert np.isfinite(wide.lower).all()
-        with pytest.raises(ModelError, match=r"network: jumps \(step in .*bound its outputs, margins or radii instead"):
+        with pytest.raises(
+            ModelError, match=r"network: jumps \(heaviside in .*bound its outputs, margins or radii instead"
+        ):
             jacobian_bounds(network, Ball(x, 0.01))
 
 

@@ -29,7 +29,7 @@ _SAME_FORM: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "Exp": ("exp", {}),
     "Log": ("log", {}),
     "Sqrt": ("positive_power", {}),
-    "Sign": ("sign", {}),
+    "Sign": ("signum", {}),
     "Floor": ("floor", {}),
     "Round": ("nearest", {}),
 }

@@ -52,7 +52,7 @@ def indicator(op: Operation, comparison: Comparison) -> Signal:
     """1 where the comparison holds, else 0."""
     x = comparison.signal
     moved = op.linear(x.shape, [op.builder.skip(x.node)], np.full(x.size, -comparison.limit))
-    step = Signal(op.builder.activation(op.name, moved.node, "step"), x.shape)
+    step = Signal(op.builder.activation(op.name, moved.node, "heaviside"), x.shape)
     return op.linear(x.shape, [op.scaled(step, -1.0)], np.ones(x.size)) if comparison.negated else step
 
 
