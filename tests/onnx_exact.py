@@ -13,55 +13,17 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from tests.exact import MP, slope, to_mp, value
+from tests.onnx_numbers import Dual, Number, Tensor, mapped, tensor_of
 
-Tensor = NDArray[Any]
-Number = Any
 Attributes = Mapping[str, Any]
 
 _ROOTS = {"BatchNormalization", "LayerNormalization", "Pow", "Sqrt"}
 _TRANSCENDENTAL = _ROOTS | frozenset(
     "Atan Celu Elu Erf Exp Gelu Log LogSoftmax Mish Selu Sigmoid Sin Softmax Softplus Swish Tanh".split()  # noqa: SIM905
 )
-
-
-class Dual:
-    """A number and its derivative with respect to each input that it depends on."""
-
-    def __init__(self, value: Number, gradient: Mapping[int, Number] | None = None) -> None:
-        self.value = value
-        self.gradient = dict(gradient or {})
-
-    def chained(self, value: Number, slope: Number) -> Dual:
-        """A function of this number, by its value and its derivative here."""
-        return Dual(value, {k: slope * g for k, g in self.gradient.items()})
-
-    def __add__(self, other: Dual) -> Dual:
-        gradient = dict(self.gradient)
-        for k, g in other.gradient.items():
-            gradient[k] = gradient[k] + g if k in gradient else g
-        return Dual(self.value + other.value, gradient)
-
-    def __neg__(self) -> Dual:
-        return self.chained(-self.value, -1)
-
-    def __sub__(self, other: Dual) -> Dual:
-        return self + -other
-
-    def __mul__(self, other: Dual) -> Dual:
-        return self.chained(0, other.value) + other.chained(self.value * other.value, self.value)
-
-    def __truediv__(self, other: Dual) -> Dual:
-        return self * other.chained(1 / other.value, -1 / (other.value * other.value))
-
-    def __lt__(self, other: Dual) -> bool:
-        return bool(self.value < other.value)
-
-    def __gt__(self, other: Dual) -> bool:
-        return bool(self.value > other.value)
 
 
 class ExactModel:
@@ -88,7 +50,7 @@ class ExactModel:
         """The outputs, flattened, with their gradients."""
         seeds = [Dual(self.convert(v), {i: self.convert(1)}) for i, v in enumerate(x)]
         tensors: dict[str, Tensor] = dict(self.constants)
-        tensors[self.input] = _tensor(seeds).reshape(self.shape)
+        tensors[self.input] = tensor_of(seeds).reshape(self.shape)
         for node in self.graph.node:
             attributes = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
             inputs = [tensors[name] if name else None for name in node.input]
@@ -101,7 +63,7 @@ class ExactModel:
         if tensor.dtype == object:
             return tensor
         flat = [Dual(self.convert(float(v))) for v in tensor.astype(np.float64).reshape(-1)]
-        return _tensor(flat).reshape(tensor.shape)
+        return tensor_of(flat).reshape(tensor.shape)
 
     def _apply(self, operator: str, inputs: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
         if operator == "Constant":
@@ -114,22 +76,10 @@ class ExactModel:
             return [self._elementwise(np.asarray(numbers[0]), kind, [float(a.get(n, default)) for n, default in names])]
         result = _ARITHMETIC[operator](self, numbers, a)
         # NumPy takes the only entry out of arrays without axes.
-        return [result if isinstance(result, np.ndarray) else _tensor([result]).reshape(())]
+        return [result if isinstance(result, np.ndarray) else tensor_of([result]).reshape(())]
 
     def _elementwise(self, x: Tensor, kind: str, parameters: Sequence[float]) -> Tensor:
-        return _map(lambda d: d.chained(value(kind, d.value, *parameters), slope(kind, d.value, *parameters)), x)
-
-
-def _tensor(values: Sequence[Any]) -> Tensor:
-    out = np.empty(len(values), dtype=object)
-    out[:] = values
-    return out
-
-
-def _map(function: Callable[..., Any], *tensors: Tensor) -> Tensor:
-    joined = np.broadcast_arrays(*tensors)
-    flat = [function(*row) for row in zip(*(t.reshape(-1) for t in joined), strict=True)]
-    return _tensor(flat).reshape(joined[0].shape)
+        return mapped(lambda d: d.chained(value(kind, d.value, *parameters), slope(kind, d.value, *parameters)), x)
 
 
 def _ints(tensor: Any) -> list[int]:
@@ -168,7 +118,7 @@ def _split(i: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
 
 def _concat(i: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
     if any(t.dtype == object for t in i):
-        i = [t if t.dtype == object else _map(lambda v: Dual(Fraction(float(v))), t) for t in i]
+        i = [t if t.dtype == object else mapped(lambda v: Dual(Fraction(float(v))), t) for t in i]
     return [np.concatenate(i, axis=a["axis"])]
 
 
@@ -176,7 +126,7 @@ def _pad(i: list[Any], a: Attributes, outputs: int) -> list[Tensor]:
     pads, rank = _ints(i[1]), i[0].ndim
     fill = Fraction(float(np.asarray(i[2]).reshape(()))) if len(i) > 2 and i[2] is not None else Fraction(0)
     shape = [d + pads[k] + pads[k + rank] for k, d in enumerate(i[0].shape)]
-    out = _tensor([Dual(fill) for _ in range(math.prod(shape))]).reshape(shape)
+    out = tensor_of([Dual(fill) for _ in range(math.prod(shape))]).reshape(shape)
     out[tuple(slice(pads[k], pads[k] + d) for k, d in enumerate(i[0].shape))] = i[0]
     return [out]
 
@@ -231,9 +181,9 @@ def _reduce(m: ExactModel, i: list[Any], a: Attributes, mean: bool) -> Tensor:
     kept = [k for k in range(i[0].ndim) if k not in axes]
     count = math.prod(i[0].shape[k] for k in axes)
     rows = i[0].transpose(kept + axes).reshape(-1, count)
-    sums = _tensor([_total(row) for row in rows])
+    sums = tensor_of([_total(row) for row in rows])
     if mean:
-        sums = _map(lambda v: v * Dual(m.convert(Fraction(1, count))), sums)
+        sums = mapped(lambda v: v * Dual(m.convert(Fraction(1, count))), sums)
     keep = a.get("keepdims", 1)
     return sums.reshape([1 if k in axes else d for k, d in enumerate(i[0].shape) if keep or k not in axes])
 
@@ -318,14 +268,14 @@ def _global_pool(m: ExactModel, i: list[Any], a: Attributes, mean: bool) -> Tens
 def _batch_normalization(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
     scale, shift, mean, variance = (t.reshape(-1, *[1] * (i[0].ndim - 2)) for t in i[1:])
     epsilon = m.convert(a.get("epsilon", float(np.float32(1e-5))))
-    factor = _map(lambda s, v: Dual(s.value / MP.sqrt(v.value + epsilon)), scale, variance)
+    factor = mapped(lambda s, v: Dual(s.value / MP.sqrt(v.value + epsilon)), scale, variance)
     return np.asarray((i[0] - mean) * factor + shift)
 
 
 def _clip(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
     lo = i[1].reshape(()).item() if len(i) > 1 and i[1] is not None else None
     hi = i[2].reshape(()).item() if len(i) > 2 and i[2] is not None else None
-    return _map(lambda v: min(v if lo is None else max(v, lo), hi) if hi is not None else max(v, lo), i[0])
+    return mapped(lambda v: min(v if lo is None else max(v, lo), hi) if hi is not None else max(v, lo), i[0])
 
 
 def _softsign(d: Dual) -> Dual:
@@ -354,7 +304,7 @@ def _pow(base: Dual, exponent: Dual) -> Dual:
 def _softmax(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
     """Of the exponentials themselves, whatever their size."""
     axis = a.get("axis", -1)
-    powers = _map(lambda d: d.chained(MP.exp(d.value), MP.exp(d.value)), i[0])
+    powers = mapped(lambda d: d.chained(MP.exp(d.value), MP.exp(d.value)), i[0])
     return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
 
 
@@ -363,7 +313,7 @@ def _layer_normalization(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
     centred = i[0] - _reduce(m, [i[0]], {"axes": axes}, True)
     variance = _reduce(m, [centred * centred], {"axes": axes}, True)
     epsilon = Dual(m.convert(a.get("epsilon", float(np.float32(1e-5)))))
-    result = centred / _map(lambda v: _sqrt(v + epsilon), variance) * i[1]
+    result = centred / mapped(lambda v: _sqrt(v + epsilon), variance) * i[1]
     return np.asarray(result + i[2] if len(i) > 2 else result)
 
 
@@ -387,7 +337,7 @@ _ACTIVATIONS: dict[str, tuple[str, list[tuple[str, float]]]] = {
     "Sign": ("signum", []),
 }
 _ARITHMETIC: dict[str, Callable[[ExactModel, list[Any], Attributes], Tensor]] = {
-    "Abs": lambda m, i, a: _map(lambda v: v if v.value >= 0 else -v, i[0]),
+    "Abs": lambda m, i, a: mapped(lambda v: v if v.value >= 0 else -v, i[0]),
     "Add": lambda m, i, a: i[0] + i[1],
     "AveragePool": lambda m, i, a: _pool(m, i, a, True),
     "BatchNormalization": _batch_normalization,
@@ -399,23 +349,23 @@ _ARITHMETIC: dict[str, Callable[[ExactModel, list[Any], Attributes], Tensor]] = 
     "GlobalAveragePool": lambda m, i, a: _global_pool(m, i, a, True),
     "GlobalMaxPool": lambda m, i, a: _global_pool(m, i, a, False),
     "MatMul": _matmul,
-    "Max": lambda m, i, a: _map(lambda *v: max(v), *i),
+    "Max": lambda m, i, a: mapped(lambda *v: max(v), *i),
     "MaxPool": lambda m, i, a: _pool(m, i, a, False),
-    "Min": lambda m, i, a: _map(lambda *v: min(v), *i),
+    "Min": lambda m, i, a: mapped(lambda *v: min(v), *i),
     "Mul": lambda m, i, a: i[0] * i[1],
-    "Neg": lambda m, i, a: _map(lambda v: -v, i[0]),
-    "PRelu": lambda m, i, a: _map(lambda v, s: v if v.value >= 0 else v * s, *i),
+    "Neg": lambda m, i, a: mapped(lambda v: -v, i[0]),
+    "PRelu": lambda m, i, a: mapped(lambda v, s: v if v.value >= 0 else v * s, *i),
     "ReduceMean": lambda m, i, a: _reduce(m, i, a, True),
     "ReduceSum": lambda m, i, a: _reduce(m, i, a, False),
-    "Softsign": lambda m, i, a: _map(_softsign, i[0]),
-    "Ceil": lambda m, i, a: _map(lambda v: Dual(-value("floor", -v.value)), i[0]),
+    "Softsign": lambda m, i, a: mapped(_softsign, i[0]),
+    "Ceil": lambda m, i, a: mapped(lambda v: Dual(-value("floor", -v.value)), i[0]),
     "LayerNormalization": _layer_normalization,
-    "LogSoftmax": lambda m, i, a: _map(_log, _softmax(m, i, a)),
-    "Pow": lambda m, i, a: _map(_pow, *i),
-    "Reciprocal": lambda m, i, a: _map(lambda v: Dual(m.convert(1)) / v, i[0]),
+    "LogSoftmax": lambda m, i, a: mapped(_log, _softmax(m, i, a)),
+    "Pow": lambda m, i, a: mapped(_pow, *i),
+    "Reciprocal": lambda m, i, a: mapped(lambda v: Dual(m.convert(1)) / v, i[0]),
     "Softmax": lambda m, i, a: _softmax(m, i, a),
-    "Sqrt": lambda m, i, a: _map(_sqrt, i[0]),
+    "Sqrt": lambda m, i, a: mapped(_sqrt, i[0]),
     "Sub": lambda m, i, a: i[0] - i[1],
     "Sum": lambda m, i, a: sum(i[1:], start=i[0]),
-    "Where": lambda m, i, a: _map(lambda c, x, y: x if c.value else y, *i),
+    "Where": lambda m, i, a: mapped(lambda c, x, y: x if c.value else y, *i),
 }

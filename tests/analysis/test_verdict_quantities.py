@@ -71,7 +71,6 @@ def test_same_settings_same_bits(network):
     [
         ({"nodes": -1, "compute": ("verified",)}, "nodes: got -1"),
         ({"nodes": 5, "compute": ("outputs",)}, "nodes"),
-        ({"compute": ("attack",), "arithmetic": "float32"}, "arithmetic"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

@@ -9,8 +9,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from distverify.bounds.crown import combine
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.methods import bound_rows
+from distverify.kernels.interval import close_bounds
 from distverify.kernels.rounding import IGNORED, SOUND, Rounding
 from distverify.network.graph import Network, NetworkBuilder
 from distverify.network.linear.dense import Dense
@@ -192,3 +194,32 @@ def test_overflow_is_never_a_wrong_number(scale: float) -> None:
             for lo, truth, up in zip(b.lower.flat, np.array(jacobian, dtype=object).flat, b.upper.flat, strict=True):
                 assert math.isnan(lo) or lo <= truth, method
                 assert math.isnan(up) or truth <= up, method
+
+
+def test_rows_that_are_rounded_note_what_that_misses() -> None:
+    """Rows brought to single precision are other rows: what lies between them counts against the outputs' sizes."""
+    layers = [(np.array([[1e6, 1.0], [0.5, 2.0]]), np.array([3.0, -1e5]))]
+    network = Network.from_layers(layers).in_precision("float32")
+    reduced = enclose(network, Ball(np.ones(2), 0.1)).reduced
+    rows = np.array([[0.1, 1.0], [1.0, -1.0 / 3.0]])
+    near = rows.astype(np.float32).astype(np.float64)
+    assert reduced.output is not None
+    missed = np.abs(rows - near) @ reduced.output.size
+    told, without = combine(reduced, rows), combine(reduced, near)
+    assert (missed > 0.0).all()
+    assert (told.error - without.error >= 0.999 * missed).all()
+    assert (told.size - without.size >= 0.999 * missed).all()
+
+
+def test_what_overflowed_inwards_is_no_bound() -> None:
+    lower, upper = SOUND.outward(np.array([np.inf, np.nan, 1.0]), np.array([-np.inf, np.nan, 2.0]))
+    assert lower[:2].tolist() == [-np.inf, -np.inf]
+    assert upper[:2].tolist() == [np.inf, np.inf]
+    assert lower[2] < 1.0 < 2.0 < upper[2]
+    constant, error = np.array([-np.inf, np.nan, 2.0, np.inf, np.nan, 1.0]), np.zeros(6)
+    for tiny in (0.0, 1e-300):
+        low, high = np.empty(3), np.empty(3)
+        close_bounds(constant, error, 3, tiny, low, high)
+        assert low[:2].tolist() == [-np.inf, -np.inf]
+        assert high[:2].tolist() == [np.inf, np.inf]
+        assert low[2] <= 1.0 <= 2.0 <= high[2]
