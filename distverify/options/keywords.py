@@ -62,6 +62,8 @@ class WorkersKeywords(TypedDict, total=False):
     max_actors: int | None
     memory_per_actor: int | None
     time_limit: float | None
+    label_selector: Mapping[str, str] | None
+    runtime_env: str | os.PathLike[str] | Mapping[str, Any] | None
 
 
 class DivisionKeywords(TypedDict, total=False):

@@ -126,6 +126,17 @@ def share(text: str) -> float:
     return values[0]
 
 
+def labels(text: str) -> dict[str, str]:
+    """``zone=a,gpu=none``: names with values."""
+    found: dict[str, str] = {}
+    for piece in text.split(","):
+        name, equals, value = (word.strip() for word in piece.partition("="))
+        if not (name and equals and value) or name in found:
+            raise ValueError(f"got {text!r}; write NAME=VALUE, several with commas between, each name once")
+        found[name] = value
+    return found
+
+
 def part_of(text: str) -> tuple[int, int]:
     """``I/N``: number and count of parts."""
     number, slash, count = text.partition("/")

@@ -113,6 +113,15 @@ class Workers:
         "what is proved.", "Workers", parse=parse.positive, metavar="SECONDS", of_properties=True,
     )  # fmt: skip
 
+    label_selector: Mapping[str, str] | None = option(
+        None, "Use only nodes of the cluster with these labels (`ray start --labels`), such as pool=cpu,zone=a.", "Workers",
+        parse=parse.labels, metavar="NAME=VALUE", needs=_RAY, of_properties=True,
+    )  # fmt: skip
+    runtime_env: str | os.PathLike[str] | Mapping[str, Any] | None = option(  # noqa: RUF009  # a field, as all the others
+        None, "Runtime environment of the workers, a YAML or JSON file as Ray takes it (pip, working_dir, env_vars, ...).",
+        "Workers", parse=Path, metavar="FILE", needs=_RAY, of_properties=True,
+    )  # fmt: skip
+
     def __post_init__(self) -> None:
         if self.executor not in EXECUTORS:
             raise SettingsError(f"executor: got {self.executor!r}; choose {', '.join(EXECUTORS)}")

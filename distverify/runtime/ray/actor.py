@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from distverify.questions.pieces import Piece, Shared
@@ -53,10 +53,16 @@ class Worker:
 
 
 def actor_factory(
-    job_ref: Any, cpus: float, memory: int | None, threads: int, time_limit: float | None
+    job_ref: Any,
+    cpus: float,
+    memory: int | None,
+    threads: int,
+    time_limit: float | None,
+    more: Mapping[str, Any] | None = None,
 ) -> Callable[[], Any]:
     """A function that starts another actor. Ray repeats nothing: every death reaches the driver."""
     needs: dict[str, Any] = {"num_cpus": cpus} | ({} if memory is None else {"memory": memory})
+    needs |= more or {}
     actor = ray.remote(max_restarts=0, max_task_retries=0, **needs)(Worker)
     return lambda: actor.remote([job_ref], threads, time_limit)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from distverify.errors import ExecutorError
@@ -27,12 +28,15 @@ class Cluster:
         Bytes that each actor reserves.
     own : bool
         It was started for this run: no machine will join, and no autoscaler listens.
+    labels : dict, optional
+        Names and values of labels that a node must have.
     """
 
-    def __init__(self, cpus: float, memory: int | None, own: bool) -> None:
+    def __init__(self, cpus: float, memory: int | None, own: bool, labels: Mapping[str, str] | None = None) -> None:
         self.slots = 0
         self.own = own
         self._needs = {"CPU": float(cpus)} | ({} if memory is None else {"memory": float(memory)})
+        self._labels = dict(labels or {})
         self._nodes: list[dict[str, Any]] = []
         self._head = HeadWatch(str(ray.get_runtime_context().gcs_address))
         self._reached: dict[str, str] = {}  # node -> where its Ray process took a connection
@@ -140,12 +144,22 @@ class Cluster:
         return next((alive for alive in self._nodes if alive["NodeID"] == node), None)
 
     def _fitting(self, node: dict[str, Any]) -> int:
+        if not self._labelled(node):
+            return 0
         return min(int(node["Resources"].get(name, 0.0) / need + 1e-9) for name, need in self._needs.items())
+
+    def _labelled(self, node: dict[str, Any]) -> bool:
+        held = node.get("Labels") or {}
+        return all(held.get(name) == value for name, value in self._labels.items())
 
     def _largest(self) -> dict[str, float]:
         return {name: max((n["Resources"].get(name, 0.0) for n in self._nodes), default=0.0) for name in self._needs}
 
     def _refuse(self) -> None:
+        if not any(self._labelled(node) for node in self._nodes):
+            raise ExecutorError(
+                f"label_selector: no node of this Ray has {self._told_labels()}; give the address of a cluster that has such nodes"
+            )
         most = self._largest()
         cpus, memory = self._needs["CPU"], self._needs.get("memory", 0.0)
         if most["CPU"] < cpus:
@@ -160,13 +174,18 @@ class Cluster:
 
     def _described(self, resources: dict[str, float]) -> str:
         memory = f" and {resources['memory'] / 2**30:.1f} GiB of memory" if "memory" in resources else ""
-        return f"{resources['CPU']:g} CPUs{memory}"
+        labels = f" labelled {self._told_labels()}" if self._labels and resources is self._needs else ""
+        return f"{resources['CPU']:g} CPUs{memory}{labels}"
+
+    def _told_labels(self) -> str:
+        return ",".join(f"{name}={value}" for name, value in self._labels.items())
 
     def _tell(self, actors: int) -> None:
         from ray.autoscaler.sdk import request_resources
 
         self._requested = actors
         try:
-            request_resources(bundles=[dict(self._needs) for _ in range(actors)])
+            selectors = {"bundle_label_selectors": [self._labels] * actors} if self._labels and actors else {}
+            request_resources(bundles=[dict(self._needs) for _ in range(actors)], **selectors)
         except Exception as error:  # only a hint: actors that wait ask for nodes too, later
             log.warning("the autoscaler could not be told of %d actors: %s", actors, describe(error))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any
 
@@ -35,6 +35,10 @@ class RayExecutor:
         sample in pieces: wall time from when its first piece is begun.
     memory_per_actor : int, optional
         Bytes that each actor reserves of its node's ``memory`` resource; fewer actors fit where memory is short.
+    labels : dict, optional
+        Names and values of labels; only nodes that have them all are used.
+    runtime_env : dict, optional
+        Of the actors, as Ray takes it.
 
     Raises
     ------
@@ -49,6 +53,8 @@ class RayExecutor:
         max_actors: int | None = None,
         time_limit: float | None = None,
         memory_per_actor: int | None = None,
+        labels: Mapping[str, str] | None = None,
+        runtime_env: Mapping[str, Any] | None = None,
     ) -> None:
         if not (math.isfinite(cpus_per_actor) and cpus_per_actor > 0):
             raise SettingsError(f"cpus_per_actor: got {cpus_per_actor}; give a positive number")
@@ -65,6 +71,9 @@ class RayExecutor:
         self.max_actors = max_actors
         self.time_limit = time_limit
         self.memory_per_actor = memory_per_actor
+        # More of what Ray is told of each actor.
+        self._more: dict[str, Any] = {} if not labels else {"label_selector": dict(labels)}
+        self._more |= {} if not runtime_env else {"runtime_env": dict(runtime_env)}
 
     @contextmanager
     def open(self, job: Job, should_stop: Callable[[], bool], recall: Recall | None = None) -> Iterator[Loop]:
@@ -85,7 +94,7 @@ class RayExecutor:
             limit = self.time_limit
             if limit is not None and job.ends_in_order:
                 limit = _LATE_FACTOR * limit + _LATE_SECONDS
-            pool = RayPool(job, own, self.cpus_per_actor, self.memory_per_actor, limit)
+            pool = RayPool(job, own, self.cpus_per_actor, self.memory_per_actor, limit, self._more)
             limits: dict[str, Any] = {"max_workers": self.max_actors, "time_limit": limit}
             with closing(pool), Loop(pool, job, should_stop, recall, **limits) as loop:
                 yield loop

@@ -7,6 +7,7 @@ not grow with the number of actors or units: 0.8 ms were measured at 2 actors, 0
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -34,16 +35,22 @@ class RayPool:
         What each actor reserves.
     time_limit : float, optional
         Seconds; an actor begins no further sample of a unit after them.
+    more : dict, optional
+        Other options of Ray's for each actor: "label_selector", "runtime_env".
     """
 
     concurrent = True
 
-    def __init__(self, job: Job, own: bool, cpus: float, memory: int | None, time_limit: float | None) -> None:
+    def __init__(
+        self, job: Job, own: bool, cpus: float, memory: int | None, time_limit: float | None,
+        more: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.threads = max(1, int(cpus))
         self.tally: Tally = MeteredTally()
-        self._cluster = Cluster(cpus, memory, own)
+        more = more or {}
+        self._cluster = Cluster(cpus, memory, own, more.get("label_selector"))
         self._raylet = self._cluster.raylet_here()
-        self._new_actor = actor_factory(ray.put(job), cpus, memory, self.threads, time_limit)
+        self._new_actor = actor_factory(ray.put(job), cpus, memory, self.threads, time_limit, more)
         self._handles: dict[int, Handle] = {}
         self._nodes: dict[int, str] = {}  # of every worker that ever was ready
         self._calls: dict[Any, tuple[int, Any]] = {}  # first result -> worker, second result (None: it starts)
