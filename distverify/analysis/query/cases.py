@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -154,18 +155,20 @@ def _plain(atom: Atom) -> bool:
     return atom.roundings <= 1 and any(isinstance(s, Variable) for s in (atom.comparison.left, atom.comparison.right))
 
 
+@lru_cache(maxsize=2**16)
 def rounded(value: Fraction) -> Fraction:
     """``value`` as float32 rounds it; itself beyond the range."""
     if abs(value) >= LARGEST_SINGLE:
         return value
-    nearest = Fraction(float(np.float32(float(value))))
-    # Through float64 it is rounded twice: the neighbours are compared, too.
-    candidates = {nearest}
-    for towards in (-np.inf, np.inf):
-        candidates.add(Fraction(float(np.nextafter(np.float32(float(nearest)), np.float32(towards)))))
-    best = min(abs(c - value) for c in candidates)
-    close = sorted(c for c in candidates if abs(c - value) == best)
-    return nearest if nearest in close else close[0]
+    double = float(value)
+    nearest = np.float32(double)
+    off = double - float(nearest)
+    towards = np.nextafter(nearest, np.float32(np.inf if off > 0 else -np.inf))
+    # What lies half-way between two numbers in float64 is nearer to one of them before it is rounded.
+    if off and 2.0 * off == float(towards) - float(nearest) and Fraction(double) != value:
+        nearer = (Fraction(double) < value) == (off > 0)
+        nearest = towards if nearer else nearest
+    return Fraction(float(nearest))
 
 
 @dataclass(frozen=True, eq=False)

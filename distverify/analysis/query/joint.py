@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -16,6 +16,7 @@ from distverify.analysis.query.space import Space
 from distverify.data.query.declarations import INPUT, Tensor
 from distverify.errors import ModelError
 from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.nodes import ActivationNode
 from distverify.network.onnx.bound import Wanted, bind, joined
 from distverify.network.onnx.replay import Replay
 from distverify.network.simplify import simplify
@@ -190,15 +191,27 @@ def free_outputs(space: Space, elements: Sequence[int]) -> PiecewiseLinear:
     return made
 
 
-def ranges(network: Network, lower: Floats, upper: Floats) -> dict[int, tuple[Floats, Floats]]:
-    """Intervals of all linear nodes over a box, for networks of linear nodes and ReLUs; others are unbounded."""
+# The interval of an activation's values, from that of what it reads.
+Activated = Callable[[ActivationNode, Floats, Floats], tuple[Floats, Floats]]
+
+
+def ranges(
+    network: Network, lower: Floats, upper: Floats, activated: Activated | None = None
+) -> dict[int, tuple[Floats, Floats]]:
+    """Intervals of all linear nodes over a box; other activations than ReLU are unbounded without ``activated``."""
     lows, highs = [lower], [upper]
     found: dict[int, tuple[Floats, Floats]] = {}
     for index, node in enumerate(network.nodes[1:], 1):
         terms = getattr(node, "terms", None)
         if terms is None:
             low, high = lows[node.sources[0]], highs[node.sources[0]]
-            known = getattr(node, "kind", "") == "relu"
+            assert isinstance(node, ActivationNode)
+            if node.kind != "relu" and activated is not None:
+                low, high = activated(node, low, high)
+                lows.append(low)
+                highs.append(high)
+                continue
+            known = node.kind == "relu"
             lows.append(np.maximum(low, 0.0) if known else np.full(node.size, -np.inf))
             highs.append(np.maximum(high, 0.0) if known else np.full(node.size, np.inf))
             continue

@@ -14,14 +14,16 @@ from numpy.typing import NDArray
 from distverify.analysis.attack import Attacker
 from distverify.analysis.branching.counterexamples import Hunt
 from distverify.analysis.branching.polytopes import Target
-from distverify.analysis.query.joint import Joint
+from distverify.analysis.query.joint import Joint, ranges
 from distverify.analysis.query.open_case import OpenCase
 from distverify.analysis.query.rows import Alternative, alternatives
 from distverify.analysis.query.witness import Judge, Witness
 from distverify.analysis.verify import VERIFIED, pursue
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.evaluation import SinglePrecision
+from distverify.kernels.relaxations import value_range
 from distverify.kernels.rounding import SOUND
+from distverify.network.graph import Network
 from distverify.questions.memory import Memory
 from distverify.region import Box
 
@@ -29,6 +31,8 @@ Floats = NDArray[np.float64]
 # Where an input has no bounds, or far ones, points are looked for in windows of these half-widths.
 _WINDOWS = (1.0, 30.0, 1000.0)
 _WIDE = 1e5
+# Searches of more nodes per alternative are worth tighter magnitudes.
+_BY_INTERVALS = 1000
 _SAMPLES = 400
 
 
@@ -98,15 +102,16 @@ def _search_box(
     joint, judge = group[0].joint, group[0].judge
     region = Box(low, high)
     network = joint.network
-    enclosure = enclose(network, region)
-    size = enclosure.magnitude(network.output)
-    error = np.zeros(network.output_size)
+    error, size = np.zeros(network.output_size), np.zeros(network.output_size)
     sizes: dict[int, Fraction] | None = None
+    if joint.bound.single or not _plain_weights(group):
+        # Intervals are enough to tell of magnitudes at first.
+        plain = _linear_ranges(joint.plain, region, nodes <= _BY_INTERVALS)
+        size = np.maximum(*map(np.abs, plain[joint.plain.output]))
     if joint.bound.single:
-        plain = enclose(joint.plain, region)
-        error = SinglePrecision(joint.plain).error(region, dict(enumerate(zip(plain.lower, plain.upper, strict=True))))
+        error = SinglePrecision(joint.plain).error(region, plain)
         error = np.where([e in joint.space.of for e in joint.elements], 0.0, error)
-        size = plain.magnitude(joint.plain.output) + error
+        size = size + error
         if not np.isfinite(size).all():
             for case in group:
                 _look(case, found)
@@ -133,6 +138,18 @@ def _search_box(
         return []
     open_ = {id(owner) for owner, bound in zip(owners, verdict.bound, strict=True) if not bound > 0.0}
     return [case for case in group if id(case) in open_]
+
+
+def _linear_ranges(network: Network, region: Box, quick: bool) -> dict[int, tuple[Floats, Floats]]:
+    """Intervals of all linear nodes, from those of the nodes before them or by CROWN."""
+    if not quick:
+        return enclose(network, region).linear_bounds
+    return ranges(network, *region.box, lambda node, low, high: value_range(node.code, low, high, node.parameters))
+
+
+def _plain_weights(group: Sequence[OpenCase]) -> bool:
+    """Whether all coefficients are float64 numbers."""
+    return all(Fraction(float(w)) == w for case in group for atom in case.case.atoms for w in atom.polynomial.values())
 
 
 def _corners(judge: Judge, low: Floats, high: Floats, found: Callable[[Witness], None]) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 
@@ -163,21 +164,25 @@ def _size(atom: Atom, of: Mapping[int, int], sides: Sides) -> Fraction:
     return total
 
 
+@lru_cache(maxsize=2**16)
 def _on_grid(side: tuple[Fraction, bool], up: bool) -> tuple[Fraction, bool]:
     """The next float32 number upwards or downwards; not the number itself where the side is strict."""
     value, strict = side
     if abs(value) > LARGEST_SINGLE:
         inside = (value < 0) == up
         return (LARGEST_SINGLE if value > 0 else -LARGEST_SINGLE, False) if inside else (value, strict)
-    nearest = np.float32(float(value))
-    candidates = [nearest, np.nextafter(nearest, np.float32(-np.inf)), np.nextafter(nearest, np.float32(np.inf))]
-    candidates += [np.nextafter(c, np.float32(np.inf if up else -np.inf)) for c in candidates]
-    exact = sorted({Fraction(float(c)) for c in candidates if np.isfinite(c)})
-    if up:
-        fitting = [c for c in exact if (c > value if strict else c >= value)]
-        return (fitting[0], False) if fitting else (value, True)
-    fitting = [c for c in exact if (c < value if strict else c <= value)]
-    return (fitting[-1], False) if fitting else (value, True)
+    near = np.float32(float(value))
+    step = np.float32(np.inf if up else -np.inf)
+    for _ in range(3):
+        exact = Fraction(float(near)) if np.isfinite(near) else None
+        if exact is None:
+            break
+        if exact == value if not strict else False:
+            return exact, False
+        if exact > value if up else exact < value:
+            return exact, False
+        near = np.nextafter(near, step)
+    return value, True
 
 
 def _outwards(exact: Fraction, towards: float) -> float:

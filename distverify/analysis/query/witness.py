@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.query.cases import rounded
 from distverify.analysis.query.exact import value_at
 from distverify.analysis.query.joint import Joint
 from distverify.analysis.query.space import Sides
-from distverify.data.query.terms import Comparison, Constant, Formula, Term, Variable, holds
+from distverify.data.query.terms import Comparison, Constant, Formula, Term, Variable, comparisons, holds, variables
 from distverify.errors import ModelError
 
 Floats = NDArray[np.float64]
@@ -47,9 +49,15 @@ class Judge:
     joint: Joint
     readable: bool = True
 
-    @property
-    def _formulas(self) -> tuple[Formula, ...]:
-        return self.joint.bound.query.assertions
+    @cached_property
+    def _formulas(self) -> list[Formula]:
+        """The assertions; those that speak of more than inputs, which fail more often, come first."""
+        of = self.joint.space.of
+
+        def inputs_only(formula: Formula) -> bool:
+            return all(v in of for c in comparisons(formula) for side in (c.left, c.right) for v in variables(side))
+
+        return sorted(self.joint.bound.query.assertions, key=inputs_only)
 
     def accept(self, u: Floats, sides: Sides | None = None) -> Witness | None:
         """The witness at ``u`` [coordinates], if it certainly is one; ``sides`` are where numbers are moved to lie within."""
@@ -116,9 +124,8 @@ class Judge:
         return Witness(values)
 
 
+@lru_cache(maxsize=2**16)
 def _as_single(value: Fraction) -> Any:
-    from distverify.analysis.query.cases import rounded
-
     return np.float32(float(rounded(value)))
 
 
