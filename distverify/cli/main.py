@@ -20,7 +20,7 @@ from distverify.errors import DistverifyError, Interrupted
 
 COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
 # Those that compute for long, and may use Ray.
-_RUNS = ("certify", "demo", "audit", "rerun")
+_RUNS = ("certify", "demo", "audit", "sweep", "rerun")
 
 
 # Every command is a function of its own name in a module of its own name, loaded when it is needed.
@@ -37,6 +37,7 @@ _COMMANDS = {
     "estimate": "Time a few samples and predict what a run takes.",
     "verify": "Decide a VNN-LIB query: sat, unsat, unknown or timed-out.",
     "supports": "Tell what verify can do, as VNN-LIB asks for it.",
+    "sweep": "Answer every instance of a VNN-COMP benchmark folder.",
     "warm-up": "Compile all kernels now, as an installer does once.",
     "cluster-files": "Copy the files for Slurm, Kubernetes, AWS and SSH.",
     "completion": "Print the script by which a shell completes commands.",

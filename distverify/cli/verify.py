@@ -50,7 +50,15 @@ class _Model(click.ParamType[Any]):
 @click.option("--timeout", type=_Seconds(), metavar="SECONDS", help="After which the answer is timed-out.")
 @click.option("--serialise-assignments", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
               help="Write a satisfying assignment as ONNX tensors, one file per variable, instead of printing it.")  # fmt: skip
-def verify(query: Path, networks: tuple[tuple[str, str], ...], timeout: float | None, folder: Path | None) -> None:
+@click.option("--results-file", "results", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Also write the verdict and an assignment there, in VNN-COMP's form.")  # fmt: skip
+def verify(
+    query: Path,
+    networks: tuple[tuple[str, str], ...],
+    timeout: float | None,
+    folder: Path | None,
+    results: Path | None,
+) -> None:
     """Decide a VNN-LIB query (2.0 or 1.0): is there an input for which all of its assertions are true?
 
     The first line on stdout is sat, unsat, unknown or timed-out; after sat comes the assignment. Logs and errors go to stderr.
@@ -62,20 +70,26 @@ def verify(query: Path, networks: tuple[tuple[str, str], ...], timeout: float | 
     if len(models) < len(networks):
         raise click.UsageError("--network: a network is given twice; give one model for each")
     deadline = None if timeout is None else started() + timeout
-    sys.exit(answered(lambda: _compute(query, models, deadline, folder), deadline))
+    if results is not None:
+        results.write_text("timeout\n", encoding="utf-8")
+    sys.exit(answered(lambda: _compute(query, models, deadline, folder, results), deadline))
 
 
-def _compute(query: Path, models: dict[str, str], deadline: float | None, folder: Path | None) -> tuple[int, str]:
+def _compute(
+    query: Path, models: dict[str, str], deadline: float | None, folder: Path | None, results: Path | None = None
+) -> tuple[int, str]:
     """The exit status and what goes to stdout."""
     from distverify.analysis.query.opening import open_query
     from distverify.analysis.query.solve import SAT, solve
-    from distverify.analysis.query.telling import assignment_lines, write_assignment
+    from distverify.analysis.query.telling import assignment_lines, competition_text, write_assignment
 
     try:
         bound = open_query(query, models)
         for warning in bound.query.warnings:
             _log(f"warning: {warning}")
         answer = solve(bound, deadline, _log)
+        if results is not None:
+            results.write_text(competition_text(bound.query, answer.status, answer.witness), encoding="utf-8")
         lines = [answer.status]
         if answer.reason:
             _log(answer.reason)
@@ -89,9 +103,7 @@ def _compute(query: Path, models: dict[str, str], deadline: float | None, folder
         complain(f"error: {error}")
         return 2, ""
     except OSError as error:
-        complain(
-            f"error: --serialise-assignments {folder}: cannot be written ({error.strerror}); choose another folder"
-        )
+        complain(f"error: {error.filename or folder}: cannot be written ({error.strerror}); choose another place")
         return 2, ""
     return 0, "\n".join(lines) + "\n"
 

@@ -58,3 +58,20 @@ def write_assignment(query: Query, witness: Witness, folder: Path) -> None:
         values = np.array([float(witness.values[e]) for e in tensor.elements], dtype=kind).reshape(tensor.shape)
         proto = numpy_helper.from_array(values, tensor.name)
         (folder / f"{tensor.name}.pb").write_bytes(proto.SerializeToString())
+
+
+def competition_text(query: Query, status: str, witness: Witness | None) -> str:
+    """A verdict as VNN-COMP has it, with an assignment after sat: of version 1.0 as pairs, of 2.0 as chapter 5 tells it."""
+    lines = ["timeout" if status == "timed-out" else status]
+    if witness is not None:
+        if query.version[0] >= 2:
+            lines += assignment_lines(query, witness)
+        else:
+            pairs = [
+                f"({tensor.name}_{k} {number(witness.values[element], False)})"
+                for tensor in query.tensors
+                for k, element in enumerate(tensor.elements)
+            ]
+            pairs[0], pairs[-1] = f"({pairs[0]}", f"{pairs[-1]})"
+            lines += pairs
+    return "\n".join(lines) + "\n"
