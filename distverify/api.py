@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
@@ -18,6 +19,7 @@ from distverify.analysis.property import PropertyAnalysis
 from distverify.analysis.sample import analyse_sample
 from distverify.analysis.warm_up import warm_up
 from distverify.bounds.columns import BLOCK_BYTES
+from distverify.data.vector import load_box
 from distverify.driver import Planning, Progress, carry_out
 from distverify.errors import SettingsError
 from distverify.executors import choose_executor
@@ -28,6 +30,7 @@ from distverify.options.option import check_names, chosen, defaults_of, in_use, 
 from distverify.options.rules import DATA, PROPERTIES, refuse
 from distverify.options.run import Division, Inputs, Output, Workers
 from distverify.parts import take_part
+from distverify.quantities import catalogue
 from distverify.questions.askers import BoundsWorker
 from distverify.results.journal.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
@@ -42,13 +45,15 @@ __all__ = ["Progress", "certify", "prepare_run", "run"]
 
 # Seconds of one sample's searches, after which idle workers may help.
 _PATIENCE = 5.0
+# What a domain without data is examined for.
+_OF_DOMAIN = ("jacobian", "lipschitz", "monotone", "outputs")
 _OPTIONS = (Settings, Inputs, Workers, Division, Output)
 
 
 @takes(*_OPTIONS)
 def certify(
     model: Model,
-    x: Data,
+    x: Data = None,
     y: ArrayLike | None = None,
     *,
     progress: Callable[[Progress], None] | None = None,
@@ -67,7 +72,7 @@ def certify(
         The samples, flattened in C order; a data set of PyTorch or Hugging Face too. Files are .npz, .h5, .csv, .parquet,
         .safetensors, .pt, .npy (``"X.npy,Y.npy"`` or a folder), IDX, CIFAR's .bin, and folders of images for each class; also by
         any URL that fsspec knows. Or VNN-LIB property files (one or several paths, or a VNN-COMP
-        ``instances.csv``): then each property is verified, and nothing else is computed.
+        ``instances.csv``): then each property is verified, and nothing else is computed. None: only a ``domain``.
     y : array_like [N], optional
         Labels; for a path they come from the file. Without labels the predicted class stands in.
     progress : callable (Progress), optional
@@ -116,8 +121,12 @@ def prepare_run(
     _refuse(kinds, options, x, y)
     told = chosen(Settings, options)
     factors = told.pop("feature_eps", None)
+    if isinstance(told.get("domain"), str | os.PathLike):
+        told["domain"] = load_box(told["domain"])
     if kind_of(x) == PROPERTIES:
         told["compute"] = (PROPERTY,)
+    elif x is None:
+        told = _without_data(told)
     inputs = Inputs(**chosen(Inputs, options))
     prepared = prepare(model, x, y, inputs, Settings(**told), factors)
     if inputs.part is not None:
@@ -196,6 +205,26 @@ def _refuse(kinds: tuple[type, ...], options: Mapping[str, Any], x: Data, y: Arr
             f"compute: got {PROPERTY}, which is for property files (.vnnlib); choose any of {', '.join(COMPUTE)}"
         )
     refuse(named, {**defaults, **told, "y": "labels", DATA: kind}, given)
+
+
+def _without_data(told: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a run over a domain alone.
+
+    Raises
+    ------
+    SettingsError
+        No domain; radii, or quantities that are about samples.
+    """
+    if told.get("domain") is None:
+        raise SettingsError("data: is missing; give samples, or a box that stands for all inputs (--domain)")
+    told.setdefault("compute", _OF_DOMAIN)
+    about = {n: referring for n in ("eps", "clip", "feature_eps") if (referring := told.get(n))}
+    compute = [told["compute"]] if isinstance(told["compute"], str) else told["compute"]
+    samples = sorted(q.name for q in catalogue.chosen(compute) if not (q.of_domain or q.of_network))
+    if about or samples:
+        what = f"{next(iter(about))}: is" if about else f"compute: {samples[0]} is"
+        raise SettingsError(f"{what} about samples, and there are none; give data, or leave it out")
+    return told
 
 
 def _least(*limits: float | None) -> float | None:

@@ -33,16 +33,19 @@ from distverify.options.option import options_of
 from distverify.options.rules import ARRAYS, FILE, PROPERTIES
 from distverify.options.run import Inputs
 from distverify.quantities import catalogue
+from distverify.region import domain_box
 from distverify.settings import Settings
 
 Model: TypeAlias = "Network | str | os.PathLike[str]"
-Data: TypeAlias = "ArrayLike | str | os.PathLike[str] | Sequence[Any]"
+Data: TypeAlias = "ArrayLike | str | os.PathLike[str] | Sequence[Any] | None"
 
 _log = logging.getLogger(__name__)
 
 # Larger lists of means would not fit an HDF5 attribute.
 _RECORDED = 64
 # Which samples and features were chosen, and what they are called, stands elsewhere.
+# What stands for data where there is only a domain: its middle.
+OF_DOMAIN = "the middle of the domain"
 _CHOSEN = ("samples", "part", "features", "input_names", "output_names")
 
 
@@ -159,6 +162,13 @@ def prepare_samples(
             network, model, data, found.digest, settings, described, properties, found.time_limits, found.names,
             axis_names=called,
         )  # fmt: skip
+    box = None if settings.domain is None else domain_box(settings.domain, network.input_size)
+    if x is None:
+        if box is None:
+            raise SettingsError("data: is missing; give samples, or a box that stands for all inputs (--domain)")
+        data = dataset_from_arrays(box.x0[None], input_size=network.input_size, output_size=network.output_size)
+        data = replace(data, name=OF_DOMAIN)
+        return Prepared(network, model, data, data.digest, settings, described, axis_names=called)
     data = _open_dataset(x, y, inputs, network)
     if data.input_names and inputs.layout == "flat":
         called = {"input": data.input_names, **called}

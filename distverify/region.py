@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from distverify.arguments import numbers
 from distverify.errors import SettingsError
-from distverify.settings import NORMS, feature_factors
+from distverify.settings import NORMS, Domain, feature_factors
 
 Floats = NDArray[np.float64]
 
@@ -229,6 +229,22 @@ class Balls:
         free = weights > 0.0
         reach = np.maximum(hi - self.x0, self.x0 - lo)[free] / weights[free]
         return float(np.linalg.norm(reach, ord={math.inf: np.inf, 2.0: 2, 1.0: 1}[self.norm])) * (1 + 1e-9)
+
+
+def domain_box(domain: Domain, size: int) -> Box:
+    """The box of ``size`` features that a setting stands for.
+
+    Raises
+    ------
+    SettingsError
+        Another number of features.
+    """
+    corners = [np.asarray(side, dtype=np.float64).reshape(-1) for side in domain]
+    if corners[0].size not in (1, size):
+        raise SettingsError(
+            f"domain: got a box of {corners[0].size} features; the network takes {size}, give a lower and an upper value for each"
+        )
+    return Box(*(np.broadcast_to(side, (size,)) for side in corners))
 
 
 def region_of(region: Any) -> Ball:

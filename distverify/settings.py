@@ -35,6 +35,12 @@ MARCH_EVALUATIONS = 16
 MARCH_TOLERANCE = 1e-3
 
 
+# LO, HI for all features; or a lower and an upper number for each.
+Domain = tuple[float, float] | tuple[tuple[float, ...], tuple[float, ...]]
+# An HDF5 attribute holds a box of so many features.
+MOST_DOMAIN_FEATURES = 1000
+
+
 def _used_by(name: str) -> dict[str, tuple[str, ...]]:
     """The quantities that the setting ``name`` is for."""
     return {"compute": catalogue.names_using(name)}
@@ -89,9 +95,11 @@ class Settings:
         "Radii and Lipschitz constants are then in the norm that they scale; 0 keeps a feature fixed.", "Balls",
         parse=parse.per_feature, metavar="LIST|FILE", needs=_used_by("feature_eps"),
     )  # fmt: skip
-    domain: tuple[float, float] | None = option(
-        None, "A box for all features, without a centre: bounds of the Jacobian, Lipschitz constants and monotone features "
-        "over all of it too, once.", "Balls", parse=parse.interval, metavar="LO,HI", needs=_used_by("domain"),
+    domain: Domain | None = option(  # noqa: RUF009  # a field, as all the others
+        None, "A box for all features, without a centre: bounds of outputs and of the Jacobian, Lipschitz constants and monotone "
+        "features over all of it too, once. Two numbers, or a file (.npy, .csv) with a lower and an upper row, one value for each "
+        "feature; DATA may then be left out.", "Balls", parse=parse.interval_or_file, metavar="LO,HI|FILE",
+        needs=_used_by("domain"),
     )  # fmt: skip
     march_evaluations: int = option(
         MARCH_EVALUATIONS, "Most Jacobian bounds per radius; more give larger radii by Jacobian bounds.", "What is computed",
@@ -149,9 +157,10 @@ class Settings:
         _choice("eps_units", self.eps_units, EPS_UNITS)
         _choice("direction", self.direction, DIRECTIONS)
         _choice("precision", self.precision, PRECISIONS)
-        for name in ("clip", "domain"):
-            if (box := getattr(self, name)) is not None:
-                _set(self, name, _box(name, box))
+        if self.clip is not None:
+            _set(self, "clip", _box("clip", self.clip))
+        if self.domain is not None:
+            _set(self, "domain", _domain(self.domain))
         if self.feature_eps is not None:
             _set(self, "feature_eps", feature_factors(self.feature_eps, self.norm))
         if isinstance(self.march_evaluations, bool) or self.march_evaluations < 1:
@@ -202,7 +211,7 @@ class Settings:
         values["norm"] = float(values["norm"])
         for name in ("eps", "compute", "clip", "domain"):
             if values.get(name) is not None:
-                values[name] = tuple(values[name])
+                values[name] = tuple(tuple(v) if isinstance(v, list) else v for v in values[name])
         if values.get("feature_eps") is not None:
             values["feature_eps"] = None if feature_eps is None else tuple(float(v) for v in feature_eps)
         return cls(**values)
@@ -286,3 +295,24 @@ def _box(name: str, sides: Sequence[float]) -> tuple[float, float]:
     if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
         raise SettingsError(f"{name}: got {lo},{hi}; give finite LO,HI with LO < HI")
     return lo, hi
+
+
+def _domain(sides: Any) -> Domain:
+    """LO, HI for all features, or a lower and an upper row."""
+    if len(sides) != 2 or not any(hasattr(side, "__len__") for side in sides):
+        return _box("domain", sides)
+    low, high = (tuple(_number("domain", v, "give numbers") for v in side) for side in sides)
+    if len(low) != len(high):
+        raise SettingsError(f"domain: got {len(low)} lower and {len(high)} upper values; give one each per feature")
+    if len(low) > MOST_DOMAIN_FEATURES:
+        raise SettingsError(
+            f"domain: got a box of {len(low)} features; a row for each side takes at most {MOST_DOMAIN_FEATURES}, give LO,HI"
+        )
+    for k, (lo, hi) in enumerate(zip(low, high, strict=True)):
+        if not (math.isfinite(lo) and math.isfinite(hi) and lo <= hi):
+            raise SettingsError(
+                f"domain: feature {k} is from {lo} to {hi}; give finite lower and upper values in order"
+            )
+    if low == high:
+        raise SettingsError("domain: is a single point; give some feature a lower value below its upper one")
+    return low, high

@@ -73,7 +73,7 @@ def describe_settings(settings: Settings) -> str:
         if settings.clip is not None:
             parts.append(f"inputs in [{settings.clip[0]:g}, {settings.clip[1]:g}]")
         if settings.domain is not None:
-            parts.append(f"domain [{settings.domain[0]:g}, {settings.domain[1]:g}]")
+            parts.append(f"domain {domain(settings.domain)}")
         if settings.feature_eps is not None:
             fixed = sum(factor == 0.0 for factor in settings.feature_eps)
             parts.append(f"eps scaled by feature, {fixed} of {len(settings.feature_eps)} features fixed")
@@ -82,6 +82,14 @@ def describe_settings(settings: Settings) -> str:
         n: v for n, v in vars(settings).items() if n not in usual and v != (defaults_of(Settings) | {"seed": 0})[n]
     }
     return "; ".join(parts + [f"{name.replace('_', ' ')} {value}" for name, value in others.items()])
+
+
+def domain(sides: Any) -> str:
+    """``[0, 1]``, or how many features have a range of their own."""
+    low, high = sides
+    if isinstance(low, tuple):
+        return f"of {len(low)} features, each with its own range"
+    return f"[{low:g}, {high:g}]"
 
 
 def time_of_run(kernel_seconds: float, wall_seconds: float | None) -> str:

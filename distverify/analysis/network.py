@@ -17,7 +17,7 @@ from distverify.quantities.quantity import referred
 from distverify.questions.bounder import Bounder
 from distverify.questions.pieces import Arrays
 from distverify.questions.rows import Derivatives
-from distverify.region import Ball, Box
+from distverify.region import Ball, domain_box
 from distverify.settings import Settings
 
 
@@ -39,8 +39,7 @@ def analyse_network(network: Network, settings: Settings) -> Arrays:
             facts |= referred(q.compute_network)(bounder, settings)
     over_domain = [q for q in quantities if q.of_domain]
     if settings.domain is not None and over_domain:
-        corners = (np.full(network.input_size, side) for side in settings.domain)
-        known = bounder.enclose(Box(*corners))
+        known = bounder.enclose(domain_box(settings.domain, network.input_size))
         for q in over_domain:
             if q.compute_domain:
                 facts |= referred(q.compute_domain)(bounder, known, settings)

@@ -20,7 +20,7 @@ from distverify.bounds.jacobian import margin_rows, output_rows
 from distverify.bounds.lipschitz import induced_norm, row_constants, vector_parts
 from distverify.bounds.methods import bound_rows
 from distverify.network.graph import Network
-from distverify.region import Ball, Balls, Box
+from distverify.region import Ball, Balls, domain_box
 from distverify.settings import Settings
 from distverify.work import Sample
 
@@ -84,7 +84,7 @@ class Target:
         """The same in the whole domain."""
         assert self.settings.domain is not None
         # A ball that holds the whole box, cut off at the box: its points are those of the box, in the norm of the run.
-        lo, hi = (np.full(self.around.balls.x0.size, side) for side in self.settings.domain)
+        lo, hi = domain_box(self.settings.domain, self.around.balls.x0.size).box
         whole = Surroundings(Balls(0.5 * lo + 0.5 * hi, self.settings.norm, (lo, hi)), self.around.generator)
         outputs = np.eye(self.network.output_size)
         return search_extremes(self.network, whole, whole.balls.farthest, self.points, outputs)
@@ -109,8 +109,8 @@ class Target:
     def bounded_domain(self) -> tuple[Floats, float]:
         """Those of the outputs over the whole domain."""
         assert self.settings.domain is not None
-        lo, hi = (np.full(self.around.balls.x0.size, side) for side in self.settings.domain)
-        return bounded_constants(self.network, Box(lo, hi), None, self.settings.norm, self.around.balls.weights)
+        box = domain_box(self.settings.domain, self.around.balls.x0.size)
+        return bounded_constants(self.network, box, None, self.settings.norm, self.around.balls.weights)
 
     @cached_property
     def anywhere(self) -> list[Extremes]:

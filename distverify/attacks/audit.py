@@ -147,7 +147,7 @@ def _number(value: float) -> float | str | None:
 def audit(
     result: Result | str | os.PathLike[str],
     model: Model,
-    x: Data,
+    x: Data = None,
     y: ArrayLike | None = None,
     *,
     points: int = 64,
@@ -169,7 +169,7 @@ def audit(
     result : Result or path
         Finished, or of a run that goes on: what is there is attacked.
     model, x, y
-        The same that the result was computed from.
+        The same that the result was computed from; without data, if that was a domain alone.
     points : int
         Points per ball, and four times the restarts of every search for another class.
     seed : int

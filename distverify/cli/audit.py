@@ -23,7 +23,7 @@ _SHOWN = 3
 @click.command(cls=GroupedCommand)
 @click.argument("result", type=Place())
 @click.argument("model", type=Place())
-@click.argument("data", type=Place())
+@click.argument("data", type=Place(), required=False)
 @with_options(Workers)
 @click.option("--points", type=click.IntRange(min=8), default=64, show_default=True, help="Points per ball.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
@@ -35,14 +35,14 @@ def audit(
     /,
     result: str | Path,
     model: str | Path,
-    data: str | Path,
+    data: str | Path | None,
     points: int,
     seed: int,
     quiet: bool,
     as_object: bool,
     **options: Any,
 ) -> None:
-    """Attack what RESULT claims about MODEL on DATA.
+    """Attack what RESULT claims about MODEL on DATA (which a result of a domain alone does without).
 
     Every stored bound, constant and radius is checked against random points, corners and points along gradients in its ball;
     radii against projected gradient descent. Selection, scale and normalisation are read from RESULT.

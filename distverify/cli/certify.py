@@ -18,7 +18,7 @@ _OPTIONS = (Settings, Inputs, Workers, Division, Output)
 
 @click.command(cls=GroupedCommand)
 @click.argument("model", type=Place())
-@click.argument("data", type=Place(), nargs=-1, required=True)
+@click.argument("data", type=Place(), nargs=-1)
 @with_options(*_OPTIONS)
 @click.option("--explain", is_flag=True, help="Print the plan: how the run is cut into work, and why.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary; only errors.")
@@ -42,7 +42,8 @@ def certify(
     MODEL is an ONNX file. DATA is .npz, .h5, .safetensors or .pt with arrays x [N, ...] and optionally y [N] (the
     labels); X.npy,Y.npy or a folder with both; .csv with the label first and then the features; .parquet; MNIST's IDX files
     and CIFAR's .bin, gzipped too; a folder of images for each class. Or VNN-LIB property files (any number), or a
-    VNN-COMP instances.csv: then each property is verified. Both may be URLs (s3://, https://, ...; with fsspec).
+    VNN-COMP instances.csv: then each property is verified. With --domain it may be left out. Both may be URLs (s3://,
+    https://, ...; with fsspec).
 
     An interrupted or killed run loses nothing that was finished: the same command continues where it stopped.
 
@@ -74,7 +75,7 @@ def certify(
     with reporting(quiet, form) as progress:
         result = run(
             model,
-            data[0] if len(data) == 1 else data,
+            (data[0] if len(data) == 1 else data) if data else None,
             progress=progress,
             planned=planned,
             command=command_line(ctx),

@@ -34,6 +34,23 @@ def load_vector(path: str | os.PathLike[str]) -> NDArray[np.float64]:
         raise DataError(f"{path}: is no list of numbers ({error}); give one number per feature") from None
 
 
+def load_box(path: str | os.PathLike[str]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """A lower and an upper row, one value for each feature, from a file that :func:`load_vector` reads.
+
+    Raises
+    ------
+    DataError
+        As there; an odd number of values.
+    """
+    values = load_vector(path)
+    if values.size % 2 or not values.size:
+        raise DataError(
+            f"{path}: holds {values.size} numbers; give a lower and an upper row, one value for each feature"
+        )
+    lower, upper = values.reshape(2, -1).tolist()
+    return tuple(lower), tuple(upper)
+
+
 def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The lines of a text file that are not blank.
 

@@ -24,7 +24,7 @@ class SettingsKeywords(TypedDict, total=False):
     targets: str | int
     clip: tuple[float, float] | None
     feature_eps: ArrayLike | str | os.PathLike[str] | None
-    domain: tuple[float, float] | None
+    domain: tuple[float, float] | tuple[ArrayLike, ArrayLike] | str | os.PathLike[str] | None
     march_evaluations: int
     march_tolerance: float
     landscape_outputs: str

@@ -78,6 +78,12 @@ def interval(text: str) -> tuple[float, float]:
     return values[0], values[1]
 
 
+def interval_or_file(text: str) -> tuple[float, float] | Path:
+    """``LO,HI``, or the name of a file that holds a lower and an upper row."""
+    path = Path(text)
+    return path if path.suffix.lower() in (".npy", ".csv", ".txt") else interval(text)
+
+
 def per_channel(text: str) -> float | tuple[float, ...]:
     """One number, or one for each channel."""
     values = numbers(text)

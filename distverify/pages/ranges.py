@@ -10,6 +10,9 @@ from distverify.results.reader import Result
 from distverify.words import significant
 
 MOST_ROWS = 240
+DOMAIN = "the domain"
+# Of the codes of monotone features.
+_CODES = {1: "always rises", -1: "always falls", 2: "rises and falls"}
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ def gather_ranges(result: Result, names: dict[str, list[str]]) -> Ranges:
                 ranges.outputs.extend([n, _ball(radius), _range(low[k, o], high[k, o])] for o, n in enumerate(outputs))
     if "domain_output_lower" in dims:
         low, high = result["domain_output_lower"], result["domain_output_upper"]
-        ranges.outputs.extend([n, "the domain", _range(low[o], high[o])] for o, n in enumerate(outputs))
+        ranges.outputs.extend([n, DOMAIN, _range(low[o], high[o])] for o, n in enumerate(outputs))
     del ranges.outputs[MOST_ROWS:]
     regions: list[tuple[str, np.ndarray, np.ndarray]] = []
     size = len(outputs) * len(inputs)
@@ -60,13 +63,15 @@ def gather_ranges(result: Result, names: dict[str, list[str]]) -> Ranges:
         lower, upper = result.hull()
         regions += [(_ball(radius), lower[k], upper[k]) for k, radius in enumerate(eps)]
     if "domain_jacobian_lower" in dims:
-        regions.append(("the domain", result["domain_jacobian_lower"], result["domain_jacobian_upper"]))
+        regions.append((DOMAIN, result["domain_jacobian_lower"], result["domain_jacobian_upper"]))
+    signs = result["domain_monotone"] if "domain_monotone" in dims else None
     for region, lower, upper in regions:
         for o, output in enumerate(outputs):
             for i, feature in enumerate(inputs):
                 low, high = float(lower[o, i]), float(upper[o, i])
                 if not np.isnan(low):
-                    ranges.derivatives.append([output, feature, region, _range(low, high), _sign(low, high)])
+                    sign = signs[o, i] if signs is not None and region == DOMAIN else None
+                    ranges.derivatives.append([output, feature, region, _range(low, high), _sign(low, high, sign)])
     return ranges
 
 
@@ -78,7 +83,9 @@ def _range(low: float, high: float) -> str:
     return f"{significant(float(low))} to {significant(float(high))}"
 
 
-def _sign(low: float, high: float) -> str:
+def _sign(low: float, high: float, code: int | None = None) -> str:
+    if code in _CODES:
+        return _CODES[int(code)]
     if low == high == 0.0:
         return "no influence"
     return "always rises" if low > 0 else "always falls" if high < 0 else "not known"

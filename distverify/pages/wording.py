@@ -7,7 +7,7 @@ import math
 from distverify.pages.content import Content
 from distverify.quantities import catalogue
 from distverify.results.telling import is_around_samples
-from distverify.words import norm_name, radii
+from distverify.words import domain, norm_name, radii
 
 _NORMS = {
     math.inf: "every input value may change by at most eps",
@@ -31,8 +31,7 @@ def in_words(content: Content) -> str:
     elif not is_around_samples(settings):
         first = f"{network} was examined as a whole; {data['samples']:,} samples of {data['name']} were evaluated."
         if settings.domain is not None:
-            low, high = settings.domain
-            first = f"{network} was examined for all inputs with every value between {low:g} and {high:g}."
+            first = f"{network} was examined for all inputs of the domain {domain(settings.domain)}."
     else:
         first = (
             f"{network} was examined on {data['samples']:,} samples of {data['name']}, in balls of the "
