@@ -31,7 +31,11 @@ def in_words(content: Content) -> str:
     elif not is_around_samples(settings):
         first = f"{network} was examined as a whole; {data['samples']:,} samples of {data['name']} were evaluated."
         if settings.domain is not None:
-            first = f"{network} was examined for all inputs of the domain {domain(settings.domain)}."
+            low, high = settings.domain
+            which = f"of the domain {domain(settings.domain)}"
+            if not isinstance(low, tuple):
+                which = f"with every value between {low:g} and {high:g}"
+            first = f"{network} was examined for all inputs {which}."
     else:
         first = (
             f"{network} was examined on {data['samples']:,} samples of {data['name']}, in balls of the "
