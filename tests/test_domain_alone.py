@@ -71,7 +71,10 @@ def test_it_is_told_and_attacked(result: dv.Result, tmp_path: Path, capsys: pyte
     [
         ({}, "data: is missing; give samples, or a box that stands for all inputs"),
         ({"domain": (0.0, 1.0), "eps": [0.1]}, "eps: is about samples, and there are none"),
-        ({"domain": (0.0, 1.0), "compute": {"radius", "lipschitz"}}, "compute: radius is about samples, and there are none"),
+        (
+            {"domain": (0.0, 1.0), "compute": {"radius", "lipschitz"}},
+            "compute: radius is about samples, and there are none",
+        ),
         ({"domain": ([0.0, 1.0], [1.0])}, "domain: got 2 lower and 1 upper values"),
         ({"domain": ([0.0, 1.0], [1.0, 0.5])}, "domain: feature 1 is from 1.0 to 0.5; give finite lower and upper"),
         ({"domain": ([0.0, 1.0], [0.0, 1.0])}, "domain: is a single point"),
