@@ -83,6 +83,36 @@ def _bound_neurons(
         reach[k] += 2.0**-50 * (abs(cl[i]) + abs(cu[i]))
 
 
+@helper
+def _reaches(weight, begins, ends, su, sl, ramp, parameters, zl, zu, top, row, n, low, high):
+    """About how the row's derivatives may vary over a box: ``low`` and ``high`` [n + N] end up with their ends at the inputs.
+
+    Only the choice of what to bisect rests on it: nothing is rounded.
+    """
+    for j in range(low.shape[0]):
+        low[j] = row[j]
+        high[j] = row[j]
+    for i in range(top - 1, -1, -1):
+        a, b = low[n + i], high[n + i]
+        if a == 0.0 and b == 0.0:
+            continue
+        if ramp[i]:
+            flat = parameters[0, i]
+            least, most = (1.0 if zl[i] >= 0.0 else flat), (flat if zu[i] <= 0.0 else 1.0)
+        else:
+            least, most = min(su[i], sl[i]), max(su[i], sl[i])
+        a = min(a * least, a * most)
+        b = max(b * least, b * most)
+        for j in range(begins[i], ends[i]):
+            x = weight[i, j]
+            if x > 0.0:
+                low[j] += a * x
+                high[j] += b * x
+            else:
+                low[j] += b * x
+                high[j] += a * x
+
+
 @kernel(
     types.void(
         readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2),
@@ -106,7 +136,7 @@ def bound_boxes(
     su, cu, sl, cl = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
     w, scratch, index = np.empty(n + count), np.empty(count), np.empty(count, np.int64)
     breaks = np.empty(MAX_BREAKS)
-    score = np.empty(n)
+    least, most = np.empty(n + count), np.empty(n + count)
     for b in range(lower.shape[0]):
         for j in range(n):
             middle[j] = 0.5 * lower[b, j] + 0.5 * upper[b, j]
@@ -116,7 +146,7 @@ def bound_boxes(
             zl, zu, su, cu, sl, cl, w, scratch, index, breaks,
         )  # fmt: skip
         best[b] = -math.inf
-        score[:] = 0.0
+        clearest = 0
         for k in range(rows.shape[0]):
             w[:] = rows[k]
             total, _, lost = pull_row(
@@ -129,8 +159,7 @@ def bound_boxes(
             )
             if value > best[b]:
                 best[b] = value
-                for j in range(n):
-                    score[j] = abs(w[j]) * (upper[b, j] - lower[b, j])
+                clearest = k
             if value > 0.0:
                 break
             for j in range(n):
@@ -143,12 +172,16 @@ def bound_boxes(
                     upper[b, j] = min(upper[b, j], lower[b, j] + room + slack)
                 else:
                     lower[b, j] = max(lower[b, j], upper[b, j] - room - slack)
+        if best[b] > 0.0 or rows.shape[0] == 0:
+            dimension[b] = 0
+            continue
+        _reaches(weight, begins, ends, su, sl, ramp, parameters, zl, zu, top[clearest], rows[clearest], n, least, most)
         widest, largest = 0, -1.0
         for j in range(n):
             if lower[b, j] > upper[b, j]:
                 best[b] = math.inf
             # Where no slope tells, the widest input.
-            value = score[j] + 1e-12 * (upper[b, j] - lower[b, j])
+            value = (max(abs(least[j]), abs(most[j])) + 1e-12) * (upper[b, j] - lower[b, j])
             if value > largest:
                 widest, largest = j, value
         dimension[b] = widest

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from distverify.analysis.branching.polytopes import Problem
-from distverify.bounds.packed import Indices
+from distverify.bounds.packed import Indices, Packed
 from distverify.bounds.reduced import Floats
 from distverify.kernels.boxes import bound_boxes
 
@@ -33,13 +33,14 @@ def suits_bisection(problem: Problem) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Some boxes of the packed network's cube that may hold points of a target: a subproblem of a search.
+    """Some boxes of inputs that may hold points of a target: a subproblem of a search.
 
     Attributes
     ----------
     polytope : int
         The target.
     lower, upper : float64 [K, n]
+        Of the features that are not fixed over the whole region.
     bounds : float64 [K]
         In each box, some constraint is violated by at least so much.
     """
@@ -49,11 +50,6 @@ class Boxes:
     upper: Floats
     bounds: Floats
 
-    @classmethod
-    def whole(cls, n: int, polytope: int) -> Boxes:
-        """The cube of ``n`` dimensions."""
-        return cls(polytope, np.full((1, n), -1.0), np.ones((1, n)), np.full(1, -np.inf))
-
     @property
     def bound(self) -> float:
         return float(self.bounds.min(initial=np.inf))
@@ -62,10 +58,39 @@ class Boxes:
     def rank(self) -> float:
         return self.bound
 
-    def parts(self, count: int) -> list[Boxes]:
-        """The same in at most ``count`` parts, each with some of every size."""
-        parts = [slice(k, None, count) for k in range(min(count, self.bounds.size))]
-        return [Boxes(self.polytope, self.lower[p], self.upper[p], self.bounds[p]) for p in parts]
+    @property
+    def frame(self) -> tuple[Floats, Floats]:
+        """The smallest box around all of them, lower and upper float64 [n]."""
+        return self.lower.min(axis=0), self.upper.max(axis=0)
+
+    def parts(self, levels: int) -> list[Boxes]:
+        """The same in at most 2^``levels`` parts, each of boxes that are near each other."""
+        count = self.bounds.size
+        if levels == 0 or count < 2:
+            return [self] if count else []
+        centres = 0.5 * self.lower + 0.5 * self.upper
+        low, high = self.frame
+        spread = np.ptp(centres, axis=0) / np.where(high > low, high - low, 1.0)
+        order = np.argsort(centres[:, int(np.argmax(spread))], kind="stable")
+        return [
+            part
+            for half in (order[: count // 2], order[count // 2 :])
+            for part in Boxes(self.polytope, self.lower[half], self.upper[half], self.bounds[half]).parts(levels - 1)
+        ]
+
+
+def into_cube(packed: Packed, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """Boxes [K, n] of the packed features in the coordinates of the cube, rounded outwards."""
+    middle, reach = packed.middle[packed.features], packed.reach[packed.features]
+    off = 2.0**-50 * (np.abs(middle) + reach + np.maximum(np.abs(lower), np.abs(upper))) / reach
+    return np.maximum((lower - middle) / reach - off, -1.0), np.minimum((upper - middle) / reach + off, 1.0)
+
+
+def out_of_cube(packed: Packed, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """The inverse, rounded outwards too."""
+    middle, reach = packed.middle[packed.features], packed.reach[packed.features]
+    off = 2.0**-50 * (np.abs(middle) + reach)
+    return middle + reach * lower - off, middle + reach * upper + off
 
 
 @dataclass(eq=False)
@@ -76,6 +101,9 @@ class Bisection:
     ----------
     problem : Problem
     target : int
+    lower, upper : float64 [K, n]
+        What is open, in the packed network's coordinates.
+    bounds : float64 [K]
     counterexample : float64 [D] or None
     nodes : int
         Boxes that were bounded.
@@ -83,33 +111,21 @@ class Bisection:
 
     problem: Problem
     target: int
+    lower: Floats
+    upper: Floats
+    bounds: Floats
     counterexample: Floats | None = None
     nodes: int = 0
-    _lower: Floats = field(init=False)
-    _upper: Floats = field(init=False)
-    _bounds: Floats = field(init=False)
-
-    @classmethod
-    def of(cls, problem: Problem, boxes: Boxes) -> Bisection:
-        """A search that begins with ``boxes``."""
-        search = cls(problem, boxes.polytope)
-        search._lower, search._upper, search._bounds = boxes.lower, boxes.upper, boxes.bounds
-        return search
-
-    @property
-    def left(self) -> Boxes:
-        """What is open."""
-        return Boxes(self.target, self._lower, self._upper, self._bounds)
 
     def grow(self, nodes: int, trial: Trial | None = None) -> None:
         """Bound boxes until none is open, ``nodes`` are bounded, or a counterexample turns up."""
-        while self._bounds.size and self.nodes < nodes and self.counterexample is None:
-            self._round(min(_AT_ONCE, self._bounds.size, nodes - self.nodes), trial)
+        while self.bounds.size and self.nodes < nodes and self.counterexample is None:
+            self._round(min(_AT_ONCE, self.bounds.size, nodes - self.nodes), trial)
 
     def _round(self, count: int, trial: Trial | None) -> None:
         """Bound the newest boxes: depth first, so that few are kept."""
-        kept = self._bounds.size - count
-        lower, upper, old = self._lower[kept:].copy(), self._upper[kept:].copy(), self._bounds[kept:]
+        kept = self.bounds.size - count
+        lower, upper, old = self.lower[kept:].copy(), self.upper[kept:].copy(), self.bounds[kept:]
         packed, rows = self.problem.packed, self.problem.rows[self.target]
         before = upper - lower
         best, dimension = np.empty(count), np.empty(count, dtype=np.int64)
@@ -129,9 +145,9 @@ class Bisection:
             (lower[again], upper[again], best[again]),
             *_halves(lower, upper, best, dimension, np.flatnonzero(~again)),
         ]
-        self._lower = np.concatenate([self._lower[:kept], *[p[0] for p in parts]])
-        self._upper = np.concatenate([self._upper[:kept], *[p[1] for p in parts]])
-        self._bounds = np.concatenate([self._bounds[:kept], *[p[2] for p in parts]])
+        self.lower = np.concatenate([self.lower[:kept], *[p[0] for p in parts]])
+        self.upper = np.concatenate([self.upper[:kept], *[p[1] for p in parts]])
+        self.bounds = np.concatenate([self.bounds[:kept], *[p[2] for p in parts]])
 
 
 def _halves(

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 
 from distverify.analysis.attack import Attacker
-from distverify.analysis.branching.boxes import Bisection, Boxes, suits_bisection
+from distverify.analysis.branching.boxes import Bisection, Boxes, into_cube, out_of_cube, suits_bisection
 from distverify.analysis.branching.polytopes import Problem, Target, pose, with_own_slopes
 from distverify.analysis.branching.stack import Stack
 from distverify.analysis.branching.step import Effort, process
@@ -22,14 +22,16 @@ from distverify.questions.memory import Memory, own_array
 from distverify.questions.packing import digest_of
 from distverify.questions.pieces import Arrays, Block
 from distverify.questions.question import Cuts, Question
-from distverify.region import Ball
+from distverify.region import Ball, Box
 
 _ROOT_STEPS = 20
 # Dual minimisers get a short descent now and then; a look at the point itself costs next to nothing.
 _DESCENT_EVERY = 16
 _DESCENT_STEPS = 10
-# Into how many subproblems the boxes are dealt that a subtree leaves.
-_PARTS = 8
+# The boxes that a step leaves are dealt to at most so many subproblems, as a power of two.
+_LEVELS = 2
+# Of the ascent for the box around them all.
+_FRAME_STEPS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,33 +111,61 @@ class Counterexamples(Objective[Subproblem]):
 
 @dataclass(frozen=True, eq=False)
 class BoxCounterexamples(Objective[Boxes]):
-    """A search by bisecting the input.
+    """A search by bisecting the input. Every step makes a packed network of its own for the smallest box around what it is about:
+    most neurons are stable there.
 
     Attributes
     ----------
     hunt : Hunt
     """
 
-    nodes_of_subtree: ClassVar[int] = 4096
-    nodes_while_narrow: ClassVar[int] = 4096
-    together: ClassVar[int] = 1
+    nodes_of_subtree: ClassVar[int] = 2048
+    nodes_while_narrow: ClassVar[int] = 512
+    together: ClassVar[int] = 2
 
     hunt: Hunt
 
+    @classmethod
+    def whole(cls, region: Ball, polytope: int) -> Boxes:
+        """The region as one box."""
+        low, high = region.box
+        free = low < high
+        return Boxes(polytope, low[None, free], high[None, free], np.full(1, -np.inf))
+
     def begin(self, memory: Memory) -> Callable[[Boxes, int], Step[Boxes]]:
         """See :class:`Objective`."""
-        problem, attacker, looked = self.hunt.problem(memory), self.hunt.attacker(memory), 0
-
-        def trial(target: int, points: Floats) -> Floats | None:
-            nonlocal looked
-            steps = _DESCENT_STEPS if looked % _DESCENT_EVERY == 0 else 0
-            looked += 1
-            return attacker.from_points(target, problem.packed.point(points), steps)
+        attacker, looked = self.hunt.attacker(memory), 0
+        low, high = self.hunt.region.box
+        free = np.flatnonzero(low < high)
 
         def step(boxes: Boxes, most: int) -> Step[Boxes]:
-            search = Bisection.of(problem, boxes)
+            lower, upper = low.copy(), high.copy()
+            lower[free], upper[free] = boxes.frame
+            target = self.hunt.targets[boxes.polytope]
+            problem = pose(enclose(memory.network, Box(lower, upper), fold=True), [target])
+            packed = problem.packed
+            if bound_rows(packed, problem.rows[0], _FRAME_STEPS, goal=0.0).bounds.max() > 0.0:
+                return Step()
+
+            def trial(_: int, points: Floats) -> Floats | None:
+                nonlocal looked
+                steps = _DESCENT_STEPS if looked % _DESCENT_EVERY == 0 else 0
+                looked += 1
+                return attacker.from_points(boxes.polytope, packed.point(points), steps)
+
+            own = np.searchsorted(free, packed.features)
+            search = Bisection(problem, 0, *into_cube(packed, boxes.lower[:, own], boxes.upper[:, own]), boxes.bounds)
+            if not own.size:  # a single point, that rounding leaves open
+                return Step([], [boxes], trial(0, np.zeros((1, 0))))
             search.grow(most, trial)
-            return Step(search.left.parts(_PARTS), [], search.counterexample, search.nodes)
+            left = (
+                np.repeat(lower[None, free], search.bounds.size, axis=0),
+                np.repeat(upper[None, free], search.bounds.size, axis=0),
+            )
+            for side, values in zip(left, out_of_cube(packed, search.lower, search.upper), strict=True):
+                side[:, own] = np.clip(values, lower[packed.features], upper[packed.features])
+            rest = Boxes(boxes.polytope, *left, search.bounds)
+            return Step(rest.parts(_LEVELS), [], search.counterexample, max(1, search.nodes))
 
         return step
 
@@ -173,8 +203,6 @@ class Opened:
         A counterexample.
     bisects : bool
         The input is to be bisected rather than neurons split.
-    inputs : int
-        Of the packed network.
     lower, upper, alpha : float64 arrays
         Of the problem, neurons' bounds refined where neurons are to be split.
     roots : list of Subproblem
@@ -184,7 +212,6 @@ class Opened:
     bounds: Floats
     found: Floats | None
     bisects: bool
-    inputs: int
     lower: Floats
     upper: Floats
     alpha: Floats
@@ -215,7 +242,6 @@ class Opening(Question[Opened]):
         bounds, slopes = _at_the_root(problem)
         open_ = np.flatnonzero(~(bounds > 0.0))
         answer: Arrays = {"bounds": bounds, "bisects": np.array([suits_bisection(problem)])}
-        answer["inputs"] = np.array([problem.packed.inputs])
         if open_.size:
             hardest_first = open_[np.argsort(bounds[open_], kind="stable")]
             found = self.hunt.attacker(memory).search([int(k) for k in hardest_first])
@@ -238,7 +264,6 @@ class Opening(Question[Opened]):
             np.array(answer["bounds"]),
             found,
             bool(answer["bisects"][0]),
-            int(answer["inputs"][0]),
             lower,
             upper,
             alpha,
