@@ -80,6 +80,7 @@ def bracket_radius(
         region, share = problem.balls.at(eps), max(1, left // 2)
         verdict = decide(problem.bounder.network, region, search.aims(eps), share, deadline, seed, asker)
         left -= min(left, verdict.nodes)
+        problem.bounder.subproblems += verdict.nodes
         if verdict.status == VERIFIED:
             search.radius = eps
         elif verdict.status == FALSIFIED and verdict.counterexample is not None:

@@ -60,9 +60,11 @@ class PropertyAnalysis:
         prop = self.properties[sample.index]
         margin = property_margin(network, prop, settings.layer_bounds, settings.arithmetic)
         code, point = BY_CROWN if margin > 0 else NOT_VERIFIED, np.full(network.input_size, np.nan)
+        subproblems = 0
         if code == NOT_VERIFIED and settings.nodes:
             seed, limit = (settings.seed, sample.index), self.time_limits.get(sample.index)
             verdict = decide_property(network, prop, settings.nodes, limit, seed, asker, arithmetic=settings.arithmetic)
+            subproblems = verdict.nodes
             margin = max(margin, float(verdict.bound.min(initial=math.inf)))
             if verdict.status == VERIFIED:
                 code = BY_BRANCHING
@@ -76,6 +78,7 @@ class PropertyAnalysis:
             "verified": np.array(code, dtype=np.int8),
             "property_margin": margin,
             "counterexample": point,
+            **({"subproblems": subproblems} if settings.nodes else {}),
         }
 
 

@@ -72,6 +72,8 @@ def analyse_through(
     said = [text for text in (why, *around.notes) if text]
     if failures:
         said.append(NOT_COMPUTED + ", ".join(f"{n} ({type(e).__name__}: {e})" for n, e in failures.items()))
+    if settings.nodes:
+        values["subproblems"] = bounder.subproblems
     return {
         "status": status,
         "message": "; ".join(said),

@@ -147,7 +147,9 @@ def _ask(
         region, rows, settings.norm, weights, bounder.method, bounder.layer_bounds, settings.nodes,
         (settings.seed, *seed), together, deadline if isinstance(bounder.searches, Alone) else None,
     )  # fmt: skip
-    return bounder.ask(question)
+    found = bounder.ask(question)
+    bounder.subproblems += int(np.sum(found["nodes"]))
+    return found
 
 
 def _floats(arrays: Arrays, name: str) -> Floats:

@@ -84,7 +84,9 @@ def _decided(over: Over) -> Verdict:
     seed = around.settings.seed, around.sample.index
     region = around.balls.at(over.eps)
     bounder, nodes = around.bounder, max(1, around.settings.nodes)
-    return decide(bounder.network, region, targets, nodes, around.deadline, seed, bounder.searches)
+    verdict = decide(bounder.network, region, targets, nodes, around.deadline, seed, bounder.searches)
+    bounder.subproblems += verdict.nodes
+    return verdict
 
 
 def _searched(around: Around) -> dict[float, Verdict]:

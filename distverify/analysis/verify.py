@@ -123,7 +123,7 @@ def pursue(
     tree: Tree[Any]
     if opened.bisects:
         tree = Tree(asker, BoxCounterexamples(hunt), spent)
-        tree.push(BoxCounterexamples.whole(region, root.polytope) for root in opened.roots)
+        tree.push(BoxCounterexamples.whole(hunt.region, root.polytope) for root in opened.roots)
     else:
         tree = Tree(asker, Counterexamples(hunt, opened.lower, opened.upper, opened.alpha, Effort()), spent)
         tree.push(opened.roots)

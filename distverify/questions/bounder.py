@@ -48,6 +48,8 @@ class Bounder:
     Attributes
     ----------
     searches : Asker
+    subproblems : int
+        That searches tell to have bounded.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Bounder:
         self._crew = crew
         self._asker = crew or Alone(network)
         self.searches: Asker = searches or self._asker
+        self.subproblems = 0
         self._stages = LayerStages(network, self._layers, self._asker.pieces, self._asker.cuts)
         self._rows = Rows(self._asker, method, block_bytes)
         self.method = method

@@ -54,6 +54,7 @@ _ALWAYS = (
     number("seconds", "sample", "kernel time of the sample", "s"),
     number("logits", "sample output", "output of the network at the sample"),
 )
+SUBPROBLEMS = whole("subproblems", "sample", "subproblems of all search trees that were bounded")
 FEATURE_EPS = number("feature_eps", "input", "factor of eps for the feature, 0 where it is fixed")
 AXIS_NAMES = {
     "input": Variable("input_name", ("input",), TEXT, b"", "1", "what the input is called, with its units"),
@@ -70,7 +71,8 @@ PROPERTY_NAME = Variable("property", ("sample",), TEXT, b"", "1", "file that sta
 def variables_for(settings: Settings) -> tuple[Variable, ...]:
     """The per-sample variables of a run; what was not asked for is absent."""
     chosen = (v for q in catalogue.chosen(settings.compute) for v in q.of_samples(settings.eps, settings.nodes))
-    return _ALWAYS + tuple(dict.fromkeys(chosen))
+    searched = (SUBPROBLEMS,) if settings.nodes else ()
+    return _ALWAYS + searched + tuple(dict.fromkeys(chosen))
 
 
 def run_variables_for(settings: Settings) -> tuple[Variable, ...]:

@@ -32,6 +32,7 @@ def test_verdicts_counterexamples_and_distances_agree(network):
     for compute in (("verified", "attack"), ("verified", "attack", "radius")):
         _, _, searched = run(network, compute=compute, nodes=400)
         codes = searched["verified"]
+        assert searched["subproblems"] > 0
         assert codes[0] == BY_CROWN
         assert codes[-1] == FALSIFIED
         # What was proved by bounds alone stays; with nodes enough nothing is open here.
