@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distverify.bounds.edges import Edge, multiplications, transposed
 from distverify.bounds.enclosure import Enclosure, plain_reduction
 from distverify.bounds.fastlip import derivative_ranges
 from distverify.bounds.reduced import Floats, Group, Product, Reduced
@@ -30,7 +31,7 @@ class Chain:
     sizes : list of int
     slopes : list of (glo, ghi)
         Of groups 1, 2, ...; entry 0 is unused.
-    links : list of dict source -> Dense [n, source size]
+    links : list of dict source -> Dense or Sparse [n, source size]
         What groups 1, 2, ... receive; entry 0 is empty.
     inexact : list of float64 [K, n]
         The links that read a group's members may be off: what a unit of each may lose by that.
@@ -45,7 +46,7 @@ class Chain:
     rows: int
     sizes: list[int]
     slopes: list[tuple[Floats, Floats]]
-    links: list[dict[int, Dense]]
+    links: list[dict[int, Edge]]
     inexact: list[Floats]
     output: dict[int, tuple[Floats, Floats]]
     groups: list[Group]
@@ -59,7 +60,10 @@ class Chain:
     def work_for(self, columns: int) -> list[int]:
         """:attr:`work` if group 0 had so many members."""
         arriving = [
-            sum(matrix.out_size * (columns if source == 0 else matrix.in_size) for source, matrix in links.items())
+            sum(
+                multiplications(matrix) if source > 0 else multiplications(matrix) * columns // max(matrix.in_size, 1)
+                for source, matrix in links.items()
+            )
             for links in self.links
         ]
         return [2 * sum(arriving[g + 1 :]) for g in range(len(self.sizes))]
@@ -131,7 +135,7 @@ def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
     reduced = plain_reduction(enclosure)
     groups = reduced.groups
     place = {g: len(groups) - g for g in range(1, len(groups))}
-    links: list[dict[int, Dense]] = [{} for _ in groups]
+    links: list[dict[int, Edge]] = [{} for _ in groups]
     outputs = _output_rows(reduced, rows)
     inexact = [np.zeros((groups[0].size, n)) for n in (rows.shape[0], *(g.size for g in groups[:0:-1]))]
     result: dict[int, tuple[Floats, Floats]] = {}
@@ -139,17 +143,20 @@ def forward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
         if g == 0:
             result[0] = (np.ascontiguousarray(pulled.T), np.ascontiguousarray(loss.T))
         else:
-            links[place[g]][0] = _transposed(pulled, reduced.rounding.dtype)
+            links[place[g]][0] = transposed(Dense(pulled), reduced.rounding.dtype)
     for later in range(1, len(groups)):
         affine = groups[later].affine
         assert affine is not None
         for earlier, edge in affine.edges.items():
-            matrix = _transposed(edge.weight)
+            matrix = transposed(edge)
             if earlier > 0:
                 links[place[earlier]][place[later]] = matrix
             else:
                 gamma = reduced.rounding.gamma(matrix.in_size + len(groups))
-                result[place[later]] = (matrix.weight.astype(np.float64), gamma * matrix.absolute.astype(np.float64))
+                result[place[later]] = (
+                    matrix.rows().astype(np.float64),
+                    gamma * np.abs(matrix.rows()).astype(np.float64),
+                )
     losses = _product_losses(enclosure, reduced, rows)
     for g, (_, loss) in outputs.items():
         losses[g] = losses[g] + loss
@@ -175,7 +182,7 @@ def _magnitudes(reduced: Reduced) -> list[Floats]:
     for group in reduced.groups[1:]:
         assert group.affine is not None
         steepest = np.maximum(np.abs(group.slopes[0]), np.abs(group.slopes[1]))
-        total = sum(edge.absolute @ out[source] for source, edge in group.affine.edges.items())
+        total = sum(edge.push_abs(out[source]) for source, edge in group.affine.edges.items())
         out.append(steepest[:, None] * total * 1.001)
     return out
 
@@ -190,7 +197,3 @@ def _output_rows(reduced: Reduced, rows: Floats) -> dict[int, tuple[Floats, Floa
         loss = gamma * edge.pull_abs(absolute) + reduced.rounding.eta * (edge.pull_terms + 2)
         out[g] = (np.ascontiguousarray(edge.pull(np.ascontiguousarray(rows, dtype=np.float64))), loss)
     return out
-
-
-def _transposed(matrix: Floats, dtype: type | None = None) -> Dense:
-    return Dense(np.ascontiguousarray(matrix.T, dtype=dtype))

@@ -20,6 +20,7 @@ from distverify.bounds.chain import Chain
 from distverify.bounds.reduced import Floats, Pair
 from distverify.kernels.products import add_loss, contract_columns, fill_product_lines, scale_columns
 from distverify.kernels.rounding import Rounding
+from distverify.network.linear.sparse import Sparse
 
 # Columns in flight per block: large enough for the matrix products, small enough not to crowd the caches.
 BLOCK_BYTES = 48 * 2**20
@@ -161,17 +162,23 @@ class ColumnPush:
         if active.size == 0:
             return
         shared, total = np.zeros((0, 0), self.rounding.dtype), None
+        reached: NDArray[np.bool_] | None = None
         for source, matrix in self.chain.links[index].items():
             if source == start and unit is not None:
                 shared = matrix.columns(unit)
+                reached = np.any(shared != 0.0, axis=1) if isinstance(matrix, Sparse) else None
             elif source in moving:
                 value, rows = moving[source]
                 total = matrix.push(value.reshape(value.shape[0], -1), rows, total)
         if total is not None and shared.size:
             # Their sum rounds the unit columns' own entries too; losses know of the others only.
             error += (2.0 * self.rounding.unit * (self.products[index] @ np.abs(shared)))[:, None, :]
-        if total is None and shared.size == 0:
-            return
+        if total is None:
+            if shared.size == 0:
+                return
+            if reached is not None:
+                # Columns that lie side by side in an image reach a small part of it.
+                active = active[reached[active]]
         r = constant.shape[2]
         arrived = (
             np.zeros(_NONE, self.rounding.dtype)

@@ -18,6 +18,9 @@ from distverify.kernels.sums import fill_extremes
 from distverify.kernels.support import fill_support
 from distverify.network.linear.dense import Dense
 
+# Coefficients of one group in flight.
+_BLOCK_ENTRIES = 2**22
+
 
 class AtInput(Protocol):
     """What ends a pull: the extremes of linear functions of the input over what is left of the region."""
@@ -48,13 +51,18 @@ def affine_bounds(
     at_input : AtInput, optional
         By default the extremes over the region itself.
     """
-    pull = _Pull(reduced, affine.constant.size, lines or {}, at_input or region_extremes)
+    count = affine.constant.size
+    block = max(16, _BLOCK_ENTRIES // max(g.size for g in reduced.groups))
+    if count > block and lines is None and at_input is None:
+        parts = [affine_bounds(reduced, affine.take(np.arange(count)[k : k + block])) for k in range(0, count, block)]
+        return np.concatenate([low for low, _ in parts]), np.concatenate([high for _, high in parts])
+    pull = _Pull(reduced, count, lines or {}, at_input or region_extremes)
     # The sums that later groups add to these rows round them too.
     error = affine.error + reduced.rounding.gamma(len(reduced.groups)) * affine.size
     pull.constant += np.concatenate([affine.constant, affine.constant])
     pull.error += np.concatenate([error, error])
     for group, edge in affine.edges.items():
-        pull.start(group, edge.weight)
+        pull.start(group, edge.rows())
     return pull.finish()
 
 

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distverify.bounds import crown, interval
+from distverify.bounds.coefficients import row_cost
 from distverify.bounds.layers.method import LayerMethod
 from distverify.bounds.layers.table import LAYER_METHODS, layer_method
 from distverify.bounds.midpoints import midpoint_radius
@@ -26,6 +28,8 @@ from distverify.region import Ball
 
 # Neurons of a layer that all get rows, settled or not.
 SMALL_LAYER = 512
+# Multiplications that are no matter.
+SMALL_WORK = 2.0**29
 
 
 @dataclass(eq=False)
@@ -132,6 +136,7 @@ class Encloser:
         self._fold = fold
         pulls = fold is not False and not self._unbounded and worth_pulling(network)
         reduced = self._enclosure.reduced
+        self._pulls = pulls
         self._reduction = PulledReduction(reduced, network, fold) if pulls else Reduction(reduced, fold)
         self._matter: Indices | None = None
         self._interval: Pair | None = None
@@ -154,7 +159,12 @@ class Encloser:
                 rows = matter[(first <= matter) & (matter < last)] - first
                 lower, upper = lower.copy(), upper.copy()
                 if rows.size:
-                    affine = self._reduction.rows(self.node, node, first + rows)
+                    known = lower[rows], upper[rows]
+                    is_open = None if self._all_matter(node) else self._is_open
+                    still, affine, known = self._reduction.open_rows(self.node, node, first + rows, known, is_open)
+                    lower[rows], upper[rows] = known
+                    rows = still - first
+                if rows.size:
                     low, high = self._layers.rows(self._enclosure.reduced, affine, signs=self._only_signs())
                     lower[rows], upper[rows] = np.fmax(lower[rows], low), np.fmin(upper[rows], high)
         if self.node in self._within:
@@ -218,20 +228,37 @@ class Encloser:
         return self._matter, self._interval
 
     def _rows_that_matter(self, lower: Floats, upper: Floats) -> Indices:
-        """Of the open node's neurons with intervals ``lower``, ``upper``, those whose lines depend on more.
-
-        A piecewise linear activation that is one line over the interval stays that line over any smaller one. In small layers every
-        neuron gets a row: it costs little there, and better bounds of settled neurons make later intervals better.
-        """
-        if lower.size <= SMALL_LAYER:
+        """Of the open node's neurons with intervals ``lower``, ``upper``, those whose lines depend on more."""
+        node = self._open_node()
+        if self._all_matter(node):
             return np.arange(lower.size)
-        matter = np.zeros(lower.size, dtype=bool)
+        if self._enclosure.region.norm == np.inf and set(node.sources) == {0}:
+            # A box is all that there is to know of the input: its rows are its intervals.
+            return np.zeros(0, dtype=np.int64)
+        return np.flatnonzero(self._is_open(np.arange(lower.size), lower, upper))
+
+    def _all_matter(self, node: LinearNode) -> bool:
+        """Whether all neurons of the open node get rows.
+
+        In small layers they do where it costs little: better bounds of settled neurons make later intervals better.
+        """
+        if any(n is None or not ACTIVATIONS[n.kind].piecewise_linear for n in self._readers[self.node]):
+            return True
+        cheap = not self._pulls or node.size * row_cost(self._enclosure.network, self.node).work <= SMALL_WORK
+        return node.size <= SMALL_LAYER and cheap
+
+    def _is_open(self, which: Indices, lower: Floats, upper: Floats) -> NDArray[np.bool_]:
+        """Whether the lines of neurons ``which`` of the open node depend on more than their bounds ``lower``, ``upper``.
+
+        A piecewise linear activation that is one line over the interval stays that line over any smaller one.
+        """
+        matter = np.zeros(which.size, dtype=bool)
         for node in self._readers[self.node]:
-            if node is None or not ACTIVATIONS[node.kind].piecewise_linear:
-                return np.arange(lower.size)
-            su, cu, sl, cl, glo, ghi, _, _ = relaxations.relax(node.code, lower, upper, node.parameters)
+            assert node is not None
+            parameters = np.ascontiguousarray(node.parameters[:, which])
+            su, cu, sl, cl, glo, ghi, _, _ = relaxations.relax(node.code, lower, upper, parameters)
             matter |= ~((glo == ghi) & (su == sl) & (cu == cl))
-        return np.flatnonzero(matter)
+        return matter
 
     def _only_signs(self) -> bool:
         """Whether all that reads the open node is linear on either side of 0.
@@ -245,7 +272,8 @@ class Encloser:
         index = len(enclosure.lower)
         enclosure.lower.append(lower)
         enclosure.upper.append(upper)
-        self._reduction.note(index, np.zeros(lower.size) if self._unbounded else enclosure.magnitude(index))
+        if not self._unbounded:
+            self._reduction.note(index, lower, upper)
         for source in enclosure.network.nodes[index].sources:
             if self._last_use[source] == index and source != enclosure.network.output:
                 self._reduction.forget(source)

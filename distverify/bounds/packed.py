@@ -264,7 +264,7 @@ def _in_coordinates(packed: Packed, affine: Affine, width: int) -> tuple[Floats,
     # The sums that later groups add to these rows round them too.
     error += rounding.gamma(len(packed.columns)) * affine.size
     for source, edge in affine.edges.items():
-        block = np.asarray(edge.weight, dtype=np.float64)
+        block = np.asarray(edge.rows(), dtype=np.float64)
         if source > 0:
             weight[:, packed.columns[source] : packed.columns[source + 1]] = block
             continue

@@ -13,22 +13,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from distverify.bounds.reduced import Affine, Floats, Indices, Reduced
-from distverify.bounds.reduction import Reduction
-from distverify.kernels.sums import abs_sums
+from distverify.bounds.coefficients import (
+    Coefficients,
+    added,
+    contracted,
+    entries_of,
+    pulled_through,
+    row_cost,
+    scaled,
+    some,
+    sums,
+    weighted,
+)
+from distverify.bounds.edges import edge, stacked, weighted_sums
+from distverify.bounds.interval import midpoint_radius
+from distverify.bounds.pulled_losses import Losses, Passed
+from distverify.bounds.reduced import Affine, Floats, Indices, Pair, Reduced
+from distverify.bounds.reduction import Reduction, Test
+from distverify.bounds.windows import Windows, has_windows
+from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network
-from distverify.network.linear.mostly_zero import dense_or_mostly_zero
-from distverify.network.nodes import ActivationNode, LinearNode
+from distverify.network.nodes import LinearNode
 
 # Whole maps of fewer entries are multiplied out.
 LEAST_ENTRIES = 2**20
 # Coefficients in flight.
-_BLOCK_ENTRIES = 2**22
+_BLOCK_ENTRIES = 2**21
 # Largest product of the norms of magnitudes that stable neurons are folded over.
-_LARGEST_GROWTH = 2.0**26
+_LARGEST_GROWTH = 2.0**30
 
 
 def worth_pulling(network: Network) -> bool:
@@ -38,26 +54,47 @@ def worth_pulling(network: Network) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class _Passed:
-    """What an activation node does: ``slope * source + constant`` on ``stable``, a group's members on ``kept``."""
+class _Range:
+    """Of a node's values: middle +/- reach, and bounds of their magnitudes."""
 
-    source: int
-    stable: Indices
-    slope: Floats
-    constant: Floats
-    kept: Indices
-    group: int
+    middle: Floats
+    reach: Floats
+    magnitude: Floats
 
 
 @dataclass(eq=False)
 class _Rows:
     """Values on their way to the groups: coefficients of nodes, and what is said of them so far."""
 
-    moving: dict[int, Floats]
-    edges: dict[int, Floats]
+    which: Indices  # rows that are still pulled
+    place: Indices  # of these among all
+    lower: Floats  # of all
+    upper: Floats
+    moving: dict[int, Coefficients]
+    edges: dict[int, Any]
     constant: Floats
     summed: Floats
     error: Floats
+    size: Floats
+    steps: int
+    is_open: Test | None
+
+    def keep(self, still: Indices) -> None:
+        """Let the other rows go."""
+        self.which, self.place = self.which[still], self.place[still]
+        self.moving = {node: some(rows, still) for node, rows in self.moving.items()}
+        self.edges = {group: matrix[still] for group, matrix in self.edges.items()}
+        self.constant, self.summed = self.constant[still], self.summed[still]
+        self.error, self.size = self.error[still], self.size[still]
+
+
+def joined(parts: list[_Rows]) -> Affine:
+    """What was pulled, in blocks below one another."""
+    edges = {g: edge(stacked([p.edges[g] for p in parts])) for g in sorted(parts[0].edges)}
+    constant, error, size = (
+        np.concatenate([getattr(p, name) for p in parts]) for name in ("constant", "error", "size")
+    )
+    return Affine(edges, constant, error, size)
 
 
 class PulledReduction(Reduction):
@@ -75,15 +112,15 @@ class PulledReduction(Reduction):
         super().__init__(reduced, fold)
         reduced.pulled = self
         self._network = network
-        self._passed: dict[int, _Passed] = {}
-        self._magnitudes: dict[int, Floats] = {}
+        self._passed: dict[int, Passed] = {}
+        self._ranges: dict[int, _Range] = {}
         self._sizes: dict[tuple[int, int], Floats] = {}
         self._growth: dict[int, float] = {0: 1.0}
         self._asked: tuple[int, Indices, Affine] | None = None
 
-    def note(self, index: int, magnitude: Floats) -> None:
+    def note(self, index: int, lower: Floats, upper: Floats) -> None:
         """See :class:`Reduction`."""
-        self._magnitudes[index] = magnitude
+        self._ranges[index] = _Range(*midpoint_radius(lower, upper), np.maximum(np.abs(lower), np.abs(upper)))
 
     def rows(self, index: int, node: LinearNode, which: Indices) -> Affine:
         """See :class:`Reduction`."""
@@ -94,20 +131,32 @@ class PulledReduction(Reduction):
             place = np.searchsorted(self._asked[1], which)
             if (place < self._asked[1].size).all() and np.array_equal(self._asked[1][place], which):
                 return self._asked[2].take(place)
-        affine = self._pulled(index, node, which)
-        if which.size:
-            self._asked = index, which, affine
-        return affine
+        return self.open_rows(index, node, which, None, None)[1]
+
+    def open_rows(
+        self, index: int, node: LinearNode, which: Indices, bounds: Pair | None, is_open: Test | None
+    ) -> tuple[Indices, Affine, Pair]:
+        """See :class:`Reduction`; a row is pulled on only while intervals of what it has come to leave it open."""
+        if not which.size:
+            return which, Affine({}, *np.zeros((3, 0))), (np.zeros(0), np.zeros(0))
+        block = max(16, _BLOCK_ENTRIES // max(1, row_cost(self._network, index).entries))
+        parts = []
+        for k in range(0, which.size, block):
+            some_of = which[k : k + block]
+            known = None if bounds is None else (bounds[0][k : k + block], bounds[1][k : k + block])
+            parts.append(self._block(index, node, some_of, known, is_open))
+        affine = joined(parts)
+        kept = np.concatenate([p.which for p in parts])
+        self._asked = index, kept, affine
+        return kept, affine, (np.concatenate([p.lower for p in parts]), np.concatenate([p.upper for p in parts]))
 
     def is_dear(self, index: int, rows: int) -> bool:
         """Whether pulling so many rows of node ``index`` takes longer than multiplying out the whole maps up to there."""
-        pulls, maps = np.zeros(index + 1), 0.0
-        for i, node in enumerate(self._network.nodes[: index + 1]):
-            pulls[i] = max((pulls[source] for source in node.sources), default=0.0)
+        maps = 0.0
+        for node in self._network.nodes[: index + 1]:
             if isinstance(node, LinearNode):
-                pulls[i] += sum(float(node.size) * t.operator.push_terms for t in node.terms)
                 maps += sum(float(node.size) * t.operator.push_terms for t in node.terms if t.source > 0)
-        return maps > 0.0 and rows * pulls[index] > maps * self._offsets[-1]
+        return maps > 0.0 and rows * row_cost(self._network, index).work > maps * self._offsets[-1]
 
     def _members(self, source: int, members: Indices) -> Affine:
         node = self._network.nodes[source]
@@ -119,7 +168,7 @@ class PulledReduction(Reduction):
         magnitude: Floats,
     ) -> None:  # fmt: skip
         group = len(self.reduced.groups) - 1 if members.size else 0
-        self._passed[index] = _Passed(source, stable, slope, constant, members, group)
+        self._passed[index] = Passed(source, stable, slope, constant, members, group)
         steepest = float(np.abs(slope).max(initial=0.0))
         self._growth[index] = max(1.0, self._growth[source] * steepest) if stable.size else 1.0
 
@@ -134,192 +183,143 @@ class PulledReduction(Reduction):
         if isinstance(node, LinearNode):
             self.reduced.output = self.rows(output, node, np.arange(node.size))
             return
-        pulled = self._start(node.size)
+        pulled = self._start(np.arange(node.size))
         pulled.moving[output] = np.eye(node.size, dtype=self.reduced.rounding.dtype)
-        self.reduced.output = self._down(pulled, output)
+        self.reduced.output = joined([self._down(pulled, output)])
 
-    def _pulled(self, index: int, node: LinearNode, which: Indices) -> Affine:
-        if not which.size:
-            return Affine({}, *np.zeros((3, 0)))
-        widest = max(n.size for n in self._network.nodes[:index])
-        block = max(16, _BLOCK_ENTRIES // widest)
-        parts = [self._block(index, node, which[k : k + block]) for k in range(0, which.size, block)]
-        if len(parts) == 1:
-            return parts[0]
-        edges = {g: dense_or_mostly_zero(np.concatenate([p.edges[g].weight for p in parts])) for g in parts[0].edges}
-        joined = (np.concatenate([getattr(p, name) for p in parts]) for name in ("constant", "error", "size"))
-        return Affine(edges, *joined)
-
-    def _block(self, index: int, node: LinearNode, which: Indices) -> Affine:
+    def _block(self, index: int, node: LinearNode, which: Indices, bounds: Pair | None, is_open: Test | None) -> _Rows:
         rounding = self.reduced.rounding
-        pulled = self._start(which.size)
+        pulled = self._start(which, bounds, is_open)
         pulled.constant += node.bias[which]
         pulled.summed += np.abs(node.bias[which])
         if node.bias_error is not None:
             pulled.error += node.bias_error[which]
         for term in node.terms:
-            weights = term.operator.some_rows(which)
-            kept = np.ascontiguousarray(weights, dtype=rounding.dtype)
-            times = term.operator.roundings + (0 if kept.dtype == weights.dtype else 1)
-            magnitude = self._magnitudes[term.source]
+            operator, magnitude = term.operator, self._ranges[term.source].magnitude
+            if has_windows(operator):
+                kept: Coefficients = Windows.of_convolution(operator, which, rounding.dtype)
+                exact = rounding.dtype == np.float64
+            else:
+                weights = operator.some_rows(which)
+                kept = np.ascontiguousarray(weights, dtype=rounding.dtype)
+                exact = kept.dtype == weights.dtype
+            times = operator.roundings + (0 if exact else 1)
             if times:
-                pulled.error += rounding.gamma(times) * abs_sums(kept, magnitude) + rounding.eta * magnitude.sum()
+                pulled.error += rounding.gamma(times) * weighted(kept, magnitude) + rounding.eta * magnitude.sum()
             self._add(pulled, term.source, kept)
         return self._down(pulled, index - 1)
 
-    def _start(self, count: int) -> _Rows:
-        return _Rows({}, {}, np.zeros(count), np.zeros(count), np.zeros(count))
+    def _start(self, which: Indices, bounds: Pair | None = None, is_open: Test | None = None) -> _Rows:
+        count = which.size
+        lower, upper = (np.full(count, -np.inf), np.full(count, np.inf)) if bounds is None else bounds
+        constant, summed, error, size = np.zeros((4, count))
+        return _Rows(
+            which, np.arange(count), lower.copy(), upper.copy(), {}, {}, constant, summed, error, size, 0, is_open
+        )
 
-    def _add(self, pulled: _Rows, source: int, rows: Floats) -> None:
+    def _add(self, pulled: _Rows, source: int, rows: Coefficients) -> None:
         if source in pulled.moving:
-            rows = pulled.moving[source] + rows
-            pulled.error += 1.01 * self.reduced.rounding.unit * abs_sums(rows, self._magnitudes[source])
+            rows = added(pulled.moving[source], rows)
+            pulled.error += 1.01 * self.reduced.rounding.unit * weighted(rows, self._ranges[source].magnitude)
         pulled.moving[source] = rows
 
-    def _down(self, pulled: _Rows, index: int) -> Affine:
+    def _down(self, pulled: _Rows, index: int) -> _Rows:
         """All that moves, from node ``index`` on, down to the groups."""
-        steps = 0
         for i in range(index, -1, -1):
             if i not in pulled.moving:
                 continue
-            steps += 1
+            if pulled.is_open is not None and pulled.steps and isinstance(self._network.nodes[i], LinearNode):
+                self._leave_settled(pulled, pulled.is_open)
+            pulled.steps += 1
             rows, node = pulled.moving.pop(i), self._network.nodes[i]
             if i == 0:
-                pulled.edges[0] = np.ascontiguousarray(rows)
+                pulled.edges[0] = entries_of(rows, None)
             elif isinstance(node, LinearNode):
                 self._through_linear(pulled, i, node, rows)
             else:
                 self._through_activation(pulled, self._passed[i], rows)
         rounding = self.reduced.rounding
-        size = pulled.summed.copy()
-        for group, edge in pulled.edges.items():
-            size += abs_sums(edge, self.reduced.groups[group].magnitude)
-        error = pulled.error + rounding.gamma(steps + 2) * pulled.summed
-        edges = {group: dense_or_mostly_zero(pulled.edges[group]) for group in sorted(pulled.edges)}
-        return Affine(edges, pulled.constant, error, size)
+        pulled.size += pulled.summed
+        for group, matrix in pulled.edges.items():
+            pulled.size += weighted_sums(matrix, self.reduced.groups[group].magnitude)
+        pulled.error += rounding.gamma(pulled.steps + 2) * pulled.summed
+        return pulled
 
-    def _through_linear(self, pulled: _Rows, index: int, node: LinearNode, rows: Floats) -> None:
+    def _leave_settled(self, pulled: _Rows, is_open: Test) -> None:
+        """Bound all rows by intervals of what they are made of now; those that are settled go no further."""
         rounding = self.reduced.rounding
-        self._add_constants(pulled, rows, node.bias)
+        centre, size, spread = pulled.constant.copy(), pulled.summed.copy(), np.zeros(pulled.constant.size)
+        terms = 8
+        for node, rows in pulled.moving.items():
+            known = self._ranges[node]
+            total, summed, reached, _ = sums(rows, known.middle, known.reach)
+            centre, size, spread = centre + total, size + summed + reached, spread + reached
+            terms += known.middle.size
+        for group, matrix in pulled.edges.items():
+            known = self._of_group(group)
+            centre += np.asarray(matrix @ known.middle, dtype=np.float64)
+            reached = weighted_sums(matrix, known.reach)
+            size, spread = size + weighted_sums(matrix, np.abs(known.middle)) + reached, spread + reached
+            terms += known.middle.size
+        # Sums are in double precision, whatever the coefficients are.
+        gamma = min(rounding.gamma(terms), SOUND.gamma(terms))
+        spread += 1.001 * (pulled.error + rounding.gamma(pulled.steps + 2) * pulled.summed + gamma * size)
+        lower, upper = rounding.outward(centre - spread, centre + spread)
+        place = pulled.place
+        pulled.lower[place] = np.fmax(pulled.lower[place], lower)
+        pulled.upper[place] = np.fmin(pulled.upper[place], upper)
+        still = np.flatnonzero(is_open(pulled.which, pulled.lower[place], pulled.upper[place]))
+        if still.size < place.size:
+            pulled.keep(still)
+
+    def _of_group(self, group: int) -> _Range:
+        """The group's activations."""
+        of, known = self.reduced.groups[group], self._ranges[self.reduced.groups[group].node]
+        if of.members is None:
+            return known
+        return _Range(known.middle[of.members], known.reach[of.members], known.magnitude[of.members])
+
+    def _through_linear(self, pulled: _Rows, index: int, node: LinearNode, rows: Coefficients) -> None:
+        rounding = self.reduced.rounding
         if node.bias_error is not None:
-            pulled.error += abs_sums(rows, node.bias_error)
+            pulled.error += weighted(rows, node.bias_error)
         for t, term in enumerate(node.terms):
-            magnitude = self._magnitudes[term.source]
+            magnitude = self._ranges[term.source].magnitude
             if (index, t) not in self._sizes:
                 self._sizes[index, t] = term.operator.push_abs(magnitude[:, None])[:, 0]
+            constant, summed, size, total = sums(rows, node.bias, self._sizes[index, t])
+            if t == 0:
+                self._add_constants(pulled, node.size, constant, summed)
             terms, held = term.operator.pull_terms, float(magnitude.sum())
-            pulled.error += rounding.gamma(terms + 4) * abs_sums(rows, self._sizes[index, t])
-            # Products and weights that underflow.
-            pulled.error += rounding.eta * held * (terms + 2 + np.abs(rows).sum(axis=1))
-            self._add(pulled, term.source, term.operator.pull(rows))
+            # Products and weights that underflow, besides those that round.
+            pulled.error += rounding.gamma(terms + 4) * size + rounding.eta * held * (terms + 2 + total)
+            self._add(pulled, term.source, pulled_through(term.operator, rows))
 
-    def _through_activation(self, pulled: _Rows, passed: _Passed, rows: Floats) -> None:
+    def _through_activation(self, pulled: _Rows, passed: Passed, rows: Coefficients) -> None:
         rounding = self.reduced.rounding
         if passed.kept.size:
-            pulled.edges[passed.group] = np.take(rows, passed.kept, axis=1)
-        self._add_constants(pulled, rows, passed.constant)
+            pulled.edges[passed.group] = entries_of(rows, passed.kept)
+        if passed.constant.any():
+            self._add_constants(pulled, passed.constant.size, *contracted(rows, passed.constant))
         if not passed.stable.size:
             return
-        through = np.zeros((rows.shape[0], self._network.nodes[passed.source].size), rows.dtype)
-        stable = np.take(rows, passed.stable, axis=1)
+        slope = np.zeros(self._network.nodes[passed.source].size)
+        slope[passed.stable] = passed.slope
+        magnitude = self._ranges[passed.source].magnitude
+        through, spread = scaled(rows, slope, magnitude)
         if not (passed.slope == 1.0).all():
-            stable = (stable * passed.slope).astype(rows.dtype)
-            magnitude = self._magnitudes[passed.source][passed.stable]
-            pulled.error += 3.0 * rounding.unit * abs_sums(stable, magnitude) + 2.0 * rounding.eta * magnitude.sum()
-        through[:, passed.stable] = stable
+            held = float(magnitude[passed.stable].sum())
+            pulled.error += 3.0 * rounding.unit * spread + 2.0 * rounding.eta * held
         self._add(pulled, passed.source, through)
 
-    def _add_constants(self, pulled: _Rows, rows: Floats, constants: Floats) -> None:
-        if constants.any():
-            summed = abs_sums(rows, np.abs(constants))
-            pulled.constant += rows @ constants
-            pulled.summed += summed
-            pulled.error += self.reduced.rounding.gamma(constants.size) * summed
+    def _add_constants(self, pulled: _Rows, terms: int, constant: Floats, summed: Floats) -> None:
+        pulled.constant += constant
+        pulled.summed += summed
+        pulled.error += self.reduced.rounding.gamma(terms) * summed
 
     def losses(self, rows: Floats, ranges: Iterator[tuple[int, Floats, Floats]]) -> list[Floats]:
         """See :class:`distverify.bounds.reduced.PulledRows`."""
-        walk = _Losses(self, rows)
+        walk = Losses(self._network, self.reduced, self._passed, rows)
         for index, lower, upper in ranges:
             walk.pass_node(index, np.maximum(np.abs(lower), np.abs(upper)))
         return walk.losses
-
-
-class _Losses:
-    """Magnitudes of derivatives, and of what rounding may do to them, on the ways that rows were pulled.
-
-    ``fresh``: of neurons whose rows start at a node; ``carried``: of what was pulled to it; ``lost``: what that may be off by; each
-    float64 [K, size].
-    """
-
-    def __init__(self, reduction: PulledReduction, rows: Floats) -> None:
-        self.reduction, self.nodes = reduction, reduction._network.nodes
-        self.losses = [np.zeros((rows.shape[0], g.size)) for g in reduction.reduced.groups]
-        self.fresh: dict[int, Floats] = {}
-        self.carried: dict[int, Floats] = {}
-        self.lost: dict[int, Floats] = {}
-        self.ways: dict[int, int] = {}
-        self.started = np.zeros((rows.shape[0], 1))
-        output = reduction._network.output
-        if isinstance(self.nodes[output], LinearNode):
-            self._begin(output, np.abs(rows))
-        else:
-            self._arrive(output, np.abs(rows), np.zeros(rows.shape))
-
-    def pass_node(self, index: int, psi: Floats) -> None:
-        """``psi`` float64 [K, size] bounds the magnitudes of the rows' derivatives by the node's values."""
-        node, unit = self.nodes[index], self.reduction.reduced.rounding.unit
-        passed = self.reduction._passed.get(index)
-        if passed is not None and passed.kept.size:
-            glo, ghi = self.reduction.reduced.groups[passed.group].slopes
-            begun = np.zeros((psi.shape[0], self.nodes[passed.source].size))
-            begun[:, passed.kept] = psi[:, passed.kept] * np.maximum(np.abs(glo), np.abs(ghi))
-            self._begin(passed.source, begun)
-        carried, lost = self.carried.pop(index, None), self.lost.pop(index, None)
-        if carried is not None and lost is not None and self.ways[index] > 1:
-            lost = lost + 2.0 * unit * self.ways[index] * carried
-        if index == 0:
-            if lost is not None:
-                self.losses[0] += lost
-        elif isinstance(node, LinearNode):
-            self._through_linear(node, self.fresh.pop(index, None), carried, lost)
-        elif isinstance(node, ActivationNode) and passed is not None and carried is not None and lost is not None:
-            if passed.kept.size:
-                self.losses[passed.group] += lost[:, passed.kept]
-            if passed.stable.size:
-                slope = np.abs(passed.slope)
-                through, off = np.zeros((2, carried.shape[0], self.nodes[passed.source].size))
-                through[:, passed.stable] = carried[:, passed.stable] * slope
-                off[:, passed.stable] = lost[:, passed.stable] * slope
-                if not (slope == 1.0).all():
-                    off += 3.0 * unit * through + 2.0 * self.reduction.reduced.rounding.eta * self.started
-                self._arrive(passed.source, through, off)
-
-    def _begin(self, index: int, begun: Floats) -> None:
-        self.started += begun.sum(axis=1)[:, None]
-        self.fresh[index] = self.fresh[index] + begun if index in self.fresh else begun
-
-    def _arrive(self, index: int, carried: Floats, lost: Floats) -> None:
-        self.ways[index] = self.ways.get(index, 0) + 1
-        self.carried[index] = self.carried[index] + carried if index in self.carried else carried
-        self.lost[index] = self.lost[index] + lost if index in self.lost else lost
-
-    def _through_linear(
-        self, node: LinearNode, fresh: Floats | None, carried: Floats | None, lost: Floats | None
-    ) -> None:
-        rounding = self.reduction.reduced.rounding
-        for term in node.terms:
-            operator = term.operator
-            through, off = np.zeros((2, self.started.shape[0], operator.in_size))
-            if fresh is not None:
-                # Rows begin as weights, exact but for what they were stored with, and the precision of the products.
-                begun = operator.pull_abs(fresh)
-                times = operator.roundings + (0 if rounding.dtype == np.float64 else 1)
-                through += begun
-                if times:
-                    off += rounding.gamma(times) * begun + rounding.eta * self.started
-            if carried is not None and lost is not None:
-                pulled, still_lost = np.split(operator.pull_abs(np.concatenate([carried, lost])), 2)
-                through += pulled
-                off += still_lost + rounding.gamma(operator.pull_terms + 4) * pulled
-                off += rounding.eta * ((operator.pull_terms + 2) * self.started + carried.sum(axis=1)[:, None])
-            self._arrive(term.source, through, off * 1.001)

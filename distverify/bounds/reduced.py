@@ -18,8 +18,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.bounds.edges import Edge, some_rows
 from distverify.kernels.rounding import Rounding
-from distverify.network.linear.dense import Dense
 from distverify.network.linear.operator import LinearOperator
 from distverify.region import Ball
 
@@ -36,11 +36,11 @@ class Affine:
 
     Attributes
     ----------
-    edges : dict group -> Dense [n, group size]
+    edges : dict group -> Dense or Sparse [n, group size]
     constant, error, size : float64 [n]
     """
 
-    edges: dict[int, Dense]
+    edges: dict[int, Edge]
     constant: Floats
     error: Floats
     size: Floats
@@ -49,7 +49,7 @@ class Affine:
         """Some of its n entries, in ascending order."""
         if rows.size == self.constant.size:
             return self
-        edges = {group: Dense(edge.weight[rows]) for group, edge in self.edges.items()}
+        edges = {group: some_rows(edge, rows) for group, edge in self.edges.items()}
         return Affine(edges, self.constant[rows], self.error[rows], self.size[rows])
 
 

@@ -11,19 +11,23 @@ second does not explode with depth. See docs/ROUNDING.md, section 3.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from distverify.bounds.reduced import Affine, Floats, Group, Indices, Lines, Product, Reduced
+from distverify.bounds.edges import edge, weighted_sums
+from distverify.bounds.reduced import Affine, Floats, Group, Indices, Lines, Pair, Product, Reduced
 from distverify.kernels.interval import push_dense_vectors
 from distverify.kernels.sums import abs_sums, column_norms, vector_norm
 from distverify.network.linear.dense import Dense
 from distverify.network.linear.identity import Identity
-from distverify.network.linear.mostly_zero import dense_or_mostly_zero
 from distverify.network.linear.operator import LinearOperator
 from distverify.network.nodes import ActivationNode, LinearNode
 
+# Whether neurons, given their numbers and bounds, depend on more than these.
+Test = Callable[[Indices, Floats, Floats], NDArray[np.bool_]]
 _NONE = np.zeros(0, dtype=np.int64)
 # Shared products are given up when their rounding could matter: relative to the sizes of what they sum, in unit roundoffs.
 _LARGEST_ERROR = 2.0**26
@@ -86,8 +90,18 @@ class Reduction:
             self._last = index, self.linear(index, node)
         return self._last[1].take(which)
 
-    def note(self, index: int, magnitude: Floats) -> None:
-        """Take ``magnitude`` float64 [size] as bounds of the magnitudes of node ``index``; forward products need none."""
+    def open_rows(
+        self, index: int, node: LinearNode, which: Indices, bounds: Pair | None, is_open: Test | None
+    ) -> tuple[Indices, Affine, Pair]:
+        """As :meth:`rows`, those that stay open for ``is_open``; and bounds, float64 [n], of all of them, never looser than ``bounds``.
+
+        Whole maps have all rows.
+        """
+        nothing = np.full(which.size, np.inf)
+        return which, self.rows(index, node, which), (-nothing, nothing) if bounds is None else bounds
+
+    def note(self, index: int, lower: Floats, upper: Floats) -> None:
+        """Take ``lower`` and ``upper`` float64 [size] as bounds of the values of node ``index``; forward products need none."""
 
     def linear(self, index: int, node: LinearNode) -> Affine:
         """Fold linear node ``index``; its value in terms of the groups so far."""
@@ -232,10 +246,10 @@ class Reduction:
         """Of a unit coefficient of z: in fl(slope * coefficient), in z itself, and in the product with each edge."""
         rounding = self.reduced.rounding
         loss = rounding.unit * z_magnitude + affine.error
-        for source, edge in affine.edges.items():
+        for source, matrix in affine.edges.items():
             # Products that are added to the same coefficients later round them too, once for every group.
-            gamma = rounding.gamma(edge.pull_terms + len(self.reduced.groups))
-            loss = loss + gamma * abs_sums(edge.weight, self.reduced.groups[source].magnitude)
+            gamma = rounding.gamma(matrix.pull_terms + len(self.reduced.groups))
+            loss = loss + gamma * weighted_sums(matrix, self.reduced.groups[source].magnitude)
         held = float(self._alpha.sum()) + 1.0
         return loss, rounding.eta * 4.0 * (
             loss.size * held + float(z_magnitude.sum()) + float(np.abs(affine.constant).sum())
@@ -322,7 +336,7 @@ class Reduction:
 
     def _affine(self, value: _Map) -> Affine:
         blocks = self._by_group(value.matrix, value.start)
-        edges = {group: dense_or_mostly_zero(np.ascontiguousarray(block)) for group, block in blocks.items()}
+        edges = {group: edge(np.ascontiguousarray(block)) for group, block in blocks.items()}
         return Affine(edges, value.constant, value.error, value.size)
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from distverify.analysis.lipschitz import lipschitz_constant
 from distverify.analysis.radius import certified_radius
+from distverify.bounds.edges import edge
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.jacobian import jacobian_bounds
@@ -17,7 +18,7 @@ from distverify.bounds.methods import bound_rows
 from distverify.kernels.rounding import SINGLE
 from distverify.network.graph import Network, NetworkBuilder
 from distverify.network.linear.dense import Dense
-from distverify.network.linear.mostly_zero import MostlyZero, dense_or_mostly_zero
+from distverify.network.linear.sparse import Sparse
 from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.network.onnx.importer import load_onnx
 from distverify.region import Ball
@@ -173,16 +174,16 @@ def test_a_matrix_that_is_mostly_zero_multiplies_the_same() -> None:
     rng = np.random.default_rng(6)
     weight = np.zeros((1100, 1000))
     weight[rng.integers(0, 1100, 4000), rng.integers(0, 1000, 4000)] = rng.normal(size=4000)
-    thin, dense = dense_or_mostly_zero(weight), Dense(weight)
-    assert isinstance(thin, MostlyZero)
+    thin, dense = edge(weight), Dense(weight)
+    assert isinstance(thin, Sparse)
     columns, rows, inputs = rng.normal(size=(1000, 5)), rng.normal(size=(5, 1100)), np.arange(0, 1000, 3)
     assert thin.push(columns) == pytest.approx(dense.push(columns), abs=1e-12)
     assert thin.push(columns[inputs], inputs) == pytest.approx(dense.push(columns[inputs], inputs), abs=1e-12)
     assert thin.pull(rows) == pytest.approx(dense.pull(rows), abs=1e-12)
     assert thin.pull_abs(rows) == pytest.approx(dense.pull_abs(rows), abs=1e-12)
     assert thin.push_abs(columns) == pytest.approx(dense.push_abs(columns), abs=1e-12)
-    assert type(dense_or_mostly_zero(rng.normal(size=(1100, 1000)))) is Dense
-    assert type(dense_or_mostly_zero(np.zeros((3, 3)))) is Dense
+    assert type(edge(rng.normal(size=(1100, 1000)))) is Dense
+    assert type(edge(np.zeros((3, 3)))) is Dense
 
 
 def test_mixed_precisions() -> None:
@@ -190,7 +191,7 @@ def test_mixed_precisions() -> None:
     rng = np.random.default_rng(7)
     weight = np.zeros((1100, 1000), np.float32)
     weight[rng.integers(0, 1100, 4000), rng.integers(0, 1000, 4000)] = rng.normal(size=4000)
-    thin = dense_or_mostly_zero(weight)
+    thin = edge(weight)
     columns, rows = rng.normal(size=(1000, 5)), rng.normal(size=(5, 1100))
     for found, expected in (
         (thin.pull_abs(rows), rows @ np.abs(weight).astype(float)),

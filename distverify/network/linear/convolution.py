@@ -17,7 +17,16 @@ from distverify.kernels.convolution import (
     unit_columns,
     unit_columns_transposed,
 )
-from distverify.network.linear.operator import NORM_FLOOR, NORM_MARGIN, Array, Indices, LinearOperator, scatter_rows
+from distverify.kernels.windows import pull_windows, taps_last
+from distverify.network.linear.operator import (
+    NORM_FLOOR,
+    NORM_MARGIN,
+    Array,
+    Indices,
+    LinearOperator,
+    added,
+    scatter_rows,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,11 +122,14 @@ class Convolution(LinearOperator):
         return self._apply(self.transposed, scatter_rows(columns, inputs, self.in_size), out)
 
     def pull(self, rows: Array, out: Array | None = None) -> Array:
-        pulled = np.ascontiguousarray(self._apply(not self.transposed, rows.T, None).T)
-        if out is None:
-            return pulled
-        out += pulled
-        return out
+        g = self.geometry
+        if self.transposed or g.groups > 1:
+            return added(np.ascontiguousarray(self._apply(not self.transposed, rows.T, None).T), out)
+        weight = self._single if rows.dtype == np.float32 else self.weight
+        images = np.ascontiguousarray(rows.reshape(-1, *g.out_image).transpose(0, 2, 3, 1))
+        corner = np.zeros(rows.shape[0], dtype=np.int64)
+        pulled, _, _ = pull_windows(taps_last(weight), g, images, corner, corner)
+        return added(np.ascontiguousarray(pulled.transpose(0, 3, 1, 2)).reshape(rows.shape[0], -1), out)
 
     def push_abs(self, columns: Array) -> Array:
         # Rounding terms are in float64, whatever the precision that they are for.

@@ -85,8 +85,15 @@ class Sparse(LinearOperator):
     def rows(self) -> Array:
         return np.asarray(self.matrix.toarray())
 
+    def some_rows(self, which: Indices) -> Array:
+        return np.asarray(self.matrix[which].toarray())
+
+    @cached_property
+    def _by_columns(self) -> Any:
+        return self.matrix.tocsc()
+
     def columns(self, which: slice | Indices) -> Array:
-        return np.ascontiguousarray(self.matrix[:, which].toarray())
+        return np.ascontiguousarray(self._by_columns[:, which].toarray())
 
     def push(self, columns: Array, inputs: Indices | None = None, out: Array | None = None) -> Array:
         matrix = self._of(columns)
