@@ -30,7 +30,7 @@ from distverify.bounds.coefficients import (
     weighted,
 )
 from distverify.bounds.edges import edge, stacked, weighted_sums
-from distverify.bounds.interval import midpoint_radius
+from distverify.bounds.midpoints import midpoint_radius
 from distverify.bounds.pulled_losses import Losses, Passed
 from distverify.bounds.reduced import Affine, Floats, Indices, Pair, Reduced
 from distverify.bounds.reduction import Reduction, Test
