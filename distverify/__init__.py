@@ -13,6 +13,7 @@ from distverify._version import __version__
 if TYPE_CHECKING:
     from distverify.analysis.landscape import monotone_features, stationary_free_radius
     from distverify.analysis.lipschitz import LipschitzConstants, lipschitz_constant
+    from distverify.analysis.perturbation import perturbed
     from distverify.analysis.radius import CertifiedRadius, certified_radius
     from distverify.analysis.signs import Monotonicity, monotonicity
     from distverify.analysis.verify import Verdict, verify
@@ -94,6 +95,7 @@ _PLACES = {
     "open_result": "distverify.results.reader",
     "open_results": "distverify.results.accessor",
     "output_bounds": "distverify.bounds.outputs",
+    "perturbed": "distverify.analysis.perturbation",
     "report": "distverify.pages.report",
     "stationary_free_radius": "distverify.analysis.landscape",
     "verify": "distverify.analysis.verify",
@@ -147,6 +149,7 @@ __all__ = [
     "open_result",
     "open_results",
     "output_bounds",
+    "perturbed",
     "report",
     "stationary_free_radius",
     "verify",

@@ -55,25 +55,25 @@ def chain_constants(enclosure: Steepness, weights: Floats | None = None) -> tupl
     if not layers:
         return nothing
     x, exponent = np.eye(network.input_size), 0
-    rows: Floats = np.eye(network.output_size)
-    for weight, activation in layers:
+    rows, rounded = np.eye(network.output_size), 0
+    for weight, roundings, activation in layers:
         # Not a product: columns of fixed features are left out, others of weight 1 are as they are; see feature_factors.
         w = _in_range(weight if weights is None or weight is not layers[0][0] else weight * (weights != 0.0))
         if w is None:
             return nothing
         if activation < 0:
-            rows = w
+            rows, rounded = w, 4 * roundings
             break
         glo, ghi = enclosure.slopes[activation]
         low, high = float(glo.min()), float(ghi.max())
-        found = _next(x, w, low, high)
+        found = _next(x, w, low, high, 4 * roundings)
         if found is None:
             return nothing
         x, shift = found
         exponent += shift
     scale = math.ldexp(1.0, -exponent // 2) if -1000 < exponent // 2 < 1000 else math.inf
-    vector = _last(x, rows)
-    own = np.array([_last(x, row[None]) for row in rows])
+    vector = _last(x, rows, rounded)
+    own = np.array([_last(x, row[None], rounded) for row in rows])
     return np.minimum(own, vector) * scale, vector * scale
 
 
@@ -82,10 +82,10 @@ def least(rows: Floats, vector: float, others: tuple[Floats, float]) -> tuple[Fl
     return np.fmin(rows, others[0]), min(vector, others[1])
 
 
-def _layers(network: Network) -> list[tuple[Floats, int]]:
-    """(weight float64, activation node, -1 where the outputs are linear) of a chain of dense layers; nothing if it is none."""
-    layers: list[tuple[Floats, int]] = []
-    waiting: Floats | None = None
+def _layers(network: Network) -> list[tuple[Floats, int, int]]:
+    """Of a chain of dense layers: (weight float64, roundings of its entries, activation node or -1 for linear outputs); else nothing."""
+    layers: list[tuple[Floats, int, int]] = []
+    waiting: tuple[Floats, int] | None = None
     for index, node in enumerate(network.nodes):
         if isinstance(node, InputNode):
             continue
@@ -95,15 +95,15 @@ def _layers(network: Network) -> list[tuple[Floats, int]]:
                 return []
             if operator.in_size + operator.out_size > _MOST:
                 return []
-            waiting = operator.weight.astype(np.float64)
+            waiting = operator.weight.astype(np.float64), operator.roundings
         elif isinstance(node, ActivationNode) and waiting is not None and node.source == index - 1:
-            layers.append((waiting, index))
+            layers.append((*waiting, index))
             waiting = None
         else:
             return []
     if network.output != len(network.nodes) - 1:
         return []
-    return layers if waiting is None else [*layers, (waiting, -1)]
+    return layers if waiting is None else [*layers, (*waiting, -1)]
 
 
 def _in_range(weight: Floats) -> Floats | None:
@@ -112,8 +112,11 @@ def _in_range(weight: Floats) -> Floats | None:
     return weight if 1e-100 < size < 1e100 else None
 
 
-def _next(x: Floats, w: Floats, low: float, high: float) -> tuple[Floats, int] | None:
-    """X behind the next activation, divided by 2 to an even power, and that power; None where nothing is proved."""
+def _next(x: Floats, w: Floats, low: float, high: float, rounded: int) -> tuple[Floats, int] | None:
+    """X behind the next activation, divided by 2 to an even power, and that power; None where nothing is proved.
+
+    ``rounded``: relative roundings that products with the weights are off by, since they are rounded themselves.
+    """
     n = w.shape[0]
     try:
         gram = w @ np.linalg.solve(x, w.T)
@@ -135,7 +138,7 @@ def _next(x: Floats, w: Floats, low: float, high: float) -> tuple[Floats, int] |
     off = -t * both * side * w
     steepest = max(abs(low), abs(high))
     size = float(np.linalg.norm(x)) + t * steepest * steepest * float((w * w).sum()) + side * side * t * n
-    lost = _lost(x.shape[0] + n, size + 2.0 * t * steepest * side * float(np.linalg.norm(w)))
+    lost = _lost(x.shape[0] + n + rounded, size + 2.0 * t * steepest * side * float(np.linalg.norm(w)))
     for factor in _STEPS_DOWN:
         down = factor * lost / (side * side)
         new = (vectors * (best - down)) @ vectors.T
@@ -159,7 +162,7 @@ def _best(both: float, product: float) -> float:
     return 1.0 / max(denominator, square / _LARGEST)
 
 
-def _last(x: Floats, rows: Floats) -> float:
+def _last(x: Floats, rows: Floats, rounded: int) -> float:
     """s with ||rows d||^2 <= s^2 d^T X d for all d, proved; inf where it is not."""
     size = float(np.abs(rows).max(initial=0.0))
     if size == 0.0:
@@ -175,7 +178,7 @@ def _last(x: Floats, rows: Floats) -> float:
         return math.inf
     product = rows.T @ rows
     total = float(np.linalg.norm(x)) + float((rows * rows).sum()) / largest
-    lost = _lost(x.shape[0] + rows.shape[0], total)
+    lost = _lost(x.shape[0] + rows.shape[0] + rounded, total)
     for factor in (1.0 + 1e-9, 1.0 + 1e-7, 1.0 + 1e-4, 1.1):
         square = largest * factor
         if _positive(x - product / square, lost):

@@ -14,7 +14,8 @@ from distverify.bounds.chain_inequality import _best, chain_constants
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.lipschitz import product_of_norms
-from distverify.network.graph import Network
+from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.dense import Dense
 from distverify.network.linear.spectral_norm import spectral_norm_bound
 from distverify.region import Ball
 from tests.networks import Floats, build_chain, build_residual
@@ -142,3 +143,17 @@ def test_stable_neurons_give_the_exact_local_constant(tmp_path: Path) -> None:
         network, x[None], eps=[1e-9], norm=2.0, compute={"lipschitz"}, executor="serial", output=tmp_path / "o.h5"
     )
     assert run["lipschitz_vector"][0, 0] == pytest.approx(found.vector, rel=1e-12)
+
+
+def test_weights_that_are_rounded_themselves_are_paid_for() -> None:
+    weights = weights_of(9, (3, 5, 2))
+    exact = constants(chain(weights, 0.1))[1]
+    builder = NetworkBuilder((3,))
+    roundings = 10**9  # each entry off by a ten-millionth
+    hidden = builder.linear("in", [(0, Dense(weights[0], roundings=roundings))])
+    active = builder.activation("act", hidden, "leaky_relu", {"slope": 0.1})
+    network = builder.build(builder.linear("out", [(active, Dense(weights[1]))]))
+    off = roundings * 2.0**-53
+    found = constants(network)[1]
+    assert found >= constants(chain([weights[0] * (1 + off), weights[1]], 0.1))[1] * (1 - 1e-12)
+    assert exact * (1 + off) <= found <= exact * (1 + 1e-4)
