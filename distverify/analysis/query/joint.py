@@ -52,6 +52,7 @@ class Joint:
     def _parts(self) -> tuple[NetworkBuilder, dict[str, int]]:
         """A builder with all networks, and the node of each tensor; networks that are the same one are made once."""
         of = self.space.of
+        spoken = self._spoken_of
         wanted: list[Wanted] = []
         twins: dict[tuple[int, tuple[bytes, ...]], int] = {}
         owners: list[tuple[Tensor, int, int]] = []
@@ -69,11 +70,20 @@ class Joint:
                 wanted.append(Wanted(network.model, inputs, tensors[-1]))
             own = tensors[twins[key]]
             for tensor in declared.tensors:
-                if tensor.kind != INPUT:
+                if tensor.name in spoken:
                     owners.append((tensor, twins[key], len(own)))
                     own.append((network.ports[tensor.name].name, tensor.shape))
-        builder, nodes = bind(self.space.size, wanted)
+        # A model of which nothing is asked need not be readable.
+        used = [k for k, part in enumerate(wanted) if part.tensors]
+        builder, made = bind(self.space.size, [wanted[k] for k in used])
+        nodes = dict(zip(used, made, strict=True))
         return builder, {tensor.name: nodes[part][k] for tensor, part, k in owners}
+
+    @property
+    def _spoken_of(self) -> set[str]:
+        """The hidden nodes and outputs that some element belongs to."""
+        own = set(self.elements)
+        return {t.name for t in self.bound.query.tensors if t.kind != INPUT and not own.isdisjoint(t.elements)}
 
     def _chosen(self, elements: Sequence[int]) -> int:
         builder, nodes = self._parts

@@ -29,7 +29,7 @@ from distverify.region import Box
 
 Floats = NDArray[np.float64]
 # Where an input has no bounds, or far ones, points are looked for in windows of these half-widths.
-_WINDOWS = (1.0, 30.0, 1000.0)
+_WINDOWS = (1.0, 30.0, 1000.0, 1e7)
 _WIDE = 1e5
 # Searches of more nodes per alternative are worth tighter magnitudes.
 _BY_INTERVALS = 1000
@@ -130,6 +130,14 @@ def _search_box(
             owners.append(case)
     if not targets:
         return []
+    bare = {id(owner) for owner, target in zip(owners, targets, strict=True) if target.bounds.size == 0}
+    if bare:
+        # Nothing that bounds could contradict: such a case is for a judge alone.
+        for case in group:
+            _look(case, found)
+        others = [case for case in group if id(case) not in bare]
+        left = _search_box(others, low, high, nodes, ends, found) if others else []
+        return [*left, *(case for case in group if id(case) in bare)]
     _corners(judge, low, high, found)
     plain_hunt = Hunt.of(region, targets, 0)
     hunt = WitnessHunt(plain_hunt.key, region, plain_hunt.targets, plain_hunt.seed, judge, found)

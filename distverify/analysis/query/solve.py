@@ -21,7 +21,6 @@ from distverify.analysis.query.space import Space, sides_of, space_of
 from distverify.analysis.query.witness import Judge, Witness
 from distverify.data.query.declarations import INPUT, Query
 from distverify.data.query.terms import TooComplex, comparisons, variables
-from distverify.errors import ModelError
 
 SAT, UNSAT, UNKNOWN, TIMED_OUT = "sat", "unsat", "unknown", "timed-out"
 Floats = NDArray[np.float64]
@@ -71,6 +70,8 @@ def solve(bound: BoundQuery, deadline: float | None = None, say: Callable[[str],
         return solver.run()
     except _Found as found:
         return Answer(SAT, found.witness)
+    except Exception as error:  # whatever numbers beyond all bounds lead to: no verdict is no error
+        return Answer(UNKNOWN, reason=f"the search ended early ({type(error).__name__}: {error})")
 
 
 class _Solver:
@@ -117,8 +118,8 @@ class _Solver:
             judge = Judge(Joint(self._bound, space, self._elements))
             try:
                 judge.joint.check()
-            except ModelError as error:
-                self._say(str(error))
+            except Exception as error:  # of what is read from a file, anything
+                self._say(f"{type(error).__name__}: {error}")
                 self._reasons.append(str(error))
                 judge.readable = False
             self._judges[space] = judge
@@ -151,9 +152,8 @@ class _Solver:
         room: tuple[list[Fraction] | None, dict[int, Fraction] | None] = (None, None)
         if self._bound.single:
             room = single_errors(case)
-            if room[0] is None:
-                return False
-        settled = True
+        # Where float32 may overflow, points are looked for, and nothing is proved.
+        settled = not self._bound.single or room[0] is not None
         for alternative in alternatives(case.case, places_of(joint, network), room[1]):
             try:
                 settled &= self._none(case, network, alternative, room, ends)

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from distverify.analysis.query.opening import open_query
@@ -64,3 +65,45 @@ def test_monotone_networks(comparison: str, status: str, width: int, tmp_path: P
     query = tmp_path / "query.vnnlib"
     query.write_text(ordered(comparison))
     assert solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30).status == status
+
+
+FEW = [(np.eye(2), np.zeros(2)), (np.ones((1, 2)), np.zeros(1))]
+
+
+@pytest.mark.parametrize(
+    ("element", "asserted", "status"),
+    [
+        ("real", "(assert (>= Y[0,0] 1000000.0))", SAT),  # of inputs without bounds
+        ("float32", "(assert (>= Y[0,0] 1000000.0))", SAT),
+        ("real", "(assert (<= Y[0,0] -0.5))", UNSAT),
+        ("real", "(assert (>= (+ X[0,0] X[0,1]) 1.0)) (assert (<= (+ X[0,0] X[0,1]) 0.9))", UNSAT),
+        ("real", "(assert (<= (* X[0,0] X[0,0]) -1.0))", "unknown"),
+        ("float32", "(assert (>= X[0,0] 1.0)) (assert (< X[0,0] 1.0))", UNSAT),
+        ("real", "(assert (<= 1.0 0.0))", UNSAT),
+        ("float32", "(assert (== X[0,0] 0.1)) (assert (== X[0,1] 0.0)) (assert (== Y[0,0] 0.1))", SAT),
+    ],
+)
+def test_inputs_without_bounds_and_at_boundaries(element: str, asserted: str, status: str, tmp_path: Path) -> None:
+    write_model(tmp_path / "f.onnx", FEW, [2])
+    query = tmp_path / "query.vnnlib"
+    query.write_text(HEAD + NET.format(element).replace(f"Y {element} [1,2]", f"Y {element} [1,1]") + asserted)
+    assert solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30).status == status
+
+
+def test_models_that_cannot_be_read_are_sampled(tmp_path: Path) -> None:
+    node = onnx.helper.make_node("Mod", ["x", "w"], ["y"], fmod=1)
+    ports = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 2]) for name in "xy"]
+    held = [onnx.numpy_helper.from_array(np.full((1, 2), 0.7, dtype=np.float32), "w")]
+    graph = onnx.helper.make_graph([node], "odd", ports[:1], ports[1:], held)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 13)], ir_version=8)
+    onnx.save(model, tmp_path / "f.onnx")
+    query = tmp_path / "query.vnnlib"
+    for asserted, status in (
+        ("(>= Y[0,0] 0.5)", SAT),
+        ("(>= Y[0,0] 0.8)", "unknown"),
+        ("(and (>= X[0,0] 0.5) (<= X[0,0] 0.4))", UNSAT),
+    ):
+        query.write_text(HEAD + NET.format("float32") + BOX + f"(assert {asserted})")
+        answer = solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30)
+        assert answer.status == status
+    assert solve(open_query(query, {"f": tmp_path / "f.onnx"})).status == UNSAT
