@@ -154,7 +154,10 @@ class Output:
         metavar="OUT.h5", short="-o", of_properties=True,
     )  # fmt: skip
     retry_failed: bool = option(
-        False, "Compute failed and timed-out samples of {output} again.", "Output", of_properties=True
+        False,
+        "Compute samples of {output} again that failed, timed out or lack a quantity.",
+        "Output",
+        of_properties=True,
     )
     overwrite: bool = option(False, "Replace {output}, whatever it holds.", "Output", of_properties=True)
     name: str | None = option(

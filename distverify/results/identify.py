@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError
+from distverify.results.incomplete import lacking
 from distverify.results.manifest import Manifest
 from distverify.results.opening import OpenResult
-from distverify.status import FAILED, TIMED_OUT
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,16 +26,19 @@ class Existing:
         False: the virtual master of a run that goes on or was interrupted.
     status : int8 [samples]
         Of a finished result, else empty.
+    lacking : bool [samples]
+        Whether something is missing of a sample; of a finished result, else empty.
     """
 
     manifest: Manifest
     finished: bool
     status: NDArray[np.int8]
+    lacking: NDArray[np.bool_]
 
     @property
     def failed(self) -> int:
         """Samples that a retry would compute again."""
-        return int(((self.status == FAILED) | (self.status == TIMED_OUT)).sum())
+        return int(self.lacking.sum())
 
 
 def identify(output: Path) -> Existing | None:
@@ -51,8 +54,10 @@ def identify(output: Path) -> Existing | None:
     try:
         with OpenResult(output) as result:
             # The master shows damaged shards too; they are found one by one when the journal is read.
-            status = np.empty(0, dtype=np.int8) if result.end is None else result.read("status")
-            return Existing(result.manifest, result.end is not None, status)
+            if result.end is None:
+                return Existing(result.manifest, False, np.empty(0, dtype=np.int8), np.empty(0, dtype=np.bool_))
+            status = result.read("status")
+            return Existing(result.manifest, True, status, lacking(status, result.read("message")))
     except ResultError as error:
         raise ResultError(
             f"{error}; it is left alone: choose another output (-o), or replace it (--overwrite)"

@@ -9,7 +9,8 @@ import numpy as np
 from distverify.quantities import catalogue
 from distverify.results.facts import Arrays, Eps, Quantiles, shares_of, spreads_of
 from distverify.results.facts import computed as computed_samples
-from distverify.status import COMPUTED, NOT_COMPUTED, STATUS_MEANINGS, UNDECIDED, WITHOUT_VALUE
+from distverify.results.incomplete import lacking
+from distverify.status import COMPUTED, STATUS_MEANINGS, UNDECIDED, WITHOUT_VALUE
 
 INCOMPLETE = "incomplete"
 
@@ -108,8 +109,7 @@ def summarise(arrays: Arrays, wall_seconds: float | None) -> Summary:
 def _failures(arrays: Arrays) -> tuple[Failure, ...]:
     status, message = arrays["status"], arrays["message"]
     without = np.isin(status, WITHOUT_VALUE)
-    partly = np.char.find(message.astype(str), NOT_COMPUTED) >= 0
     return tuple(
         Failure(int(arrays["sample"][i]), STATUS_MEANINGS[status[i]] if without[i] else INCOMPLETE, str(message[i]))
-        for i in np.flatnonzero(without | partly)
+        for i in np.flatnonzero(lacking(status, message))
     )

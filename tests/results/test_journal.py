@@ -18,7 +18,7 @@ from distverify.results.journal.journal import Journal
 from distverify.results.manifest import Manifest
 from distverify.results.reader import open_result
 from distverify.results.schema import variables_for
-from distverify.status import FAILED, MISCLASSIFIED, OK, TIMED_OUT
+from distverify.status import FAILED, MISCLASSIFIED, NOT_COMPUTED, OK, TIMED_OUT
 from distverify.work import Plan, WorkUnit
 from tests.results.runs import END, START, commit_all, finish, make_manifest, make_payload, units_of
 
@@ -290,6 +290,28 @@ def test_retry_failed_of_an_interrupted_run_and_a_retry_that_fails_again(output:
         assert open_result(output)["message"].tolist() == ["second"] * 4 + [""] * 4
         journal.consolidate(END)
     assert open_result(output)["message"].tolist() == ["second"] * 4 + [""] * 4
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_retry_failed_recomputes_samples_that_lack_a_quantity(output: Path, finished: bool) -> None:
+    manifest = make_manifest(8, 4)
+    with Journal.open(output, manifest) as journal:
+        payload = make_payload(manifest, WorkUnit(0, 4))
+        payload["message"][2] = f"{NOT_COMPUTED}radius (ValueError: no)"
+        journal.commit(WorkUnit(0, 4), payload)
+        if finished:
+            commit_all(journal, manifest)
+            journal.consolidate(END)
+    with Journal.open(output, manifest) as journal:
+        assert list(journal.pending([WorkUnit(0, 4)])) == []
+    with Journal.open(output, manifest, retry_failed=True) as journal:
+        assert list(journal.pending([WorkUnit(0, 4)])) == [WorkUnit(2, 3)]
+        commit_all(journal, manifest)
+        assert list(journal.pending(units_of(manifest))) == []
+        journal.consolidate(END)
+    assert_holds(output, manifest)
+    with Journal.open(output, manifest, retry_failed=True) as journal:
+        assert journal.finished
 
 
 def test_retry_failed_without_failures_has_nothing_to_do(output: Path) -> None:

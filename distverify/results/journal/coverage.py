@@ -54,15 +54,20 @@ class Coverage:
         self._file = np.full(samples, _NOWHERE, dtype=np.int64)
         self._row = np.zeros(samples, dtype=np.int64)
         self._attempt = np.zeros(samples, dtype=np.int32)
+        self._lacking = np.zeros(samples, dtype=np.bool_)
 
-    def add(self, shard: Shard, status: NDArray[np.int8]) -> None:
-        """Count ``shard`` for the samples of which it has the highest attempt so far; at equal ones it counts too."""
+    def add(self, shard: Shard, status: NDArray[np.int8], lacking: NDArray[np.bool_] | None = None) -> None:
+        """Count ``shard`` for the samples of which it has the highest attempt so far; at equal ones it counts too.
+
+        ``lacking`` says of which rows something is missing: by default, of none.
+        """
         where, rows = shard.rows.positions, np.arange(shard.rows.count)
         newer = (shard.rows.attempts >= self._attempt[where]) | (self._file[where] == _NOWHERE)
         where, rows = where[newer], rows[newer]
         self._file[where], self._row[where] = self._number, rows
         self._attempt[where] = shard.rows.attempts[newer]
         self.status[where] = status[newer]
+        self._lacking[where] = False if lacking is None else lacking[newer]
         self._shards[self._number] = shard
         self._number += 1
 
@@ -91,8 +96,8 @@ class Coverage:
         return positions, self._attempt[positions]
 
     def reopen_failed(self) -> int:
-        """Make failed and timed-out samples pending again; returns how many."""
-        failed = (self.status == FAILED) | (self.status == TIMED_OUT)
+        """Make samples pending again that failed, timed out or lack something; returns how many."""
+        failed = (self.status == FAILED) | (self.status == TIMED_OUT) | (self._lacking & (self.status != PENDING))
         self.status[failed] = PENDING
         return int(failed.sum())
 

@@ -20,6 +20,7 @@ from types import TracebackType
 from distverify.errors import ResultError
 from distverify.results.files import write_text_atomically
 from distverify.results.identify import Existing, identify
+from distverify.results.incomplete import lacking
 from distverify.results.journal.consolidate import Facts, write_finished
 from distverify.results.journal.coverage import Coverage
 from distverify.results.journal.folder import MANIFEST_NAME, clear, folder_of, link_finished, lock_place
@@ -89,7 +90,7 @@ class Journal:
         overwrite : bool
             Start afresh, whatever is there.
         retry_failed : bool
-            Failed and timed-out samples are pending again; also of a finished result.
+            Samples that failed, timed out or lack a quantity that failed are pending again; also of a finished result.
 
         Raises
         ------
@@ -152,8 +153,8 @@ class Journal:
         for stale in self.parts.glob("*.tmp"):
             stale.unlink()
         problems: list[str] = []
-        for shard, status in find_shards(self.parts, self.manifest, problems):
-            self._coverage.add(shard, status)
+        for shard, status, missing in find_shards(self.parts, self.manifest, problems):
+            self._coverage.add(shard, status, missing)
         for problem in problems:
             _log.warning("%s", problem)
         self.problems = tuple(problems)
@@ -207,7 +208,8 @@ class Journal:
         self._check_open()
         shard = write_shard(self.parts, unit, self._coverage.next_attempt(unit), payload, self.manifest)
         with self._publication.mutex:
-            self._coverage.add(shard, payload["status"].astype("int8"))
+            status = payload["status"].astype("int8")
+            self._coverage.add(shard, status, lacking(status, payload["message"]))
             self._forget_pieces()
             self._publication.update(self.manifest)
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from distverify.errors import ResultError
 from distverify.results.files import open_to_read
+from distverify.results.incomplete import lacking
 from distverify.results.journal.packs import ATTEMPT, POSITION, pack_number
 from distverify.results.journal.shards import FINISHED, Rows, Shard, checksum
 from distverify.results.layout import read_root
@@ -24,8 +25,12 @@ BASE_NAME = "finished.h5"
 _SHARD = re.compile(r"(\d{8,})-(\d{8,})\.(\d+)\.h5")
 
 
-def find_shards(folder: Path, manifest: Manifest, problems: list[str]) -> Iterator[tuple[Shard, NDArray[np.int8]]]:
-    """All usable shards and packs of a journal with their samples' status, one at a time: packs after what they hold.
+Found = tuple[Shard, NDArray[np.int8], NDArray[np.bool_]]
+
+
+def find_shards(folder: Path, manifest: Manifest, problems: list[str]) -> Iterator[Found]:
+    """All usable shards and packs of a journal with their samples' status, and of which samples something is missing, one at a
+    time: packs after what they hold.
 
     A file that is truncated, corrupted or of another run is moved aside (suffix ``.bad``), so that its
     samples are computed again, and told of in ``problems``. Every byte is read once (about 1 GB/s when the disk
@@ -53,7 +58,7 @@ def _age(name: str) -> tuple[int, int, str]:
     return 0, int(match[3]) if match else 0, name
 
 
-def _verified(path: Path, manifest: Manifest) -> tuple[Shard, NDArray[np.int8]]:
+def _verified(path: Path, manifest: Manifest) -> Found:
     with open_to_read(path) as file:
         if path.name == BASE_NAME:
             shard = _verified_base(path, file, manifest)
@@ -61,7 +66,8 @@ def _verified(path: Path, manifest: Manifest) -> tuple[Shard, NDArray[np.int8]]:
             shard = _verified_pack(path, file, manifest)
         else:
             shard = _verified_shard(path, file, manifest)
-        return shard, np.asarray(file["status"][:], dtype=np.int8)
+        status = np.asarray(file["status"][:], dtype=np.int8)
+        return shard, status, lacking(status, file["message"].asstr()[:])
 
 
 def _verified_base(path: Path, file: h5py.File, manifest: Manifest) -> Shard:
