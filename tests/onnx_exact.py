@@ -304,6 +304,9 @@ def _pow(base: Dual, exponent: Dual) -> Dual:
 def _softmax(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
     """Of the exponentials themselves, whatever their size."""
     axis = a.get("axis", -1)
+    if i[0].shape[axis] == 1:
+        # Of one value it is 1 whatever the value, which a quotient of 240 bits only nearly says.
+        return mapped(lambda d: Dual(m.convert(1)), i[0])
     powers = mapped(lambda d: d.chained(MP.exp(d.value), MP.exp(d.value)), i[0])
     return np.asarray(powers / powers.sum(axis=axis, keepdims=True))
 

@@ -22,7 +22,7 @@ from distverify.network.linear.sparse import Sparse
 
 
 def composed_size(outer: LinearOperator, inner: LinearOperator) -> int | None:
-    """Number of values that ``outer`` after ``inner`` takes to store (sparse: at least); None where it has no form."""
+    """Number of values that ``outer`` after ``inner`` takes to store, at most; None where it has no form."""
     match outer, inner:
         case (Convolution() as convolution, Diagonal(scale)):
             return None if _per_channel(convolution, scale, output=False) is None else convolution.stored
@@ -34,6 +34,9 @@ def composed_size(outer: LinearOperator, inner: LinearOperator) -> int | None:
             return None
         case (Dense(), _) | (_, Dense()):
             return outer.out_size * inner.in_size
+        case (Sparse(matrix), Sparse(other)):
+            # Every entry meets a row; a mean that is repeated is a full matrix.
+            return max(int(np.diff(other.indptr)[matrix.indices].sum()), outer.stored, inner.stored)
     return max(outer.stored, inner.stored)
 
 

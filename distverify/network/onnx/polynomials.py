@@ -10,7 +10,7 @@ from distverify.network.graph import NetworkBuilder
 from distverify.network.linear.diagonal import Diagonal
 from distverify.network.linear.identity import Identity
 from distverify.network.linear.operator import LinearOperator
-from distverify.network.nodes import ActivationNode, LinearNode
+from distverify.network.nodes import ActivationNode, LinearNode, Node
 from distverify.network.onnx.scalings import Factor
 
 # Larger exponents than any network has; factors' powers stay numbers.
@@ -39,28 +39,42 @@ def bases(builder: NetworkBuilder, node: int) -> list[int]:
 
 
 def polynomial(builder: NetworkBuilder, node: int, base: int) -> Polynomial | None:
-    """``node`` as a polynomial of the value of node ``base``; None where it is none."""
-    if node == base:
-        return {1: Factor.of(1)}
-    known = builder.nodes[node]
-    if node < base:
-        return None
-    if isinstance(known, ActivationNode) and known.kind == "power" and np.ptp(known.parameters[0]) == 0.0:
-        inner = polynomial(builder, known.source, base)
-        return None if inner is None or len(inner) != 1 else _power(inner, int(known.parameters[0, 0]))
-    if not isinstance(known, LinearNode) or known.bias_error is not None or np.ptp(known.bias) != 0.0:
-        return None
-    total: dict[int, Factor] = {0: Factor.of(known.bias[0])} if known.bias[0] else {}
-    for source, operator in known.terms:
-        factor, inner = _factor(operator), polynomial(builder, source, base)
-        if factor is None or inner is None:
+    """``node`` as a polynomial of the value of node ``base``; None where it is none, or where that takes too long to tell."""
+    return _Expansion(builder, base).of(node)
+
+
+class _Expansion:
+    """Polynomials of one base, by node: each is looked at once, and not more of them than make sense."""
+
+    def __init__(self, builder: NetworkBuilder, base: int) -> None:
+        self._nodes, self._base = builder.nodes, base
+        self._known: dict[int, Polynomial | None] = {base: {1: Factor.of(1)}}
+
+    def of(self, node: int) -> Polynomial | None:
+        if node < self._base or len(self._known) > _MOST_NODES:
+            return self._known.get(node)
+        if node not in self._known:
+            self._known[node] = None  # counts while its sources are looked at
+            self._known[node] = self._made(self._nodes[node])
+        return self._known[node]
+
+    def _made(self, node: Node) -> Polynomial | None:
+        if isinstance(node, ActivationNode) and node.kind == "power" and np.ptp(node.parameters[0]) == 0.0:
+            inner = self.of(node.source)
+            return None if inner is None or len(inner) != 1 else _power(inner, int(node.parameters[0, 0]))
+        if not isinstance(node, LinearNode) or node.bias_error is not None or np.ptp(node.bias) != 0.0:
             return None
-        for n, coefficient in inner.items():
-            own = coefficient.times(factor)
-            if n in total and (own.roundings or total[n].roundings):
+        total: dict[int, Factor] = {0: Factor.of(node.bias[0])} if node.bias[0] else {}
+        for source, operator in node.terms:
+            factor, inner = _factor(operator), self.of(source)
+            if factor is None or inner is None:
                 return None
-            total[n] = Factor(total[n].value + own.value) if n in total else own
-    return total
+            for n, coefficient in inner.items():
+                own = coefficient.times(factor)
+                if n in total and (own.roundings or total[n].roundings):
+                    return None
+                total[n] = Factor(total[n].value + own.value) if n in total else own
+        return total
 
 
 def times(a: Polynomial, b: Polynomial) -> Polynomial | None:
