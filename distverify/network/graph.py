@@ -108,6 +108,7 @@ class Network:
         kinds = sorted({n.kind for n in self.nodes if isinstance(n, ActivationNode)})
         return f"Network({widths}, activations: {', '.join(kinds) or 'none'})"
 
+    @np.errstate(over="ignore", invalid="ignore")  # what overflows is infinite, or no number
     def values(self, x: ArrayLike) -> list[Array]:
         """Every node's value at the inputs ``x`` [N, ...]: a list of float64 [N, size]."""
         values: list[Array] = []

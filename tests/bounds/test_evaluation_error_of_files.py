@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from onnx import TensorProto
 import distverify as dv
 from distverify.network.normalisation import apply_normalisation
 from distverify.region import Ball
-from tests.bounds.test_evaluation_error import error_over, points
+from tests.bounds.test_evaluation_error import DOUBLE, error_over, points
 from tests.network.onnx_models import model, node, save
+from tests.network.random_models import RandomModel
 
 F = np.float32
 Singles = NDArray[np.float32]
@@ -122,3 +124,36 @@ def test_a_runtime_stays_within_the_error_of_operators_of_two_values(name: str, 
         x = points(region, 2000, 1)
         outputs = session.run(None, {"x": x.astype(F)})[0].astype(np.float64)
         assert (np.abs(outputs - network(x)) <= error).all()
+
+
+def check_random_model(seed: int, folder: Path) -> bool | None:
+    """Hold the runtime to the error of a random model, and say whether that was finite; None for a model of doubles."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(seed)
+    random = RandomModel(rng, operators=int(rng.integers(2, 9)))
+    if random.dtype != F:
+        return None
+    size = math.prod(random.input_shape)
+    region = Ball(rng.standard_normal(size) * rng.choice([1e-3, 1.0, 100.0]), float(rng.choice([1e-9, 0.01, 1.0])))
+    path = save(random.model, folder)
+    network = dv.load_network(path)
+    error = error_over(network, region)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    x = points(region, 40, 1)
+    runs = [session.run(None, {"x": row.astype(F).reshape(random.input_shape)})[0].reshape(-1) for row in x]
+    off = np.abs(np.stack(runs).astype(np.float64) - network(x))
+    assert ((off <= error * (1.0 + DOUBLE)) | (error == np.inf)).all(), (seed, off.max(axis=0), error)
+    return bool(np.isfinite(error).all())
+
+
+def test_a_runtime_stays_within_the_error_of_random_models(tmp_path: Path) -> None:
+    finite = [check_random_model(seed, tmp_path) for seed in range(30)]
+    assert finite.count(True) > finite.count(False)
+
+
+@pytest.mark.slow
+def test_a_runtime_stays_within_the_error_of_many_random_models(tmp_path: Path) -> None:
+    finite = [check_random_model(seed, tmp_path) for seed in range(30, 600)]
+    assert finite.count(True) > finite.count(False)
