@@ -17,8 +17,12 @@ from distverify.bounds.lipschitz import row_constants
 from distverify.bounds.methods import bound_rows
 from distverify.bounds.reduced import Group, Reduced
 from distverify.bounds.reduction import Reduction
+from distverify.kernels.convolution import Geometry
 from distverify.kernels.rounding import SOUND, Rounding
-from distverify.network.graph import Network
+from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.convolution import Convolution
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.sparse import averages
 from distverify.network.nodes import ActivationNode, LinearNode
 from distverify.network.normalisation import apply_normalisation
 from distverify.network.onnx.importer import load_onnx
@@ -91,6 +95,40 @@ def random_network(widths: list[int], seed: int = 0) -> Network:
             for i, o in itertools.pairwise(widths)
         ]
     )
+
+
+def convolution(image: int, side: int, outputs: int, kernel: int, stride: int, rng: np.random.Generator) -> Convolution:
+    """A square convolution with padding 1 and weights of variance 2 / inputs; ``image`` channels of ``side`` x ``side``."""
+    out = (side + 2 - kernel) // stride + 1
+    geometry = Geometry(1, image, side, side, outputs, out, out, kernel, kernel, stride, stride, 1, 1, 1, 1)
+    scale = np.sqrt(2 / (image * kernel * kernel))
+    return Convolution(rng.standard_normal((outputs, image, kernel, kernel)) * scale, geometry)
+
+
+def convolutions_and_dense(seed: int = 0) -> tuple[Network, np.ndarray]:
+    """Four convolutions and three dense layers on 3 x 32 x 32, and a point."""
+    rng, node, channels, side = np.random.default_rng(seed), 0, 3, 32
+    builder = NetworkBuilder((channels * side * side,))
+    for i, (outputs, kernel, stride) in enumerate([(32, 3, 1), (32, 4, 2), (64, 3, 1), (64, 4, 2)]):
+        operator = convolution(channels, side, outputs, kernel, stride, rng)
+        node = builder.activation(f"relu{i}", builder.linear(f"conv{i}", [(node, operator)]), "relu")
+        channels, side = outputs, operator.geometry.out_height
+    size = channels * side * side
+    for i, width in enumerate([512, 512, 10]):
+        node = builder.linear(f"dense{i}", [(node, Dense(rng.standard_normal((width, size)) * np.sqrt(2 / size)))])
+        node, size = (builder.activation(f"on{i}", node, "relu"), width) if width == 512 else (node, width)
+    return builder.build(node), rng.random(3 * 32 * 32)
+
+
+def pooled(side: int, seed: int = 0) -> tuple[Network, np.ndarray]:
+    """A convolution to 16 channels, their means, and a dense layer, on 3 x side x side, and a point."""
+    rng, builder = np.random.default_rng(seed), NetworkBuilder((3 * side * side,))
+    operator = convolution(3, side, 16, 3, 1, rng)
+    node = builder.activation("relu", builder.linear("conv", [(0, operator)]), "relu")
+    means = averages(np.arange(operator.out_size).reshape(16, -1), operator.out_size, side * side)
+    node = builder.linear("mean", [(node, means)])
+    node = builder.linear("out", [(node, Dense(rng.standard_normal((10, 16)) * np.sqrt(2 / 16)))])
+    return builder.build(node), rng.random(3 * side * side)
 
 
 def with_unstable(network: Network, x: np.ndarray, share: float, rounding: Rounding = SOUND) -> Enclosure:
@@ -167,6 +205,9 @@ def all_cases(quick: bool = False) -> Iterator[Case]:
             yield ball_case(name, *colours(name), 0.002)
         if not quick:
             yield ball_case("Convnet_avgpool", *digits("Convnet_avgpool"), 0.004)
+    if not quick:
+        yield ball_case("random conv 3-32-32-64-64, dense 512-512-10", *convolutions_and_dense(), 0.0005)
+        yield ball_case("random 3x64x64, conv 16, mean, dense 10", *pooled(64), 0.002)
     yield pieces_case(random_network([784, 64, 64, 128] if quick else [784, 256, 256, 768]), 0.01, 4)
     network = random_network([784, 64, 64, 64, 10] if quick else [784, *[1024] * 6, 10])
     for share in (0.1,) if quick else (0.02, 0.1, 0.3):
