@@ -27,6 +27,7 @@ _RUNS = ("certify", "demo", "audit", "sweep", "rerun")
 _COMMANDS = {
     "demo": "Certify a small shipped network on shipped images.",
     "certify": "Certify a data set and write a result file.",
+    "submit": "Certify on a cluster from here, through Ray's job server.",
     "show": "Show what a model or a result file holds.",
     "report": "Make a self-contained HTML page of a result.",
     "export": "Write a result as CSV, Parquet, Excel, JSON, LaTeX, NumPy or Zarr.",
@@ -45,7 +46,7 @@ _COMMANDS = {
 }
 # Headings of the help; what stands under none comes last.
 _GROUPS = {
-    "Start": ("demo", "certify", "estimate"),
+    "Start": ("demo", "certify", "estimate", "submit"),
     "Results": ("show", "report", "export", "merge"),
     "Trust": ("audit", "check", "rerun"),
     "Verification": ("verify", "supports", "sweep"),

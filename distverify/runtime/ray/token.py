@@ -74,6 +74,13 @@ def admitted(address: str) -> Iterator[None]:
 
 
 @contextmanager
+def shown_token() -> Iterator[None]:
+    """Show the token that is known here to every server that is asked while the context lasts."""
+    with _environment({MODE: "token"}):
+        yield
+
+
+@contextmanager
 def own_token(folder: Path) -> Iterator[None]:
     """A token that only processes of this run know, in a file of ``folder``; unless the environment decides otherwise."""
     if any(os.environ.get(name) for name in (MODE, TOKEN, TOKEN_PATH)):
