@@ -32,6 +32,7 @@ from distverify.options.run import Division, Inputs, Output, Workers
 from distverify.parts import take_part
 from distverify.quantities import catalogue
 from distverify.questions.askers import BoundsWorker
+from distverify.reporting import reporting
 from distverify.results.journal.journal import Journal
 from distverify.results.manifest import Manifest, describe_environment
 from distverify.results.reader import Result, open_result
@@ -56,7 +57,7 @@ def certify(
     x: Data = None,
     y: ArrayLike | None = None,
     *,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | bool | None = None,
     planned: Callable[[Plan], None] | None = None,
     command: str | None = None,
     **options: Unpack[CertifyKeywords],
@@ -75,8 +76,8 @@ def certify(
         ``instances.csv``): then each property is verified, and nothing else is computed. None: only a ``domain``.
     y : array_like [N], optional
         Labels; for a path they come from the file. Without labels the predicted class stands in.
-    progress : callable (Progress), optional
-        Called at the start and after every block of samples.
+    progress : callable (Progress) or bool, optional
+        Called at the start and after every block of samples. True: a bar, in notebooks too.
     planned : callable (Plan), optional
         Called with the plan, before most of it is computed.
     command : str, optional
@@ -106,7 +107,14 @@ def certify(
     files = x if isinstance(x, list | tuple) else (x,)
     check_output(output.output, RESULT_SUFFIXES, (model, *files, options.get("feature_eps")))
     prepared = prepare_run(model, x, y, options, _OPTIONS)
-    return run(prepared, workers, division, output, progress, planned, command)
+    if progress is True:
+        with reporting(quiet=False, form="bar") as shown:
+            return run(prepared, workers, division, output, shown, planned, command)
+    if not (progress is None or progress is False or callable(progress)):
+        raise SettingsError(
+            f"progress: got {type(progress).__name__}; give True for a bar, or a function of a Progress"
+        )
+    return run(prepared, workers, division, output, progress or None, planned, command)
 
 
 def prepare_run(

@@ -115,3 +115,11 @@ def test_wrong_arguments_are_told_in_a_sentence(case: str) -> None:
 def test_labels_may_be_what_numpy_gives() -> None:
     for label in (0, np.int64(0), np.array([0]), 0.0):
         assert dv.certified_radius(NETWORK, np.array([1.0, 0.0, 0.0]), label).radius > 0  # type: ignore[arg-type]
+
+
+def test_progress_is_a_bar_or_a_function(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told: dict[str, object] = {"eps": 0.1, "compute": {"lipschitz"}, "executor": "serial"}
+    dv.certify(NETWORK, np.zeros((2, 3)), progress=True, output=tmp_path / "a.h5", **told)  # type: ignore[arg-type]
+    assert "2/2" in capsys.readouterr().err
+    with pytest.raises(dv.SettingsError, match="progress: got str; give True for a bar, or a function of a Progress"):
+        dv.certify(NETWORK, np.zeros((2, 3)), progress="bar", output=tmp_path / "b.h5", **told)  # type: ignore[arg-type]

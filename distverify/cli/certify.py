@@ -57,7 +57,7 @@ def certify(
       distverify certify net.onnx prop_1.vnnlib prop_2.vnnlib -o properties.h5
     """
     given = typed(ctx, *_OPTIONS)
-    from distverify.cli.progress import reporting
+    from distverify.reporting import reporting
 
     with reporting(quiet, form):  # the first import ever compiles kernels, and says so
         from distverify.api import certify as run

@@ -30,7 +30,7 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
 
     Needs no network connection and no arguments, and takes less than a minute on two cores.
     """
-    from distverify.cli.progress import reporting
+    from distverify.reporting import reporting
 
     with reporting(quiet):  # the first import ever compiles kernels, and says so
         from distverify.api import certify

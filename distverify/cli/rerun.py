@@ -40,7 +40,7 @@ def rerun(ctx: click.Context, /, result: Path, output: Path | None, quiet: bool,
       distverify rerun out.h5 -o again.h5
     """
     workers = typed(ctx, Workers)
-    from distverify.cli.progress import reporting
+    from distverify.reporting import reporting
 
     with reporting(quiet):
         from distverify.api import certify as run

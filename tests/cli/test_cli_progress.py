@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from distverify.api import Progress
-from distverify.cli.progress import PlainReporter, details, fitting, line, reporting
+from distverify.reporting import PlainReporter, details, fitting, line, reporting
 from distverify.words import duration, per_second
 
 

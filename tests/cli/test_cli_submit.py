@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,6 +92,7 @@ def free_port() -> int:
 @pytest.mark.slow
 @pytest.mark.skipif(find_spec("aiohttp_cors") is None, reason="Ray's job server is not installed")
 def test_a_run_on_a_cluster_comes_home(tmp_path: Path) -> None:
+    sockets = tempfile.mkdtemp(prefix="dv-", dir="/tmp")  # paths of sockets are short
     bin_folder = Path(sys.executable).parent
     root = str(Path(__file__).parents[2])
     environment = os.environ | {
@@ -100,7 +103,7 @@ def test_a_run_on_a_cluster_comes_home(tmp_path: Path) -> None:
     dashboard, gcs = free_port(), free_port()
     head = subprocess.Popen(
         [bin_folder / "ray", "start", "--head", "--block", f"--port={gcs}", f"--dashboard-port={dashboard}", "--num-cpus=1",
-         "--disable-usage-stats", f"--temp-dir={tmp_path / 'r'}"],
+         "--disable-usage-stats", f"--temp-dir={sockets}"],
         env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     server = f"http://127.0.0.1:{dashboard}"
@@ -149,3 +152,4 @@ def test_a_run_on_a_cluster_comes_home(tmp_path: Path) -> None:
     finally:
         head.terminate()
         head.wait(60)
+        shutil.rmtree(sockets, ignore_errors=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from distverify.words import count, duration, per_second, printable
 
 if TYPE_CHECKING:
-    from distverify.api import Progress
+    from distverify.driver import Progress
 
 LINE_EVERY = 5.0  # seconds
 RUNNING = "running"
