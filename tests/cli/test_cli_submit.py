@@ -134,20 +134,20 @@ def test_a_run_on_a_cluster_comes_home(tmp_path: Path) -> None:
         result = dv.open_result(tmp_path / "out.h5")
         assert (result.complete, result.sizes["sample"]) == (True, 3)
         # Cancelled by the second signal: no result, and the status of an interruption.
-        long = subprocess.Popen(
+        with subprocess.Popen(
             [*words, "--executor", "serial", "--nodes", "100000", "-o", "long.h5"],
             cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert long.stderr is not None
-        for line in long.stderr:
-            if "samples" in line:
-                break
-        long.send_signal(signal.SIGINT)
-        time.sleep(1)
-        long.send_signal(signal.SIGINT)
-        told = long.stderr.read()
-        assert long.wait(60) == 130, told
-        assert "press Ctrl-C again" in told
+        ) as long:  # fmt: skip
+            assert long.stderr is not None
+            for line in long.stderr:
+                if "samples" in line:
+                    break
+            long.send_signal(signal.SIGINT)
+            time.sleep(1)
+            long.send_signal(signal.SIGINT)
+            told = long.stderr.read()
+            assert long.wait(60) == 130, told
+            assert "press Ctrl-C again" in told
         assert not (tmp_path / "long.h5").exists()
     finally:
         head.terminate()
