@@ -38,16 +38,24 @@ class Attacker:
     targets : sequence of Target
     seed : int or sequence of int
         The same seed, the same points.
+    inner : (lower, upper), float64 [D] each, optional
+        For norm inf: the box in which points count, where it is smaller than the region.
     """
 
     network: Network
     region: Ball
     targets: Sequence[Target]
     seed: int | Sequence[int] = 0
+    inner: tuple[Floats, Floats] | None = None
+
+    @property
+    def room(self) -> Room:
+        """The points that count."""
+        return Room.of(self.region) if self.inner is None else Room(*self.inner, None, math.inf)
 
     def search(self, which: Sequence[int], restarts: int = _RESTARTS, steps: int = _STEPS) -> Floats | None:
         """A counterexample x [D] of one of the targets ``which``, or None where none turned up."""
-        room = Room.of(self.region)
+        room = self.room
         generator = np.random.default_rng(self.seed)
         at_once = max(1, _POINTS // (restarts + 1))
         for first in range(0, len(which), at_once):
@@ -62,7 +70,7 @@ class Attacker:
 
     def from_points(self, target: int, points: Floats, steps: int = 10) -> Floats | None:
         """A counterexample of ``target`` at or near one of ``points`` float64 [K, D]."""
-        room = Room.of(self.region)
+        room = self.room
         return self._descend(room, room.clamp(points), np.full(points.shape[0], target), steps, 0.25)
 
     def _descend(self, room: Room, x: Floats, aims: Floats, steps: int, far: float = 1.0) -> Floats | None:
@@ -103,7 +111,7 @@ class Attacker:
     def confirm(self, target: int, x: Floats) -> Floats | None:
         """``x`` if it certainly lies in the region and its outputs in the target."""
         aim = self.targets[target]
-        if not Room.of(self.region).holds(x):
+        if not self.room.holds(x):
             return None
         if aim.bounds.size and not bool((highest_at(self.network, x, aim.rows, aim.bounds) + aim.off < 0.0).all()):
             return None

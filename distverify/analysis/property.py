@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.branching.counterexamples import Hunt
 from distverify.analysis.branching.polytopes import Target
-from distverify.analysis.verify import FALSIFIED, UNKNOWN, VERIFIED, Verdict, decide
+from distverify.analysis.verify import FALSIFIED, UNKNOWN, VERIFIED, Verdict, pursue
 from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.bounds.evaluation import SinglePrecision
 from distverify.data.vnnlib.cases import Case, Polytope
@@ -103,7 +104,8 @@ def decide_property(
     for position, case in enumerate(prop.cases):
         region = Box(case.lower, case.upper)
         share = max(1, (nodes - spent) // (len(prop.cases) - position))
-        verdict = decide(network, region, _targets(network, case, arithmetic), share, deadline, seed, asker)
+        hunt = Hunt.of(region, _targets(network, case, arithmetic), seed, inner_box(case))
+        verdict = pursue(network, hunt, share, deadline, asker)
         spent += verdict.nodes
         bounds.append(verdict.bound)
         if verdict.status == FALSIFIED:
@@ -113,13 +115,28 @@ def decide_property(
     return Verdict(status, np.concatenate(bounds), None, spent)
 
 
+def inner_box(case: Case) -> tuple[Floats, Floats]:
+    """The float64 numbers that are certainly inside the file's decimal box, which the case's contains: at most one unit less.
+
+    Corners that coincide are exact; between two neighbouring numbers none is certain, and the box is empty.
+    """
+    wide = case.lower < case.upper
+    lower, upper = np.nextafter(case.lower, np.inf), np.nextafter(case.upper, -np.inf)
+    return np.where(wide, lower, case.lower), np.where(wide, upper, case.upper)
+
+
 def _targets(network: Network, case: Case, arithmetic: str) -> list[Target]:
     """The case's polytopes, and by how much coefficients that are no float64 numbers, or evaluation, may change a constraint."""
+    # Bounds are rounded up, by at most one unit.
+    rounded = [np.spacing(np.abs(p.bounds)) for p in case.polytopes]
     if arithmetic == "exact" and not any(polytope.inexact.any() for polytope in case.polytopes):
-        return [Target(p.rows, p.bounds, np.zeros(p.bounds.size)) for p in case.polytopes]
+        return [Target(p.rows, p.bounds, unit) for p, unit in zip(case.polytopes, rounded, strict=True)]
     enclosure = enclose(network, Box(case.lower, case.upper))
     error = _error(enclosure, arithmetic)
-    return [Target(p.rows, p.bounds, _off(enclosure, p.rows, p.inexact, error)) for p in case.polytopes]
+    return [
+        Target(p.rows, p.bounds, np.nextafter(_off(enclosure, p.rows, p.inexact, error) + unit, np.inf))
+        for p, unit in zip(case.polytopes, rounded, strict=True)
+    ]
 
 
 def property_margin(network: Network, prop: Property, layer_bounds: str = "crown", arithmetic: str = "exact") -> float:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
+import distverify as dv
+from distverify.analysis.property import PropertyAnalysis
 from distverify.analysis.sample import analyse_sample
+from distverify.data.vnnlib.property import Property, parse_property
 from distverify.errors import SettingsError
 from distverify.settings import Settings
 from distverify.status import BY_BRANCHING, BY_CROWN, FALSIFIED, NOT_VERIFIED
@@ -77,3 +82,21 @@ def test_same_settings_same_bits(network):
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(SettingsError, match=message):
         Settings(eps=EPS, **settings)
+
+
+def test_witnesses_of_properties_lie_in_the_decimal_box():
+    """0.1 and 0.7 are no float64 numbers: the box that proofs are about is larger than the file's."""
+    text = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)" + "".join(
+        f"(assert (>= X_{i} 0.1))(assert (<= X_{i} 0.7))" for i in (0, 1)
+    )
+    identity = dv.Network.from_layers([(np.array([[1.0, -1.0]]), np.zeros(1))])
+    # Only the corner comes that far: a witness that is rounded outwards would not be one.
+    for bound, known in (("-0.5999999", FALSIFIED), ("-0.6000001", BY_CROWN)):
+        cases = parse_property(f"{text}(assert (<= Y_0 {bound}))", 2, 1)
+        analysis = PropertyAnalysis({0: Property("p", cases)})
+        found = analysis(identity, Sample(np.zeros(2), -1, 0), Settings(compute=("property",), nodes=10))
+        assert found["verified"] == known
+        if known == FALSIFIED:
+            x = [Fraction(float(v)) for v in found["counterexample"]]
+            assert all(Fraction("0.1") <= v <= Fraction("0.7") for v in x)
+            assert x[0] - x[1] <= Fraction(bound)

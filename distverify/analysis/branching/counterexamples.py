@@ -46,25 +46,38 @@ class Hunt:
     targets : tuple of Target
     seed : tuple of int
         Of the attack's starting points.
+    inner : (lower, upper), float64 [D] each, optional
+        The box in which points count, where it is smaller than the region: empty where no float64 number is certainly inside.
     """
 
     key: str
     region: Ball
     targets: tuple[Target, ...]
     seed: tuple[int, ...]
+    inner: tuple[Floats, Floats] | None = None
 
     @classmethod
-    def of(cls, region: Ball, targets: Sequence[Target], seed: int | Sequence[int]) -> Hunt:
+    def of(
+        cls,
+        region: Ball,
+        targets: Sequence[Target],
+        seed: int | Sequence[int],
+        inner: tuple[Floats, Floats] | None = None,
+    ) -> Hunt:
         """With its hash."""
         seeds = (seed,) if isinstance(seed, int) else tuple(int(s) for s in seed)
-        return cls(digest_of((region, tuple(targets))), region, tuple(targets), seeds)
+        if isinstance(region, Box):
+            # The same ball as on its way to workers; its points are those of the box.
+            inner = region.inner_box if inner is None else inner
+            region = Ball(region.x0, region.eps, region.norm, region.clip_box)
+        return cls(digest_of((region, tuple(targets))), region, tuple(targets), seeds, inner)
 
     def problem(self, memory: Memory) -> Problem:
         """The packed network over the region, with its bounds as they are at first."""
         return memory.kept(self.key, lambda: pose(enclose(memory.network, self.region, fold=True), self._own_targets()))
 
     def attacker(self, memory: Memory) -> Attacker:
-        return Attacker(memory.network, self.region, self.targets, self.seed)
+        return Attacker(memory.network, self.region, self.targets, self.seed, self.inner)
 
     def _own_targets(self) -> tuple[Target, ...]:
         return tuple(Target(own_array(t.rows), own_array(t.bounds), own_array(t.off)) for t in self.targets)

@@ -73,6 +73,9 @@ def look_inside(packed: Packed, cuts: HalfSpaces) -> Inside | None:
 
     Solved is min s with half t + offset <= s size: s > 0 says that there is none, and its dual multipliers prove it.
     """
+    never = (cuts.size == 0.0) & (cuts.offset > 0.0)
+    if never.any():  # a constant that is too large: there is no such point
+        return Inside(True, never.astype(np.float64), None)
     usable = np.flatnonzero(np.isfinite(cuts.offset) & (cuts.size > 0.0))
     if packed.norm != np.inf or packed.inputs == 0 or usable.size == 0:
         return None

@@ -69,7 +69,9 @@ class WitnessHunt(Hunt):
 
     def attacker(self, memory: Memory) -> Attacker:
         """See :class:`WitnessSearch`."""
-        return WitnessSearch(memory.network, self.region, self.targets, self.seed, self.judge, self.found)
+        return WitnessSearch(
+            memory.network, self.region, self.targets, self.seed, self.inner, judge=self.judge, found=self.found
+        )
 
 
 def search(
@@ -139,8 +141,8 @@ def _search_box(
         left = _search_box(others, low, high, nodes, ends, found) if others else []
         return [*left, *(case for case in group if id(case) in bare)]
     _corners(judge, low, high, found)
-    plain_hunt = Hunt.of(region, targets, 0)
-    hunt = WitnessHunt(plain_hunt.key, region, plain_hunt.targets, plain_hunt.seed, judge, found)
+    known = Hunt.of(region, targets, 0)
+    hunt = WitnessHunt(known.key, known.region, known.targets, known.seed, known.inner, judge, found)
     verdict = pursue(network, hunt, nodes * len(targets), ends)
     if verdict.status == VERIFIED:
         return []
@@ -204,7 +206,7 @@ def _look(case: OpenCase, found: Callable[[Witness], None]) -> None:
                 target_of(a, joint.network.output_size, zeros, zeros) for a in alternatives(case.case, place, None)
             ]
             if targets:
-                WitnessSearch(joint.network, region, targets, 0, judge, found).search(list(range(len(targets))))
+                WitnessSearch(joint.network, region, targets, 0, None, judge, found).search(list(range(len(targets))))
             continue
         points = low + rng.random((_SAMPLES, low.size)) * (high - low)
         points[: _SAMPLES // 4] = np.where(rng.random((_SAMPLES // 4, low.size)) < 0.5, low, high)
