@@ -104,7 +104,7 @@ def decide_property(
     for position, case in enumerate(prop.cases):
         region = Box(case.lower, case.upper)
         share = max(1, (nodes - spent) // (len(prop.cases) - position))
-        hunt = Hunt.of(region, _targets(network, case, arithmetic), seed, inner_box(case))
+        hunt = Hunt.of(region, targets_of(network, case, arithmetic), seed, inner_box(case))
         verdict = pursue(network, hunt, share, deadline, asker)
         spent += verdict.nodes
         bounds.append(verdict.bound)
@@ -125,7 +125,7 @@ def inner_box(case: Case) -> tuple[Floats, Floats]:
     return np.where(wide, lower, case.lower), np.where(wide, upper, case.upper)
 
 
-def _targets(network: Network, case: Case, arithmetic: str) -> list[Target]:
+def targets_of(network: Network, case: Case, arithmetic: str) -> list[Target]:
     """The case's polytopes, and by how much coefficients that are no float64 numbers, or evaluation, may change a constraint."""
     # Bounds are rounded up, by at most one unit.
     rounded = [np.spacing(np.abs(p.bounds)) for p in case.polytopes]

@@ -16,9 +16,10 @@ from distverify.attacks.attained import ATTAINED, DISTANCES, with_partners
 from distverify.attacks.claims import Verdict, all_claims, judge
 from distverify.attacks.of_file import COMPARED, compare_with_file, is_onnx, to_file
 from distverify.attacks.of_file import VARIABLE as OF_FILE
+from distverify.attacks.replays import VERDICTS, PropertyReplay, replay
 from distverify.errors import ExecutorError, ResultError, SettingsError
 from distverify.executors import choose_executor
-from distverify.inputs import Data, Model, prepare_network, prepare_samples, recorded_inputs
+from distverify.inputs import Data, Model, Prepared, prepare_network, prepare_samples, recorded_inputs
 from distverify.options.keywords import WorkersKeywords
 from distverify.options.option import check_names, chosen, takes
 from distverify.options.run import Workers
@@ -196,13 +197,16 @@ def audit(
     job, positions = _job(result, model, x, y, points, seed)
     unchanged = result.unchanged()
     dims = result.dims
-    claims = [c for c in all_claims() if c.variable in dims]
+    of_properties = isinstance(job.analyse, PropertyReplay)
+    claims = [] if of_properties else [c for c in all_claims() if c.variable in dims]
     findings = {c.variable: Finding(c.variable) for c in claims}
     failures: dict[int, str] = {}
     done = 0
     for unit, payload in _payloads(runner, job):
         rows = positions[unit.start : unit.stop]
         fine = payload["status"] == OK
+        if of_properties:
+            _count_verdicts(findings, payload, fine, job.data.indices[unit.start : unit.stop][fine])
         for k in np.flatnonzero(~fine):
             failures[int(job.data.indices[unit.start + k])] = str(payload["message"][k])
         attained = {name: payload[name][fine] for name in job.variables if name in ATTAINED}
@@ -216,6 +220,8 @@ def audit(
         done += unit.size
         if progress is not None:
             progress(done, len(positions))
+    if "counterexample" in dims and "counterexample" not in findings:
+        findings["counterexample"] = _replayed(result, job, positions)
     notes: list[str] = []
     if is_onnx(model):
         finding = _of_file(result, model, job, positions)
@@ -231,18 +237,16 @@ def _job(
 ) -> tuple[Job, NDArray[np.int64]]:  # fmt: skip
     """The attacks as a job, and the position in the result of each of its samples."""
     settings, given = result.settings, result.provenance
-    if settings.compute == ("property",):
-        raise ResultError(
-            f"{result.path}: holds verdicts on property files, which have no samples to attack; audit a run on a data set"
-        )
+    of_properties = settings.compute == ("property",)
     stored = given["environment"].get("inputs", {})
     indices = result["sample"]
-    files = isinstance(x, str | os.PathLike)
+    files = isinstance(x, str | os.PathLike) or of_properties
     selection = ",".join(map(str, indices.tolist())) if files else None
     inputs = recorded_inputs(stored, {"samples": selection})
     network, name = prepare_network(model, inputs, settings)
     _refuse("model", given["model"], network.digest)
-    data = prepare_samples(network, name, x, y, inputs, settings).data
+    prepared = prepare_samples(network, name, x, y, inputs, settings)
+    data = prepared.data
     if parts := parts_of(given):
         place = {int(i): k for k, i in enumerate(data.indices)}
         for part in parts:
@@ -253,13 +257,15 @@ def _job(
                 data.select(rows).digest if (rows >= 0).all() else "none",
             )
     else:
-        _refuse("data", given["data"], data.digest)
+        _refuse("data", given["data"], prepared.digest)
     status = result["status"]
     positions = np.flatnonzero(np.isin(status, COMPUTED))
     if not positions.size:
         raise ResultError(
             f"{result.path}: no sample is computed yet, so there is nothing to attack; finish the run first"
         )
+    if of_properties:
+        return _job_of_properties(result, prepared, positions, points, seed), positions
     held = set(result)
     own = [c for c in all_claims() if c.variable in held]
     asked = with_partners({c.attained for c in own})
@@ -274,6 +280,44 @@ def _job(
     sizes = {"eps": len(settings.eps), "output": network.output_size, "input": network.input_size}
     variables = {n: (tuple(sizes[d] for d in ATTAINED[n].dims), ATTAINED[n].dtype) for n in attack.asked}
     return Job(network, data.select(positions), settings, attack, warm_up, variables), positions
+
+
+def _job_of_properties(result: Result, prepared: Prepared, positions: NDArray[np.int64], points: int, seed: int) -> Job:
+    """The replays of verdicts on property files as a job."""
+    indices = result["sample"].tolist()
+    codes = dict(zip(indices, result["verified"].tolist(), strict=True))
+    places = dict(zip(indices, np.asarray(result["counterexample"], np.float64), strict=True))
+    analyse = PropertyReplay(dict(prepared.properties), codes, places, points, seed)
+    variables = dict.fromkeys(VERDICTS, ((), "float64"))
+    return Job(prepared.network, prepared.data.select(positions), result.settings, analyse, warm_up, variables)
+
+
+def _count_verdicts(
+    findings: dict[str, Finding], payload: Payload, fine: NDArray[np.bool_], indices: NDArray[np.int64]
+) -> None:
+    """What became of the verdicts on some property files."""
+    for name in VERDICTS:
+        wrong = np.asarray(payload[name], np.float64)[fine]
+        verdict = Verdict(wrong > 0, np.zeros(wrong.size), wrong, np.full(wrong.size, np.nan), int((wrong >= 0).sum()))
+        _count(findings.setdefault(name, Finding(name)), name, verdict, indices, ("sample",))
+
+
+def _replayed(result: Result, job: Job, positions: NDArray[np.int64]) -> Finding:
+    """Whether the stored counterexamples are some."""
+    held, eps = set(result), len(job.settings.eps)
+    margins = np.full((positions.size, eps), np.nan)
+    for row, position in enumerate(positions if eps else ()):
+        one = np.array([position])
+        codes = np.asarray(result.read("verified", one))[0] if "verified" in held else np.zeros(eps)
+        points = np.asarray(result.read("counterexample", one)[0], np.float64)
+        margins[row] = replay(job.network, job.data.sample(row), job.settings, codes, points)
+    finding = Finding("counterexample")
+    known = ~np.isnan(margins)
+    verdict = Verdict(
+        known & (margins > 0.0), np.zeros(margins.shape), margins, np.full(margins.shape, np.nan), int(known.sum())
+    )
+    _count(finding, "counterexample", verdict, job.data.indices, ("sample", "eps"))
+    return finding
 
 
 def _of_file(result: Result, model: Model, job: Job, positions: NDArray[np.int64]) -> Finding | str:

@@ -23,7 +23,7 @@ _SHOWN = 3
 @click.command(cls=GroupedCommand)
 @click.argument("result", type=Place())
 @click.argument("model", type=Place())
-@click.argument("data", type=Place(), required=False)
+@click.argument("data", type=Place(), nargs=-1)
 @with_options(Workers)
 @click.option("--points", type=click.IntRange(min=8), default=64, show_default=True, help="Points per ball.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of everything random.")
@@ -35,7 +35,7 @@ def audit(
     /,
     result: str | Path,
     model: str | Path,
-    data: str | Path | None,
+    data: tuple[str | Path, ...],
     points: int,
     seed: int,
     quiet: bool,
@@ -45,7 +45,9 @@ def audit(
     """Attack what RESULT claims about MODEL on DATA (which a result of a domain alone does without).
 
     Every stored bound, constant and radius is checked against random points, corners and points along gradients in its ball;
-    radii against projected gradient descent. Selection, scale and normalisation are read from RESULT.
+    radii against projected gradient descent; counterexamples are replayed. Of a result on property files (give the same files as
+    DATA) counterexamples are replayed, and what is said to have none is searched anew. Selection, scale and normalisation are read
+    from RESULT.
 
     \b
     Exit status: 0 every claim held, 1 a claim is broken (or an attack failed, or the file was changed since the run wrote it), 2 misuse.
@@ -61,8 +63,9 @@ def audit(
     def tell(done: int, total: int) -> None:
         click.echo(f"{done}/{total} samples attacked", err=True)
 
+    named = data if len(data) > 1 else next(iter(data), None)
     outcome = attack(
-        open_result(result), model, data, points=points, seed=seed, progress=None if quiet else tell, **given
+        open_result(result), model, named, points=points, seed=seed, progress=None if quiet else tell, **given
     )
     if as_object:
         click.echo(json.dumps(outcome.to_json()))
