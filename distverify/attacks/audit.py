@@ -288,7 +288,7 @@ def _job_of_properties(result: Result, prepared: Prepared, positions: NDArray[np
     codes = dict(zip(indices, result["verified"].tolist(), strict=True))
     places = dict(zip(indices, np.asarray(result["counterexample"], np.float64), strict=True))
     analyse = PropertyReplay(dict(prepared.properties), codes, places, points, seed)
-    variables = dict.fromkeys(VERDICTS, ((), "float64"))
+    variables: dict[str, tuple[tuple[int, ...], str]] = dict.fromkeys(VERDICTS, ((), "float64"))
     return Job(prepared.network, prepared.data.select(positions), result.settings, analyse, warm_up, variables)
 
 
