@@ -144,7 +144,7 @@ class ExactSearch:
     free : int
         Further variables without bounds, numbered after the outputs.
     seconds, pivots : float, int
-        To give up after.
+        Of processor time, and exchanges of variables, to give up after.
     """
 
     def __init__(
@@ -159,7 +159,7 @@ class ExactSearch:
     ) -> None:
         self._network, self._lower, self._upper = network, lower, upper
         self._slack, self._free = slack, free
-        self._deadline = time.monotonic() + seconds
+        self._ends = time.thread_time() + seconds
         self._ranges: dict[int, tuple[Fraction | None, Fraction | None]] = {}
         self._pivots = pivots
 
@@ -258,7 +258,7 @@ class ExactSearch:
         return low, high
 
     def _split(self) -> list[Fraction] | None:
-        if time.monotonic() > self._deadline:
+        if time.thread_time() > self._ends:
             raise GaveUp
         if not self._simplex.check():
             return None

@@ -25,8 +25,8 @@ from distverify.data.query.terms import TooComplex, comparisons, variables
 SAT, UNSAT, UNKNOWN, TIMED_OUT = "sat", "unsat", "unknown", "timed-out"
 Floats = NDArray[np.float64]
 _MARGINS = (Fraction(1, 100), Fraction(1, 10_000), Fraction(1, 10**6))
-# Seconds for exact search, before and after the search in floating point.
-_FIRST, _LAST = 0.5, 60.0
+# Seconds of processor time for exact search, before and after the search in floating point.
+_FIRST, _LAST = 1.0, 60.0
 _FEW_NODES, _MOST_NODES = 400, 2_000_000
 
 
@@ -148,7 +148,7 @@ class _Solver:
             return False
         if self._deadline is not None:
             seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
-        ends = time.monotonic() + seconds
+        ends = time.thread_time() + seconds
         room: tuple[list[Fraction] | None, dict[int, Fraction] | None] = (None, None)
         if self._bound.single:
             room = single_errors(case)
@@ -183,8 +183,8 @@ class _Solver:
             upper: Sequence[Bound],
             free: int,
         ) -> list[Fraction] | None:
-            left = ends - time.monotonic()
-            if left <= 0.0:
+            left = ends - time.thread_time()
+            if left <= 0.0 or (self._deadline is not None and time.monotonic() >= self._deadline):
                 raise GaveUp
             return ExactSearch(network, lower, upper, off, free, left).find(rows)
 
