@@ -16,6 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from distverify.status import BY_BRANCHING, BY_CROWN, FALSIFIED, NOT_VERIFIED
 from distverify.words import count, describe_settings, printable, provenance_facts, time_of_run
 
 if TYPE_CHECKING:
@@ -27,12 +28,35 @@ if TYPE_CHECKING:
 
 FAILURES_SHOWN = 5
 NAMES_SHOWN = 20
+VERDICTS_SHOWN = 200
+# By code of "verified".
+VERDICTS = {
+    FALSIFIED: "falsified, counterexample stored",
+    NOT_VERIFIED: "unknown",
+    BY_CROWN: "verified, by CROWN",
+    BY_BRANCHING: "verified, by branch and bound",
+}
 _PIPE_WIDTH = 110
 
 
 def print_result(result: Result) -> None:
     """The summary of ``result`` on stdout, as far as its run has come."""
-    print_tables(summary_tables(result.summary(), result.settings, result.provenance, result.path))
+    tables = summary_tables(result.summary(), result.settings, result.provenance, result.path)
+    print_tables([*tables, *verdict_tables(result)])
+
+
+def verdict_tables(result: Result) -> list[Table]:
+    """A row per property file, where that is what the run was about."""
+    if "property" not in result.dims:
+        return []
+    table = columns_table("Property", "Verdict", "Seconds", "Subproblems", right=("Seconds", "Subproblems"))
+    names, codes, seconds = (result[name].tolist() for name in ("property", "verified", "seconds"))
+    nodes = result["subproblems"].tolist() if "subproblems" in result.dims else [-1] * len(names)
+    for name, code, time, count_ in list(zip(names, codes, seconds, nodes, strict=True))[:VERDICTS_SHOWN]:
+        add_row(table, name, VERDICTS.get(code, "no value"), f"{time:.2f}", f"{count_:,}" if count_ >= 0 else "")
+    if len(names) > VERDICTS_SHOWN:
+        table.caption, table.caption_justify = f"and {len(names) - VERDICTS_SHOWN:,} more: export has all", "left"
+    return [table]
 
 
 def print_classes(result: Result) -> None:

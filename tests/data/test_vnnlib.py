@@ -218,7 +218,7 @@ def test_files_are_certified_and_continued(tmp_path: Path, files: list[Path]) ->
     result = certify(NETWORK, files, output=out, executor="serial")
     assert result["verified"].tolist() == [1, 0]
     assert result.dims["verified"] == ("sample",)
-    assert result.summary().shares == {"properties": {None: 1}}
+    assert result.summary().shares == {"properties": {None: 1}, "falsified": {None: 0}}
     assert certify(NETWORK, files, output=out, executor="serial").provenance == result.provenance
     one = certify(NETWORK, files, output=tmp_path / "one.h5", executor="serial", samples="1")
     assert one["property"].tolist() == ["open.vnnlib"]

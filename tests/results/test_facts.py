@@ -59,7 +59,7 @@ def test_per_class_without_radii_constants_or_labels() -> None:
 
 
 def test_numbers_without_values_are_left_out() -> None:
-    (constants,) = LIPSCHITZ.spreads
+    constants = LIPSCHITZ.spreads[0]
     found = samples_of(constants, ARRAYS, ARRAYS["label"] == -1)
     assert list(found) == [0.1]
     assert found[0.1] == pytest.approx([9.0])
@@ -67,7 +67,7 @@ def test_numbers_without_values_are_left_out() -> None:
 
 def test_shares_need_the_dimensions_that_they_are_about() -> None:
     verified = np.array([1, 0, 2, -1, 0, 0, 1], dtype=np.int8)
-    assert shares_of({**ARRAYS, "verified": verified}) == {"properties": {None: 3}}
+    assert shares_of({**ARRAYS, "verified": verified}) == {"properties": {None: 3}, "falsified": {None: 0}}
     both = np.stack([verified, np.zeros(7, dtype=np.int8)], axis=1)
     assert shares_of({**ARRAYS, "verified": both}) == {"certified": {0.1: 3, 0.2: 0}}
 
