@@ -103,6 +103,11 @@ class Content:
         values = self.values(spread, part)[self.computed].reshape(-1)
         return np.asarray(values[~np.isnan(values)])
 
+    def attacked(self) -> Floats:
+        """Distances of the computed samples' nearest counterexamples, float64 [n]; inf: none was found; empty where none was looked for."""
+        values = np.asarray(self.arrays.get(ATTACKED, np.zeros(0)), dtype=np.float64)
+        return np.asarray(values[self.computed & ~np.isnan(values)]) if values.size else values
+
     def of_samples(self) -> list[tuple[str, Floats]]:
         """What is told of single samples: name and values [sample], at the smallest radius of the run where it is about radii."""
         columns: list[tuple[str, Floats]] = []
@@ -139,6 +144,10 @@ class Content:
         return order[:LISTED], order[::-1][: min(LISTED, len(order) // 2)]
 
 
+# The other end of certified radii, where a run looked for it.
+ATTACKED = "radius_attacked"
+
+
 def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence[int] | None = None) -> Content:
     """Read what a report shows.
 
@@ -158,7 +167,7 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
         A shape that does not fit.
     """
     summary, dims = result.summary(), result.dims
-    names = dict.fromkeys((*arrays_told(), *(part for s in all_spreads() for part, _, _ in s.parts)))
+    names = dict.fromkeys((*arrays_told(), ATTACKED, *(part for s in all_spreads() for part, _, _ in s.parts)))
     arrays = {name: result[name] for name in names if name in dims}
     provenance = result.provenance
     computed = np.isin(arrays["status"], COMPUTED)

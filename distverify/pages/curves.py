@@ -22,6 +22,20 @@ def share_at_least(values: Floats, most: int = MOST_POINTS) -> tuple[Floats, Flo
     return x, 1.0 - np.searchsorted(np.sort(values), x, side="left") / values.size
 
 
+def between(lower: Floats, upper: Floats, most: int = MOST_POINTS) -> tuple[Floats, Floats, Floats]:
+    """The share of ``lower`` and of ``upper`` numbers that are at least x: with radii certified and attacked, what is open lies between.
+
+    Returns
+    -------
+    x, low, high : float64 [K]
+        Up to the largest finite number.
+    """
+    every = np.concatenate([lower, upper])
+    x = np.concatenate([[0.0], _thinned(np.unique(every[np.isfinite(every) & (every > 0)]), most)])
+    low, high = (1.0 - np.searchsorted(np.sort(v), x, side="left") / v.size for v in (lower, upper))
+    return x, low, high
+
+
 def distribution(values: Floats, most: int = MOST_POINTS) -> tuple[Floats, Floats]:
     """Empirical distribution function: share of ``values`` that are at most x.
 

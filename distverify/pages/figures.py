@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator, PercentFormatter, StrMethodFormatter
 
 from distverify.pages.content import Content, JacobianMap
-from distverify.pages.curves import distribution, share_at_least, wide
+from distverify.pages.curves import between, distribution, share_at_least, wide
 from distverify.quantities.quantity import Spread
 from distverify.results.telling import sentence
 from distverify.words import norm_name
@@ -118,6 +118,11 @@ def certified_accuracy(contents: Sequence[Content], spread: Spread) -> Figure:
     else:
         shown = [(contents[0].numbers(spread), "best of all")]
         shown += [(contents[0].numbers(spread, part), label) for part, _, label in spread.parts]
+    attacked = contents[0].attacked() if len(contents) == 1 else np.zeros(0)
+    if attacked.size and attacked.size == shown[0][0].size:
+        x, low, high = between(shown[0][0], attacked)
+        axes.fill_between(x, low, high, step="pre", color=UNKNOWN, linewidth=0.0, label="open")
+        axes.step(x, high, where="pre", color=MUTED, linewidth=1.0, label="not broken by attacks")
     for k, (radii, label) in enumerate(shown):
         if radii.size:
             x, share = share_at_least(radii)

@@ -3,9 +3,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from distverify.pages.curves import distribution, share_at_least, wide
+from distverify.pages.curves import between, distribution, share_at_least, wide
 
 RADII = np.array([0.0, 0.0, 0.1, 0.3, 0.3])
+
+
+def test_what_is_open_lies_between_certified_and_attacked() -> None:
+    x, low, high = between(np.array([0.0, 1.0, 2.0]), np.array([0.0, 3.0, np.inf]))
+    assert x.tolist() == [0.0, 1.0, 2.0, 3.0]
+    assert low == pytest.approx([1.0, 2 / 3, 1 / 3, 0.0])
+    assert high == pytest.approx([1.0, 2 / 3, 2 / 3, 2 / 3])
 
 
 def test_share_at_least_is_the_certified_accuracy() -> None:
