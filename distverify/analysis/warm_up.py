@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pkgutil import iter_modules
+
 import numpy as np
 
+from distverify import kernels
 from distverify.analysis.sample import analyse_sample
+from distverify.bounds.windows import has_windows
+from distverify.kernels.jit import compile_on_demand
 from distverify.network.graph import Network
+from distverify.network.nodes import LinearNode
 from distverify.settings import Settings
 from distverify.work import Sample
 
 
-def warm_up() -> None:
-    """Run a tiny network through every analysis; kernels are shared by all networks, so this is once per process."""
+def calls_all_kernels(network: Network, settings: Settings) -> bool:
+    """Whether a run calls kernels that are compiled on demand: those of searches, optimised slopes and convolutions."""
+    return (
+        settings.nodes > 0
+        or settings.layer_bounds == "alpha"
+        or any(has_windows(t.operator) for n in network.nodes if isinstance(n, LinearNode) for t in n.terms)
+    )
+
+
+def warm_up(on_demand: bool = False) -> None:
+    """Run a tiny network through every analysis; kernels are shared by all networks, so this is once per process.
+
+    With ``on_demand`` also the kernels that are compiled at their first call.
+    """
+    if on_demand:
+        for module in iter_modules(kernels.__path__):
+            import_module(f"{kernels.__name__}.{module.name}")
+        compile_on_demand()
     rng = np.random.default_rng(0)
     layers = [(rng.standard_normal((3, 2)), np.zeros(3)), (rng.standard_normal((2, 3)), np.zeros(2))]
     network = Network.from_layers(layers, "relu")

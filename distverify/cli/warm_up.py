@@ -14,5 +14,5 @@ def warm_up() -> None:
     from distverify.analysis.warm_up import warm_up as run_all
     from distverify.kernels.cache import kernel_folder
 
-    run_all()
+    run_all(on_demand=True)
     click.echo(f"kernels are compiled ({time.monotonic() - begun:.1f} s), in {kernel_folder()}")

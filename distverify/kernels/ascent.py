@@ -14,7 +14,7 @@ from numba import types
 
 from distverify.kernels.activations import MAX_BREAKS
 from distverify.kernels.clip import cut_minimum, outward
-from distverify.kernels.jit import b1, f8, i8, kernel, readonly, writable
+from distverify.kernels.jit import b1, f8, i8, kernel_on_demand, readonly, writable
 from distverify.kernels.lanes import LANES
 from distverify.kernels.pull import pull_row, push_row
 from distverify.kernels.relaxations import neuron_lines
@@ -23,7 +23,7 @@ _DECAY = 0.98
 _PATIENCE = 5
 
 
-@kernel(
+@kernel_on_demand(
     types.void(
         readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1),
         readonly(1, b1), readonly(1), f8, f8, readonly(1, i8), readonly(2), readonly(1), readonly(1), readonly(1),
@@ -114,7 +114,7 @@ def ascend(
             pace *= _DECAY
 
 
-@kernel(
+@kernel_on_demand(
     types.int64(
         readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2), readonly(1, b1), f8, f8,
         readonly(3), readonly(1, b1), readonly(2), readonly(1), readonly(1), readonly(1, i8), i8, f8, f8, b1,

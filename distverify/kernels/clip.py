@@ -16,7 +16,7 @@ import math
 import numpy as np
 from numba import types
 
-from distverify.kernels.jit import f8, helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import f8, helper, i8, kernel_on_demand, readonly, writable
 from distverify.kernels.lanes import LANES, abs_sum, fold
 
 _STEPS = 12
@@ -255,7 +255,7 @@ def cut_minimum(
     return total - top, error + gamma * (magnitude + top)
 
 
-@kernel(
+@kernel_on_demand(
     types.void(
         readonly(2), readonly(1), readonly(1), readonly(2), readonly(1), readonly(1), writable(2), readonly(1, i8), i8,
         f8, f8, types.boolean, readonly(1), readonly(1), f8, writable(1),

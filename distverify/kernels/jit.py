@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
+from threading import Lock
 
 from numba import njit, types
 
@@ -59,9 +60,43 @@ def kernel(*signatures: object):
     return compiled
 
 
+def kernel_on_demand(*signatures: object):
+    """As :func:`kernel`, but compiled at the first call: for what most runs never call (searches, convolutions).
+
+    Python alone may call it, not another kernel.
+    """
+
+    def deferred(function: Callable[..., object]):
+        made: list[Callable[..., object]] = []
+        lock = Lock()
+
+        def compiled() -> Callable[..., object]:
+            with lock:
+                if not made:
+                    made.append(kernel(*signatures)(function))
+            return made[0]
+
+        @wraps(function)
+        def call(*arguments: object) -> object:
+            return (made[0] if made else compiled())(*arguments)
+
+        _ON_DEMAND.append(compiled)
+        return call
+
+    return deferred
+
+
+_ON_DEMAND: list[Callable[[], Callable[..., object]]] = []
+
+
+def compile_on_demand() -> list[Callable[..., object]]:
+    """Every kernel on demand of the modules imported so far, compiled or loaded now."""
+    return [compiled() for compiled in _ON_DEMAND]
+
+
 @cache
 def _tell_once() -> None:
-    _log.warning("compiling kernels, once, about 20 s")
+    _log.warning("compiling kernels, once per installation; this may take a minute")
 
 
 def helper(function: Callable[..., object]):

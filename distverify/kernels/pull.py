@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from distverify.kernels.jit import b1, f8, helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import b1, f8, helper, i8, kernel_on_demand, readonly, writable
 from distverify.kernels.lanes import dot
 
 
@@ -81,7 +81,7 @@ def push_row(weight, begins, ends, bias, su, cu, sl, cl, top, w, v, z, lanes):
             v[n + i] = su[i] * z[i] + cu[i]
 
 
-@kernel(
+@kernel_on_demand(
     types.void(
         readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(2), readonly(2), readonly(2), readonly(2),
         f8, f8, readonly(1, i8), writable(2), writable(1), writable(1),
@@ -105,7 +105,7 @@ def pull_rows(weight, begins, ends, bias, loss, su, cu, sl, cl, gamma, underflow
         constant[r] += total
 
 
-@kernel(types.void(readonly(1, b1), readonly(1), readonly(2), writable(2)))
+@kernel_on_demand(types.void(readonly(1, b1), readonly(1), readonly(2), writable(2)))
 def fill_slopes(free, slope, alpha, out):
     """The lines below of every row: its own ``alpha`` where a neuron's slope is ``free``, the one ``slope`` elsewhere."""
     for r in range(out.shape[0]):

@@ -14,7 +14,7 @@ from numba import types
 from numpy.typing import NDArray
 
 from distverify.kernels.convolution import Geometry
-from distverify.kernels.jit import b1, for_both, i8, kernel, readonly, writable
+from distverify.kernels.jit import b1, for_both, i8, kernel_on_demand, readonly, writable
 
 # Of either precision.
 Floats = NDArray[Any]
@@ -24,7 +24,7 @@ Indices = NDArray[np.int64]
 _SCRATCH_VALUES = 2**17
 
 
-@kernel(
+@kernel_on_demand(
     *for_both(lambda f: types.void(
         readonly(4, f), readonly(1, i8), readonly(1, i8), readonly(1, i8), i8, i8, i8, i8, i8, i8, i8, i8,
         readonly(1, i8), readonly(1, i8), writable(4, f),
@@ -44,7 +44,7 @@ def _fill_taps(weight, channel, oy, ox, top, left, sy, sx, dy, dx, height, width
                     out[r, iy - y[r], ix - x[r]] = taps[ky, kx]
 
 
-@kernel(
+@kernel_on_demand(
     *for_both(lambda f: types.void(
         readonly(6, f), readonly(1, i8), readonly(1, i8), i8, i8, i8, i8, i8, i8, i8, i8, readonly(1, i8), readonly(1, i8),
         writable(4, f),
@@ -69,7 +69,7 @@ def _fold(product, y, x, top, left, sy, sx, dy, dx, height, width, new_y, new_x,
                             target[c] += source[c]
 
 
-@kernel(
+@kernel_on_demand(
     *for_both(lambda f: types.void(
         readonly(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1), readonly(1), writable(1), writable(1), writable(1),
         writable(1),
@@ -100,7 +100,7 @@ def add_window_sums(values, y, x, width, constant, size, total, summed, spread, 
             held[r] += h[c]
 
 
-@kernel(
+@kernel_on_demand(
     *for_both(lambda f: types.void(
         writable(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1), readonly(1), b1, writable(1),
     ))
@@ -124,7 +124,7 @@ def scale_windows(values, y, x, width, slope, magnitude, rounds, spread):
             spread[r] += sums[c]
 
 
-@kernel(
+@kernel_on_demand(
     *for_both(lambda f: types.int64(
         readonly(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1, types.int32), writable(1, types.int32),
         writable(1, types.int32), writable(1, f),
@@ -147,7 +147,7 @@ def take_entries(values, y, x, width, column, starts, indices, entries):
     return count
 
 
-@kernel(
+@kernel_on_demand(
     *for_both(lambda f: types.void(
         readonly(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1, types.int32), writable(2, f),
     ))
@@ -165,7 +165,7 @@ def spread_entries(values, y, x, width, column, out):
                         out[r, number] = values[r, a, b, c]
 
 
-@kernel(
+@kernel_on_demand(
     *for_both(lambda f: types.void(
         readonly(4, f), readonly(1, i8), readonly(1, i8), readonly(1, i8), readonly(1, i8), writable(4, f),
     ))

@@ -27,8 +27,9 @@ from tests.networks import ALL_ACTIVATIONS, SPECIAL_CASES
 COUNT = """
 from tests.kernels.test_compilation import dispatchers
 from distverify.analysis.warm_up import warm_up
-warm_up()
-found = dispatchers().values()
+from distverify.kernels.jit import compile_on_demand
+warm_up(on_demand=True)
+found = [*dispatchers().values(), *compile_on_demand()]
 print(sum(sum(d.stats.cache_misses.values()) for d in found), sum(sum(d.stats.cache_hits.values()) for d in found))
 """
 
