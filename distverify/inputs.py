@@ -19,9 +19,9 @@ from distverify.data.preprocessing import read_preprocessing
 from distverify.data.property_set import is_instance_list, load_properties
 from distverify.data.readers import name_of
 from distverify.data.remote import is_remote, local_copy
-from distverify.data.selection import select_samples
+from distverify.data.selection import feature_factors
 from distverify.data.sequences import is_sequence_of_samples, read_samples
-from distverify.data.vector import load_vector, read_names
+from distverify.data.vector import read_names
 from distverify.data.vnnlib.property import Property, is_property_file
 from distverify.errors import DataError, ModelError, SettingsError
 from distverify.network.graph import Network
@@ -43,9 +43,9 @@ _log = logging.getLogger(__name__)
 
 # Larger lists of means would not fit an HDF5 attribute.
 _RECORDED = 64
-# Which samples and features were chosen, and what they are called, stands elsewhere.
 # What stands for data where there is only a domain: its middle.
 OF_DOMAIN = "the middle of the domain"
+# Which samples and features were chosen, and what they are called, stands elsewhere.
 _CHOSEN = ("samples", "part", "features", "input_names", "output_names")
 
 
@@ -145,7 +145,7 @@ def prepare_samples(
 ) -> Prepared:
     """The samples or properties for a network of :func:`prepare_network`."""
     inputs = preprocessed(inputs)
-    chosen = _factors(network, factors, inputs.features)
+    chosen = feature_factors(network.input_size, factors, inputs.features)
     if chosen is not None:
         settings = replace(settings, feature_eps=chosen)
     described = _describe(network, inputs)
@@ -354,25 +354,6 @@ def _normalised(inputs: Inputs) -> bool:
 
 def _mean_and_std(inputs: Inputs) -> tuple[ArrayLike, ArrayLike]:
     return 0.0 if inputs.mean is None else inputs.mean, 1.0 if inputs.std is None else inputs.std
-
-
-def _factors(network: Network, feature_eps: Any, features: str | None) -> tuple[float, ...] | None:
-    """``feature_eps`` on ``features``, 0 on all others; None where neither is given."""
-    size = network.input_size
-    if feature_eps is None and features is None:
-        return None
-    if isinstance(feature_eps, str | os.PathLike):
-        feature_eps = load_vector(feature_eps)
-    factors = np.ones(size) if feature_eps is None else np.asarray(feature_eps, dtype=np.float64).reshape(-1)
-    if factors.size != size:
-        raise SettingsError(
-            f"feature_eps: got {factors.size} values; the network takes {size} features, give one for each"
-        )
-    if features is not None:
-        free = np.zeros(size, dtype=bool)
-        free[select_samples(features, size, "feature")] = True
-        factors = np.where(free, factors, 0.0)
-    return tuple(factors.tolist())
 
 
 def recorded_inputs(stored: Mapping[str, Any], others: Mapping[str, Any]) -> Inputs:

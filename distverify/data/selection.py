@@ -1,13 +1,15 @@
-"""Which samples of a data set a run takes: ``0:100``, ``3,7``, ``::10``, or combined, ``0:3,7``."""
+"""Which samples of a data set a run takes, and which features may change: ``0:100``, ``3,7``, ``::10``, or combined, ``0:3,7``."""
 
 from __future__ import annotations
 
+import os
 import re
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from distverify.data.memory import check_memory
+from distverify.data.vector import load_vector
 from distverify.errors import DataError, SettingsError
 
 _NUMBER = r"\d{1,15}"
@@ -56,3 +58,33 @@ def _piece(text: str, samples: str, count: int, noun: str) -> range:
     if start >= stop:
         raise DataError(f"{noun}s: {text} selects none of {count} {noun}s; choose at least one")
     return range(start, stop, step)
+
+
+def feature_factors(
+    size: int, feature_eps: ArrayLike | str | os.PathLike[str] | None, features: str | None
+) -> tuple[float, ...] | None:
+    """Factors of eps, one for each of ``size`` features: ``feature_eps`` (or 1) on ``features``, 0 on all others.
+
+    None where neither is given.
+
+    Raises
+    ------
+    DataError
+        A file that cannot be read.
+    SettingsError
+        Another number of factors; features that are none.
+    """
+    if feature_eps is None and features is None:
+        return None
+    if isinstance(feature_eps, str | os.PathLike):
+        feature_eps = load_vector(feature_eps)
+    factors = np.ones(size) if feature_eps is None else np.asarray(feature_eps, dtype=np.float64).reshape(-1)
+    if factors.size != size:
+        raise SettingsError(
+            f"feature_eps: got {factors.size} values; the network takes {size} features, give one for each"
+        )
+    if features is not None:
+        free = np.zeros(size, dtype=bool)
+        free[select_samples(features, size, "feature")] = True
+        factors = np.where(free, factors, 0.0)
+    return tuple(factors.tolist())
