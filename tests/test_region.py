@@ -64,7 +64,7 @@ def test_box_holds_the_ball_in_exact_arithmetic(x0: list[float], eps: float, nor
         assert Fraction(float(low)) <= exact_low
         assert Fraction(float(high)) >= exact_high
         # No wider than one unit in the last place (of the largest number involved).
-        slack = 2 * Fraction(float(np.spacing(max(abs(centre), eps))))
+        slack = 2 * Fraction(float(np.spacing(abs(centre) + eps)))
         assert exact_low - Fraction(float(low)) <= slack
         assert Fraction(float(high)) - exact_high <= slack
 

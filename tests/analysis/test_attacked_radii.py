@@ -85,5 +85,6 @@ def test_no_attack_reaches_inside_the_radius() -> None:
     assert check_against_attacks(count=4, restarts=20, steps=200) >= 3
 
 
+@pytest.mark.slow
 def test_no_short_attack_reaches_inside_the_radius() -> None:
     assert check_against_attacks(count=2, restarts=5, steps=30) >= 1

@@ -240,6 +240,7 @@ def test_small_layers_go_together() -> None:
     assert crew.requests == [("neurons", 1)], "no block of such a network is worth a piece"
 
 
+@pytest.mark.slow
 def test_equal_keys_equal_results() -> None:
     network = NETWORKS["dense"]
     x = point(network)

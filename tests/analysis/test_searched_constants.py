@@ -79,7 +79,7 @@ def test_without_nodes_there_is_nothing_of_a_search() -> None:
     names = [{v.name for v in (*variables_for(s), *run_variables_for(s))} for s in (with_nodes, without)]
     assert names[0] - names[1] == {
         "lipschitz_attained", "lipschitz_vector_attained", "lipschitz_margin_attained", "domain_lipschitz_attained",
-        "domain_lipschitz_vector_attained",
+        "domain_lipschitz_vector_attained", "subproblems",
     }  # fmt: skip
     found = analyse_sample(network(), Sample(X), without)
     assert not [name for name in found if "attained" in name]

@@ -32,6 +32,7 @@ class MadeResult:
     path: Path = Path("out.h5")
     settings: Settings = SETTINGS
     provenance: dict[str, Any] = field(default_factory=lambda: PROVENANCE)
+    dims: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def summary(self) -> Summary:
         return self.made

@@ -100,5 +100,5 @@ def test_every_file_names_the_same_ray_and_the_same_python():
 
 
 def test_the_readme_names_every_file():
-    names = {path.name for path in CLUSTER.iterdir()} - {"README.md", "Dockerfile.dockerignore"}
+    names = {path.name + "/" * path.is_dir() for path in CLUSTER.iterdir()} - {"README.md", "Dockerfile.dockerignore"}
     assert {name for name in names if f"`{name}`" not in text("README.md")} == set()

@@ -48,6 +48,7 @@ def network(widths: list[int], kind: str, seed: int) -> Network:
     return Network.from_layers(layers, kind)
 
 
+@pytest.mark.slow
 def test_nothing_is_compiled_after_the_import() -> None:
     compiled = {name: len(d.signatures) for name, d in dispatchers().items()}
     fixed = {name for name, d in dispatchers().items() if not d._can_compile}

@@ -129,6 +129,7 @@ with Journal.open(sys.argv[1], make_manifest(200)) as journal:
 """
 
 
+@pytest.mark.slow
 def test_killed_at_random_points_no_piece_is_lost(output: Path) -> None:
     generator = np.random.default_rng(1)
     confirmed: list[int] = []

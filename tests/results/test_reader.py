@@ -207,6 +207,7 @@ def test_a_result_that_stays_open_follows_the_run_to_its_end(output: Path) -> No
         result["status"]
 
 
+@pytest.mark.slow
 def test_a_reader_in_another_process_never_fails_and_never_goes_back(output: Path) -> None:
     manifest = make_manifest(90, 3)
     script = """

@@ -42,6 +42,7 @@ def test_there_is_a_spare_actor():
     run.close()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_weights_and_inputs_are_read_where_the_object_store_holds_them():
     job = scripted.job(scripted.sharing)
@@ -50,6 +51,7 @@ def test_weights_and_inputs_are_read_where_the_object_store_holds_them():
     assert payload["predicted"].tolist() == [1] * scripted.SAMPLES
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("local_ray")
 def test_what_pieces_share_is_read_where_the_object_store_holds_it():
     analysis = scripted.InPieces(
