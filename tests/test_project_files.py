@@ -18,12 +18,12 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 def test_versions_are_the_same() -> None:
     yaml = pytest.importorskip("yaml")
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
-    assert yaml.safe_load((ROOT / "conda/recipe.yaml").read_text())["context"]["version"] == __version__
+    assert yaml.safe_load((ROOT / "docs/conda/recipe.yaml").read_text())["context"]["version"] == __version__
 
 
 def test_the_recipe_needs_what_the_package_needs() -> None:
     yaml = pytest.importorskip("yaml")
-    run = yaml.safe_load((ROOT / "conda/recipe.yaml").read_text())["requirements"]["run"]
+    run = yaml.safe_load((ROOT / "docs/conda/recipe.yaml").read_text())["requirements"]["run"]
     renamed = {"matplotlib-base": "matplotlib", "ray-core": "ray"}
     named = {f"{renamed.get(name, name)}{version}" for name, _, version in (entry.partition(" ") for entry in run)}
     assert named - {"python>=${{ python_min }}"} == set(PROJECT["project"]["dependencies"])
