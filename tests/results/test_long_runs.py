@@ -107,7 +107,8 @@ def start(script: str, *arguments: object) -> subprocess.Popen[str]:
     ("samples", "most"),
     [
         (200, 8),
-        pytest.param(20_000, 100, marks=pytest.mark.timeout(7200)),
+        (4_000, 100),
+        pytest.param(20_000, 100, marks=[pytest.mark.soak, pytest.mark.timeout(7200)]),
     ],
 )
 def test_every_answer_is_right_for_some_moment(tmp_path: Path, samples: int, most: int) -> None:
