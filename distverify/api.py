@@ -17,7 +17,7 @@ from distverify.analysis.cost import sample_cost
 from distverify.analysis.in_pieces import analyse_in_pieces
 from distverify.analysis.property import PropertyAnalysis
 from distverify.analysis.sample import analyse_sample
-from distverify.analysis.warm_up import calls_all_kernels, warm_up
+from distverify.analysis.warm_up import warm_up_for
 from distverify.bounds.columns import BLOCK_BYTES
 from distverify.data.vector import load_box
 from distverify.driver import Planning, Progress, carry_out
@@ -192,7 +192,7 @@ def run(
         names=prepared.names, axis_names=dict(prepared.axis_names),
     )  # fmt: skip
     job = Job(
-        network, data, settings, analyse, partial(warm_up, calls_all_kernels(network, settings)), variables,
+        network, data, settings, analyse, warm_up_for(network, settings), variables,
         analyse_in_pieces=in_pieces, piece_worker=BoundsWorker, patience=_PATIENCE if settings.nodes else math.inf,
         ends_in_order=settings.nodes > 0,
     )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pkgutil import iter_modules
 
@@ -17,13 +19,14 @@ from distverify.settings import Settings
 from distverify.work import Sample
 
 
-def calls_all_kernels(network: Network, settings: Settings) -> bool:
-    """Whether a run calls kernels that are compiled on demand: those of searches, optimised slopes and convolutions."""
-    return (
+def warm_up_for(network: Network, settings: Settings) -> Callable[[], None]:
+    """The warm-up of a run: with kernels on demand where it searches, optimises slopes or meets convolutions."""
+    on_demand = (
         settings.nodes > 0
         or settings.layer_bounds == "alpha"
         or any(has_windows(t.operator) for n in network.nodes if isinstance(n, LinearNode) for t in n.terms)
     )
+    return partial(warm_up, on_demand)
 
 
 def warm_up(on_demand: bool = False) -> None:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distverify.analysis.warm_up import calls_all_kernels, warm_up
+from distverify.analysis.warm_up import warm_up_for
 from distverify.attacks.attack import Attack
 from distverify.attacks.attained import ATTAINED, DISTANCES, with_partners
 from distverify.attacks.claims import Verdict, all_claims, judge
@@ -280,8 +279,7 @@ def _job(
     )
     sizes = {"eps": len(settings.eps), "output": network.output_size, "input": network.input_size}
     variables = {n: (tuple(sizes[d] for d in ATTAINED[n].dims), ATTAINED[n].dtype) for n in attack.asked}
-    warm = partial(warm_up, calls_all_kernels(network, settings))
-    return Job(network, data.select(positions), settings, attack, warm, variables), positions
+    return Job(network, data.select(positions), settings, attack, warm_up_for(network, settings), variables), positions
 
 
 def _job_of_properties(result: Result, prepared: Prepared, positions: NDArray[np.int64], points: int, seed: int) -> Job:
@@ -291,7 +289,7 @@ def _job_of_properties(result: Result, prepared: Prepared, positions: NDArray[np
     places = dict(zip(indices, np.asarray(result["counterexample"], np.float64), strict=True))
     analyse = PropertyReplay(dict(prepared.properties), codes, places, points, seed)
     variables: dict[str, tuple[tuple[int, ...], str]] = dict.fromkeys(VERDICTS, ((), "float64"))
-    warm = partial(warm_up, calls_all_kernels(prepared.network, result.settings))
+    warm = warm_up_for(prepared.network, result.settings)
     return Job(prepared.network, prepared.data.select(positions), result.settings, analyse, warm, variables)
 
 
