@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Unpack
@@ -23,7 +23,7 @@ from distverify.data.vector import load_box
 from distverify.driver import Planning, Progress, carry_out
 from distverify.errors import SettingsError
 from distverify.executors import choose_executor
-from distverify.inputs import Data, Model, Prepared, check_fit, kind_of, prepare
+from distverify.inputs import NO_DATA, Data, Model, Prepared, check_fit, kind_of, prepare
 from distverify.options.files import RESULT_SUFFIXES, check_output
 from distverify.options.keywords import CertifyKeywords
 from distverify.options.option import check_names, chosen, defaults_of, in_use, options_of, takes
@@ -208,11 +208,16 @@ def _refuse(kinds: tuple[type, ...], options: Mapping[str, Any], x: Data, y: Arr
     told = {name: value for cls in kinds for name, value in chosen(cls, options).items()}
     given = in_use(told, defaults) | ({"y"} if y is not None else set())
     kind = kind_of(x)
-    if "compute" in given and kind != PROPERTIES and PROPERTY in told["compute"]:
+    if "compute" in given and kind != PROPERTIES and PROPERTY in _named(told["compute"]):
         raise SettingsError(
             f"compute: got {PROPERTY}, which is for property files (.vnnlib); choose any of {', '.join(COMPUTE)}"
         )
     refuse(named, {**defaults, **told, "y": "labels", DATA: kind}, given)
+
+
+def _named(compute: Any) -> Collection[str]:
+    """What is a list of names; anything else is refused later, as the settings are made."""
+    return compute if isinstance(compute, Collection) else ()
 
 
 def _without_data(told: dict[str, Any]) -> dict[str, Any]:
@@ -224,7 +229,7 @@ def _without_data(told: dict[str, Any]) -> dict[str, Any]:
         No domain; radii, or quantities that are about samples.
     """
     if told.get("domain") is None:
-        raise SettingsError("data: is missing; give samples, or a box that stands for all inputs (--domain)")
+        raise SettingsError(NO_DATA)
     told.setdefault("compute", _OF_DOMAIN)
     about = {n: referring for n in ("eps", "clip", "feature_eps") if (referring := told.get(n))}
     compute = [told["compute"]] if isinstance(told["compute"], str) else told["compute"]

@@ -6,10 +6,12 @@ import os
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from distverify.errors import ModelError, SettingsError
 from distverify.network.graph import Network
+from distverify.options.values import number, numbers, path_of, shown, whole
+
+__all__ = ["class_of", "network_of", "number", "numbers", "path_of", "whole"]
 
 
 def network_of(network: Any, precision: str | None = None) -> Network:
@@ -22,7 +24,7 @@ def network_of(network: Any, precision: str | None = None) -> Network:
     """
     if not isinstance(network, Network):
         remedy = "distverify.load_network reads a file" if isinstance(network, str | os.PathLike) else "give a Network"
-        raise ModelError(f"network: got {_shown(network)}, which is no Network; {remedy}")
+        raise ModelError(f"network: got {shown(network)}, which is no Network; {remedy}")
     return network if precision is None else network.in_precision(precision)
 
 
@@ -40,35 +42,4 @@ def class_of(label: Any) -> int | None:
         return int(label.reshape(-1)[0])
     if isinstance(label, float | np.floating) and float(label).is_integer():
         return int(label)
-    raise SettingsError(f"label: got {_shown(label)}; give a class, a whole number from 0")
-
-
-def whole(name: str, value: Any, least: int) -> int:
-    """``value`` as a whole number of at least ``least``.
-
-    Raises
-    ------
-    SettingsError
-    """
-    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
-        raise SettingsError(f"{name}: got {_shown(value)}; give a whole number of at least {least}")
-    return int(value)
-
-
-def numbers(name: str, value: Any, what: str) -> NDArray[np.float64]:
-    """``value`` as float64.
-
-    Raises
-    ------
-    SettingsError
-        Not numbers; ``what`` says what to give.
-    """
-    try:
-        return np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise SettingsError(f"{name}: got {_shown(value)}; give {what}") from None
-
-
-def _shown(value: Any) -> str:
-    text = repr(value) if isinstance(value, str | int | float | bool | type(None)) else type(value).__name__
-    return text if len(text) <= 60 else text[:57] + "..."
+    raise SettingsError(f"label: got {shown(label)}; give a class, a whole number from 0")

@@ -13,7 +13,7 @@ import numpy as np
 
 from distverify.analysis.cost import SampleCost
 from distverify.analysis.network import analyse_network
-from distverify.errors import Interrupted, ResultError, SettingsError
+from distverify.errors import Interrupted, ResultError, SettingsError, argument
 from distverify.results.journal.journal import Journal
 from distverify.results.statistics import describe_statistics, speed_range
 from distverify.runtime.auto import AutoExecutor
@@ -237,7 +237,7 @@ class _Run:
             if told is not None and told != found:
                 raise SettingsError(
                     f"{name}: got {told}, but the interrupted run in {self._output} is cut by {found} and goes on as planned; "
-                    f"leave {name} out, or start afresh (--overwrite)"
+                    f"leave {argument(name)} out, or start afresh ({argument('overwrite', True)})"
                 )
 
     def _start(self, session: Session) -> None:

@@ -1,13 +1,53 @@
 """Exceptions: misuse or breakage. Outcomes of verification (not verified, timed out, ...) are values, not exceptions.
 
-Every message says which argument, what was received and what to do.
+Every message says which argument, what was received and what to do, in the caller's language: arguments that are marked by
+:func:`argument` are ``time_limit=5`` to those who call Python and ``--time-limit 5`` to those who type a command.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
+_MARK, _VALUE = "\x1f", "\x1e"
+_MARKED = re.compile(f"{_MARK}([a-z_]+)(?:{_VALUE}([^{_MARK}]*))?{_MARK}")
+_BARE = re.compile(r"True|[-+.e0-9]+")
+# A message may begin with the arguments that it is about.
+_SUBJECTS = re.compile(r"^[a-z_]+(?:, [a-z_]+)*(?=: )")
+
+
+def argument(name: str, value: object = None) -> str:
+    """The argument ``name``, with a ``value`` where one is given (True: a flag), for a message in either language."""
+    return f"{_MARK}{name}{'' if value is None else f'{_VALUE}{value}'}{_MARK}"
+
+
+def in_python(text: str) -> str:
+    """``text`` with its marked arguments as Python spells them: ``name``, ``name=value``."""
+    return _MARKED.sub(lambda found: _keyword(found[1], found[2]), text)
+
+
+def in_words_of(text: str, subject: Callable[[str], str], marked: Callable[[str, str | None], str]) -> str:
+    """``text`` with the arguments that it begins with spelt by ``subject``, marked ones by ``marked`` (name, value or None)."""
+    text = _SUBJECTS.sub(lambda found: ", ".join(map(subject, found[0].split(", "))), text)
+    return _MARKED.sub(lambda found: marked(found[1], found[2]), text)
+
+
+def _keyword(name: str, value: str | None) -> str:
+    if value is None:
+        return name
+    return f"{name}={value if _BARE.fullmatch(value) else repr(value)}"
+
 
 class DistverifyError(Exception):
     """Base of every error that distverify raises on purpose; the command line prints its text without a traceback."""
+
+    def __str__(self) -> str:
+        return in_python(self.marked)
+
+    @property
+    def marked(self) -> str:
+        """The text with its arguments marked, for :func:`in_words_of`."""
+        return super().__str__()
 
 
 class ModelError(DistverifyError, ValueError):
@@ -48,8 +88,11 @@ class Interrupted(DistverifyError):
     def __init__(self, done: int, total: int, output: str, cause: Exception | None = None) -> None:
         reason = ""
         if cause is not None:
-            known = isinstance(cause, DistverifyError)
-            reason = f"error: {cause}\n" if known else f"error: {type(cause).__name__}: {cause}\n"
+            reason = (
+                f"error: {cause.marked}\n"
+                if isinstance(cause, DistverifyError)
+                else f"error: {type(cause).__name__}: {cause}\n"
+            )
         super().__init__(
             f"{reason}interrupted: {done} of {total} samples are kept in {output}.parts; run the same command to continue"
         )

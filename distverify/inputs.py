@@ -23,7 +23,8 @@ from distverify.data.selection import feature_factors
 from distverify.data.sequences import is_sequence_of_samples, read_samples
 from distverify.data.vector import read_names
 from distverify.data.vnnlib.property import Property, is_property_file
-from distverify.errors import DataError, ModelError, SettingsError
+from distverify.errors import DataError, ModelError, SettingsError, argument
+from distverify.network.archive import is_archive, read_archive
 from distverify.network.graph import Network
 from distverify.network.normalisation import apply_normalisation, mean_and_std
 from distverify.network.onnx.importer import load_onnx
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 # Larger lists of means would not fit an HDF5 attribute.
 _RECORDED = 64
+NO_DATA = f"data: is missing; give samples, or a box that stands for all inputs ({argument('domain')})"
 # What stands for data where there is only a domain: its middle.
 OF_DOMAIN = "the middle of the domain"
 # Which samples and features were chosen, and what they are called, stands elsewhere.
@@ -165,7 +167,7 @@ def prepare_samples(
     box = None if settings.domain is None else domain_box(settings.domain, network.input_size)
     if x is None:
         if box is None:
-            raise SettingsError("data: is missing; give samples, or a box that stands for all inputs (--domain)")
+            raise SettingsError(NO_DATA)
         data = dataset_from_arrays(box.x0[None], input_size=network.input_size, output_size=network.output_size)
         data = replace(data, name=OF_DOMAIN)
         return Prepared(network, model, data, data.digest, settings, described, axis_names=called)
@@ -195,7 +197,9 @@ def preprocessed(inputs: Inputs) -> Inputs:
     values = {name: getattr(told, name) for name in ("mean", "std", "scale") if getattr(told, name) is not None}
     for name in values:
         if getattr(inputs, name) is not None:
-            raise SettingsError(f"{name}: the preprocessing file says it too ({values[name]}); leave {name} out")
+            raise SettingsError(
+                f"{name}: the preprocessing file says it too ({values[name]}); leave {argument(name)} out"
+            )
     rest = None if told.resizing is None else told.resizing.to_json()
     return replace(inputs, preprocessing=rest, **values)
 
@@ -230,7 +234,7 @@ def property_paths(x: object) -> tuple[str | os.PathLike[str], ...]:
 def load_network(
     model: str | os.PathLike[str] | Any, example_input: Any = None, *, batch_axis: bool | None = None
 ) -> Network:
-    """Read a network from an ONNX file, or from a PyTorch module.
+    """Read a network from an ONNX file, one of :meth:`Network.save`, or from a PyTorch module.
 
     Parameters
     ----------
@@ -259,7 +263,7 @@ def load_network(
         raise ModelError(f"model: got {type(model).__name__}; give the path of an ONNX file, or a torch.nn.Module")
     if example_input is not None:
         raise SettingsError("example_input: is for torch modules; an ONNX file declares its input, leave it out")
-    return load_onnx(_at_hand(model), batch_axis=batch_axis)
+    return (read_archive if is_archive(model) else load_onnx)(_at_hand(model), batch_axis=batch_axis)
 
 
 def _at_hand(model: str | os.PathLike[str]) -> str | os.PathLike[str]:
@@ -287,7 +291,8 @@ def check_fit(prepared: Prepared) -> Prepared:
         if data.regression:
             raise SettingsError(
                 f"compute: {comparing[0]} compares classes, and y holds real numbers, targets of a regression; leave "
-                f"{comparing[0]} out (--compute lipschitz), or take the predicted class for the label (--no-labels)"
+                f"{comparing[0]} out ({argument('compute', 'lipschitz')}), or take the predicted class for the label "
+                f"({argument('no_labels', True)})"
             )
         if isinstance(settings.targets, int) and settings.targets >= network.output_size:
             raise SettingsError(
@@ -306,7 +311,7 @@ def check_fit(prepared: Prepared) -> Prepared:
             row = data.inputs[outside[0]]
             raise DataError(
                 f"clip: {outside.size} samples lie outside [{low:g}, {high:g}], first sample {data.indices[outside[0]]} "
-                f"(values {row.min():g} to {row.max():g}); give the data's own range, or --scale"
+                f"(values {row.min():g} to {row.max():g}); give the data's own range, or {argument('scale')}"
             )
     if prepared.properties:
         return prepared

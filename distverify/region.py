@@ -80,7 +80,7 @@ class Ball:
                 "scale the data into it, or leave clip out"
             )
         if feature_eps is not None:
-            self._scale_features(np.asarray(feature_eps, dtype=np.float64).reshape(-1))
+            self._scale_features(numbers("feature_eps", feature_eps, "one factor per feature").reshape(-1))
 
     def _scale_features(self, factors: Floats) -> None:
         if factors.size != self.size or not isinstance(self.eps, float):
@@ -173,7 +173,10 @@ class Box(Ball):
     """
 
     def __init__(self, lower: ArrayLike, upper: ArrayLike) -> None:
-        lo, hi = (np.ascontiguousarray(side, dtype=np.float64).reshape(-1) for side in (lower, upper))
+        lo, hi = (
+            np.ascontiguousarray(numbers(name, side, "a value per feature")).reshape(-1)
+            for name, side in (("lower", lower), ("upper", upper))
+        )
         if lo.size != hi.size:
             raise SettingsError(f"lower, upper: got {lo.size} and {hi.size} values; give one each per feature")
         for name, side in (("lower", lo), ("upper", hi)):

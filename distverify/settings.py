@@ -9,10 +9,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from distverify.errors import SettingsError
+from distverify.errors import SettingsError, argument
 from distverify.options import parse
 from distverify.options.option import defaults_of, documented, in_use, option, options_of
 from distverify.options.rules import DATA, PROPERTIES, refuse
+from distverify.options.values import check_kinds, shown
 from distverify.quantities import catalogue
 from distverify.quantities.evaluation import EVALUATION
 from distverify.quantities.property import PROPERTY as OF_PROPERTIES
@@ -139,6 +140,7 @@ class Settings:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        check_kinds(self, but=("norm",))
         _choice("arithmetic", self.arithmetic, ARITHMETICS)
         _set(self, "compute", _compute(self.compute))
         if self.arithmetic != "exact" and self.compute != (PROPERTY,):
@@ -151,7 +153,7 @@ class Settings:
         _choice("layer_bounds", self.layer_bounds, LAYER_BOUNDS)
         if isinstance(self.targets, str):
             _choice("targets", self.targets, TARGETS, "or a class index")
-        elif isinstance(self.targets, bool) or self.targets < 0:
+        elif self.targets < 0:
             raise SettingsError(f"targets: got {self.targets}; a class index starts at 0")
         _choice("landscape_outputs", self.landscape_outputs, LANDSCAPE_OUTPUTS)
         _choice("eps_units", self.eps_units, EPS_UNITS)
@@ -163,17 +165,17 @@ class Settings:
             _set(self, "domain", _domain(self.domain))
         if self.feature_eps is not None:
             _set(self, "feature_eps", feature_factors(self.feature_eps, self.norm))
-        if isinstance(self.march_evaluations, bool) or self.march_evaluations < 1:
+        if self.march_evaluations < 1:
             raise SettingsError(f"march_evaluations: got {self.march_evaluations}; give a whole number of at least 1")
         if not 0.0 <= self.march_tolerance < 1.0:
             raise SettingsError(f"march_tolerance: got {self.march_tolerance}; give a number of at least 0 and below 1")
-        if isinstance(self.nodes, bool) or self.nodes < 0:
+        if self.nodes < 0:
             raise SettingsError(f"nodes: got {self.nodes}; give a whole number of at least 0")
         searched = sorted(q.name for q in catalogue.chosen(self.compute) if q.search_at) if self.nodes else []
         if searched and self.method == "interval":
             raise SettingsError(
-                f"nodes: got {self.nodes} with method interval and {' and '.join(searched)}; a search for those needs linear, "
-                "coupled or recurjac"
+                f"nodes: got {self.nodes} with {argument('method', 'interval')} and {' and '.join(searched)}; a search for those "
+                "needs linear, coupled or recurjac"
             )
         self._refuse()
 
@@ -190,7 +192,7 @@ class Settings:
         needs_eps = sorted(q.name for q in quantities if q.needs_eps and not (q.of_domain and over_domain))
         if needs_eps and not self.eps:
             raise SettingsError(
-                f"eps: none given, but {' and '.join(needs_eps)} need at least one radius; add eps=... (--eps)"
+                f"eps: none given, but {' and '.join(needs_eps)} need at least one radius; add {argument('eps', '0.01')}"
             )
 
     def to_json(self) -> dict[str, Any]:
@@ -225,7 +227,7 @@ def feature_factors(values: Iterable[float], norm: float) -> tuple[float, ...]:
     SettingsError
         A value that is negative, NaN or infinite, nothing but zeros, or other values than 0 and 1 for norms 2 and 1.
     """
-    factors = tuple(float(v) for v in values)
+    factors = tuple(_number("feature_eps", v, "give one factor per feature") for v in values)
     wrong = [v for v in factors if not (math.isfinite(v) and v >= 0)]
     if wrong or not any(factors):
         got = wrong[0] if wrong else "nothing above 0"
@@ -256,7 +258,9 @@ def canonical_method(name: str) -> str:
 
 
 def _radii(eps: Iterable[float] | float) -> tuple[float, ...]:
-    several = (eps,) if isinstance(eps, int | float | str) else eps
+    several: Any = eps
+    if isinstance(eps, str) or not isinstance(eps, Iterable):
+        several = (eps,)
     radii = tuple(_number("eps", e, "every radius must be a finite positive number") for e in several)
     for e in radii:
         if not (math.isfinite(e) and e > 0):
@@ -274,7 +278,10 @@ def _number(name: str, value: Any, remedy: str) -> float:
 
 
 def _compute(names: Iterable[str]) -> tuple[str, ...]:
-    chosen = tuple(sorted(set([names] if isinstance(names, str) else names)))
+    several = [names] if isinstance(names, str) else names
+    if not isinstance(several, Iterable) or not all(isinstance(name, str) for name in several):
+        raise SettingsError(f"compute: got {shown(names)}; give names, any of {', '.join(COMPUTE)}")
+    chosen = tuple(sorted(set(several)))
     if chosen == (PROPERTY,):
         return chosen
     unknown = [n for n in chosen if n not in COMPUTE]
@@ -289,9 +296,10 @@ def _choice(name: str, value: str, choices: tuple[str, ...], more: str = "") -> 
 
 
 def _box(name: str, sides: Sequence[float]) -> tuple[float, float]:
-    if len(sides) != 2:
-        raise SettingsError(f"{name}: got {len(sides)} values; give LO,HI")
-    lo, hi = (float(v) for v in sides)
+    if isinstance(sides, str) or not isinstance(sides, Iterable) or len(sides) != 2:
+        got = f"{len(sides)} values" if isinstance(sides, tuple | list) else shown(sides)
+        raise SettingsError(f"{name}: got {got}; give LO,HI")
+    lo, hi = (_number(name, v, "give LO,HI") for v in sides)
     if not (math.isfinite(lo) and math.isfinite(hi) and lo < hi):
         raise SettingsError(f"{name}: got {lo},{hi}; give finite LO,HI with LO < HI")
     return lo, hi
@@ -299,7 +307,7 @@ def _box(name: str, sides: Sequence[float]) -> tuple[float, float]:
 
 def _domain(sides: Any) -> Domain:
     """LO, HI for all features, or a lower and an upper row."""
-    if len(sides) != 2 or not any(hasattr(side, "__len__") for side in sides):
+    if not hasattr(sides, "__len__") or len(sides) != 2 or not any(hasattr(side, "__len__") for side in sides):
         return _box("domain", sides)
     low, high = (tuple(_number("domain", v, "give numbers") for v in side) for side in sides)
     if len(low) != len(high):

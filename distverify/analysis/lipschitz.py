@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distverify.analysis.brackets import Brackets
-from distverify.arguments import network_of, numbers
+from distverify.arguments import network_of, numbers, whole
 from distverify.bounds.chain_inequality import chain_constants, least
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.jacobian import check_differentiable, check_methods, output_rows
@@ -100,8 +100,7 @@ def lipschitz_constant(
     region = None if region is None else region_of(region)
     if norm is not None and numbers("norm", norm, "inf, 2 or 1") not in NORMS:
         raise SettingsError(f"norm: got {norm}; choose inf, 2 or 1")
-    if nodes < 0:
-        raise SettingsError(f"nodes: got {nodes}; give a whole number, 0 for none")
+    nodes = whole("nodes", nodes, 0)
     if nodes and (region is None or region.unbounded):
         raise SettingsError(f"nodes: got {nodes} for an unbounded region; give a bounded one, or leave nodes out")
     if nodes and method in WITHOUT_RECURSION:

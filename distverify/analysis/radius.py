@@ -125,8 +125,7 @@ def certified_radius(
         raise SettingsError(f"arithmetic: got {arithmetic!r}; choose {', '.join(ARITHMETICS)}")
     evaluations = whole("evaluations", evaluations, 1)
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
-    if nodes < 0:
-        raise SettingsError(f"nodes: got {nodes}; give a whole number of at least 0")
+    nodes = whole("nodes", nodes, 0)
     problem = pose_margins(Bounder(network, method, layer_bounds), balls, label, targets, seed, arithmetic)
     radius = find_radius(problem, evaluations, tolerance)
     return _with_bracket(problem, radius, nodes, seed) if nodes or attack else radius

@@ -16,13 +16,14 @@ from distverify.analysis.branching.polytopes import Target
 from distverify.analysis.branching.step import Effort
 from distverify.analysis.branching.subproblem import Subproblem
 from distverify.analysis.branching.tree import Tree
+from distverify.arguments import class_of, network_of, number, numbers, whole
 from distverify.bounds.jacobian import margin_rows
 from distverify.bounds.reduced import Floats
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
 from distverify.questions.askers import Alone
 from distverify.questions.question import Asker
-from distverify.region import Ball
+from distverify.region import Ball, region_of
 
 VERIFIED, FALSIFIED, UNKNOWN = "verified", "falsified", "unknown"
 
@@ -86,10 +87,10 @@ def verify(
     SettingsError
         Both or neither of what says the rows, sizes that do not fit the network, an unbounded region, a budget below 1.
     """
+    network, region, label = network_of(network), region_of(region), class_of(label)
     targets = _targets(network, region, label, rows, bounds)
-    if nodes < 1:
-        raise SettingsError(f"nodes: got {nodes}; give a whole number of at least 1")
-    if time_limit is not None and not time_limit > 0:
+    nodes = whole("nodes", nodes, 1)
+    if time_limit is not None and not number("time_limit", time_limit, "a number of seconds above 0") > 0:
         raise SettingsError(f"time_limit: got {time_limit}; give a number of seconds above 0")
     deadline = None if time_limit is None else time.monotonic() + time_limit
     return decide(network, region, targets, nodes, deadline, seed)
@@ -160,10 +161,14 @@ def _targets(
             raise SettingsError(f"label: got {label}; the network has classes 0 to {outputs - 1}")
         weights = margin_rows(outputs, label)
     else:
-        weights = np.atleast_2d(np.asarray(rows, dtype=np.float64))
+        weights = np.atleast_2d(numbers("rows", rows, f"finite numbers [K, {outputs}]"))
         if weights.ndim != 2 or weights.shape[1] != outputs or not np.isfinite(weights).all():
             raise SettingsError(f"rows: got shape {np.shape(rows)}; give finite numbers [K, {outputs}]")
-    least = np.zeros(weights.shape[0]) if bounds is None else np.asarray(bounds, dtype=np.float64).reshape(-1)
+    least = (
+        np.zeros(weights.shape[0])
+        if bounds is None
+        else numbers("bounds", bounds, "a finite number per row").reshape(-1)
+    )
     if least.size != weights.shape[0] or not np.isfinite(least).all():
         raise SettingsError(
             f"bounds: got {least.size} values for {weights.shape[0]} rows; give a finite number per row"

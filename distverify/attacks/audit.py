@@ -17,12 +17,13 @@ from distverify.attacks.claims import Verdict, all_claims, judge
 from distverify.attacks.of_file import COMPARED, compare_with_file, is_onnx, to_file
 from distverify.attacks.of_file import VARIABLE as OF_FILE
 from distverify.attacks.replays import VERDICTS, PropertyReplay, replay
-from distverify.errors import ExecutorError, ResultError, SettingsError
+from distverify.errors import ExecutorError, ResultError
 from distverify.executors import choose_executor
 from distverify.inputs import Data, Model, Prepared, prepare_network, prepare_samples, recorded_inputs
 from distverify.options.keywords import WorkersKeywords
 from distverify.options.option import check_names, chosen, takes
 from distverify.options.run import Workers
+from distverify.options.values import whole
 from distverify.quantities.quantity import Claim
 from distverify.results.merging import parts_of
 from distverify.results.reader import Result, as_result
@@ -189,8 +190,7 @@ def audit(
     ModelError, DataError, SettingsError, ExecutorError
         As for :func:`distverify.certify`.
     """
-    if points < 8:
-        raise SettingsError(f"points: got {points}; give at least 8")
+    points = whole("points", points, 8)
     check_names("audit", options, Workers)
     result = as_result(result)
     runner = choose_executor(Workers(**chosen(Workers, options)))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from distverify.arguments import network_of
+from distverify.arguments import network_of, numbers
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.methods import bound_rows
 from distverify.errors import ModelError, SettingsError
@@ -108,14 +108,17 @@ def output_rows(network: Network, rows: Sequence[int] | None, C: ArrayLike | Non
     if C is not None:
         if rows is not None:
             raise SettingsError("rows, C: give one of them, not both")
-        matrix = np.ascontiguousarray(C, dtype=np.float64)
+        matrix = np.ascontiguousarray(numbers("C", C, f"a matrix [K, {size}], a column for each output"))
         if matrix.ndim != 2 or matrix.shape[1] != size or matrix.shape[0] < 1:
             raise SettingsError(f"C: got shape {matrix.shape}; give [K, {size}], a column for each output")
         if not np.isfinite(matrix).all():
             raise SettingsError(f"C: {int((~np.isfinite(matrix)).sum())} values are NaN or infinite")
         return matrix
-    chosen = np.arange(size) if rows is None else np.asarray(rows, dtype=np.int64).reshape(-1)
-    if chosen.size == 0 or (chosen < 0).any() or (chosen >= size).any():
+    which = (
+        np.arange(size) if rows is None else numbers("rows", rows, f"output rows between 0 and {size - 1}").reshape(-1)
+    )
+    chosen = which.astype(np.int64)
+    if chosen.size == 0 or (chosen != which).any() or (chosen < 0).any() or (chosen >= size).any():
         raise SettingsError(f"rows: got {chosen.tolist()}; give output rows between 0 and {size - 1}")
     return np.ascontiguousarray(np.eye(size)[chosen])
 

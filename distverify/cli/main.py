@@ -16,7 +16,7 @@ import click
 from distverify._version import __version__
 from distverify.cli.config import PREFIX, configurable
 from distverify.cli.guard import INTERRUPTED, MISUSE, guarded
-from distverify.errors import DistverifyError, Interrupted
+from distverify.errors import DistverifyError, Interrupted, in_words_of
 
 COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
 # Those that compute for long, and may use Ray.
@@ -85,14 +85,30 @@ class CommandLine(click.Group):
         try:
             return super().invoke(ctx)
         except Interrupted as stop:
-            complain(str(stop))
+            complain(self._said(ctx, stop))
             ctx.exit(INTERRUPTED)
         except DistverifyError as error:
-            complain(f"error: {error}")
+            complain(f"error: {self._said(ctx, error)}")
             ctx.exit(MISUSE)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+    def _said(self, ctx: click.Context, error: DistverifyError) -> str:
+        """The text of ``error`` with its arguments as they are typed: ``--time-limit 5``, ``MODEL``."""
+        command = self.get_command(ctx, ctx.invoked_subcommand or "")
+        typed = {p.name or "": _typed(p) for p in command.params} if command is not None else {}
+
+        def marked(name: str, value: str | None) -> str:
+            option = typed.get(name, "--" + name.replace("_", "-"))
+            return option if value is None or value == "True" else f"{option} {value}"
+
+        return in_words_of(error.marked, lambda name: typed.get(name, name), marked)
+
+
+def _typed(param: click.Parameter) -> str:
+    """An option as it is typed; an argument as the help has it."""
+    return (param.name or "").upper() if isinstance(param, click.Argument) else max(param.opts, key=len)
 
 
 def _tell_name(ctx: click.Context, param: click.Parameter, value: bool) -> None:

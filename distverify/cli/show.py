@@ -29,7 +29,7 @@ EVERY = 2.0  # seconds between two looks of --watch
 def show(file: str | Path, short: bool, as_object: bool, watch: bool, verify: bool, batch_axis: str | None) -> None:
     """Show what FILE holds.
 
-    Of a model (.onnx): its layers. Of a result file: the summary, the arrays and where they come from.
+    Of a model (.onnx, or .npz of Network.save): its layers. Of a result file: the summary, the arrays and where they come from.
 
     Also works on the result file of a run that is unfinished or still going on.
 
@@ -43,7 +43,7 @@ def show(file: str | Path, short: bool, as_object: bool, watch: bool, verify: bo
     chosen = [name for name, on in (("--short", short), ("--json", as_object), ("--watch", watch)) if on]
     if len(chosen) > 1:
         raise click.UsageError(f"{' and '.join(chosen)}: are different views; give one of them")
-    if Path(file).name.lower().endswith((".onnx", ".onnx.gz")):
+    if Path(file).name.lower().endswith((".onnx", ".onnx.gz", ".npz")):
         if short or watch or verify:
             raise click.UsageError("--short, --watch, --verify: are for result files; leave them out for a model")
         _show_model(file, as_object, batch_axis)

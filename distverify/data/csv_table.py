@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.data.array_source import ArraySource, Indices, Sources
-from distverify.errors import DataError
+from distverify.errors import DataError, argument
 
 # A number with its separator takes at most about 30 characters; a line that is longer by far is no sample of the model.
 _FIELD_CHARACTERS = 64
@@ -205,7 +205,10 @@ class _Table:
         if len(rows[0]) == 1:
             return "has one column; give the label first, then the features, separated by commas, semicolons or tabs"
         if features + 1 == input_size and labelled:
-            advice = "the first column is read as the label; put one before the features, or say that there is none (--no-labels)"
+            advice = (
+                "the first column is read as the label; put one before the features, or say that there is none "
+                f"({argument('no_labels', True)})"
+            )
         elif features == input_size + 1 and counting:
             advice = "the first column counts the lines; write the table without its index (index=False)"
         elif features == input_size + 1:

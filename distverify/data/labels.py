@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.data.array_source import ArraySource
-from distverify.errors import DataError
+from distverify.errors import DataError, argument
 
 NO_LABEL = -1
 # A smaller share of labels that are no whole numbers is a mistake, a larger one a regression.
@@ -25,7 +25,7 @@ def check_labels(y: ArraySource, samples: int) -> None:
     """
     if y.dtype.kind not in "fiu" or y.dtype.itemsize > 8:
         raise DataError(
-            f"y: has type {y.dtype}; give real numbers of at most 64 bits, or leave the labels out (--no-labels)"
+            f"y: has type {y.dtype}; give real numbers of at most 64 bits, or leave the labels out ({argument('no_labels', True)})"
         )
     if not y.shape or not math.prod(y.shape[1:]):
         raise DataError(f"y: has shape {y.shape}; give one label per sample, a whole number")
@@ -60,7 +60,7 @@ def read_labels(
         row, column = np.argwhere(~finite)[0]
         raise DataError(
             f"y: {int((~finite).sum())} entries are no number, the first in {y.place(int(indices[row]))}: "
-            f"{flat[row, column]:g}; remove such samples, or leave the labels out (--no-labels)"
+            f"{flat[row, column]:g}; remove such samples, or leave the labels out ({argument('no_labels', True)})"
         )
     if flat.shape[1] > 1:
         if flat.shape[1] == output_size and bool(((flat == 0) | (flat == 1)).all() and (flat.sum(axis=1) == 1).all()):
@@ -79,10 +79,10 @@ def read_labels(
         if not y.certain and not whole.all():
             advice = (
                 "the first column is read as the label: name the column of the label in a header line (label, or target of a "
-                "regression), or say that there is none (--no-labels)"
+                f"regression), or say that there is none ({argument('no_labels', True)})"
             )
         elif output_size == 1:
-            advice = "if they are targets of a regression, leave them out (--no-labels)"
+            advice = f"if they are targets of a regression, leave them out ({argument('no_labels', True)})"
         raise DataError(
             f"y: {int(wrong.sum())} labels are no whole number from 0 to {output_size - 1}, the first in "
             f"{y.place(int(indices[first]))}: {labels[first]:g}; {advice}"

@@ -52,7 +52,7 @@ def _accuracy(
     if at_chance and largest > 2.0 and scale is None:
         return (
             f"data: the model classifies {right} of {count} samples right, as by guessing, and values reach {largest:g}; if it "
-            f"was trained on values up to 1, divide them (--scale {largest:g})"
+            f"was trained on values up to 1, divide them (scale {largest:g})"
         )
     if right == 0:
         return (

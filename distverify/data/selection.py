@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from distverify.data.memory import check_memory
 from distverify.data.vector import load_vector
 from distverify.errors import DataError, SettingsError
+from distverify.options.values import numbers
 
 _NUMBER = r"\d{1,15}"
 _PIECE = re.compile(rf"(?P<index>{_NUMBER})|(?P<start>{_NUMBER})?:(?P<stop>{_NUMBER})?(?::(?P<step>{_NUMBER})?)?")
@@ -78,7 +79,11 @@ def feature_factors(
         return None
     if isinstance(feature_eps, str | os.PathLike):
         feature_eps = load_vector(feature_eps)
-    factors = np.ones(size) if feature_eps is None else np.asarray(feature_eps, dtype=np.float64).reshape(-1)
+    factors = (
+        np.ones(size)
+        if feature_eps is None
+        else numbers("feature_eps", feature_eps, "one factor per feature").reshape(-1)
+    )
     if factors.size != size:
         raise SettingsError(
             f"feature_eps: got {factors.size} values; the network takes {size} features, give one for each"

@@ -20,6 +20,7 @@ from distverify.exports.rows import write_excel, write_json, write_json_lines, w
 from distverify.exports.text import safe_cell
 from distverify.exports.zarr_store import write_zarr
 from distverify.options.files import check_output
+from distverify.options.values import path_of
 from distverify.results.columns import sample_columns
 from distverify.results.files import replacing
 from distverify.results.reader import Result, as_result
@@ -64,7 +65,7 @@ def export(
         An array that is not there or does not fit a table, a package that is missing, a file that cannot be written.
     """
     result = as_result(result)
-    target = Path(path)
+    target = path_of("path", path)
     writers: dict[str, Callable[[Path, Result, Sequence[str] | None, NDArray[np.int64]], list[str]]] = {
         ".csv": write_long if long else _csv, ".npz": _npz, ".parquet": _parquet, ".json": write_json, ".jsonl": write_json_lines,
         ".xlsx": write_excel, ".zarr": write_zarr, ".tex": write_latex,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.errors import ResultError
+from distverify.errors import ResultError, argument
 from distverify.exports.text import safe_cell
 from distverify.results.columns import sample_columns
 from distverify.results.reader import Result
@@ -59,7 +59,7 @@ def write_excel(path: Path, result: Result, names: Sequence[str] | None, rows: N
     if len(rows) >= _EXCEL_ROWS or len(columns) > _EXCEL_COLUMNS:
         raise ResultError(
             f"export: {len(rows):,} samples in {len(columns):,} columns are more than a sheet of Excel holds; choose some "
-            "(--samples, --arrays), or write .parquet"
+            f"({argument('samples')}, {argument('arrays')}), or write .parquet"
         )
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("samples")

@@ -16,12 +16,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from distverify.analysis.cost import sample_cost
 from distverify.api import prepare_run, run
-from distverify.errors import SettingsError
 from distverify.inputs import Data, Model
 from distverify.network.graph import Network
 from distverify.options.keywords import EstimateKeywords
 from distverify.options.option import check_names, takes
 from distverify.options.run import Division, Inputs, Output, Workers
+from distverify.options.values import whole
 from distverify.results.reader import Result
 from distverify.runtime.plan import LARGEST_BYTES, SHORTEST_SECONDS, make_plan
 from distverify.settings import Settings
@@ -100,8 +100,7 @@ def estimate(
         As for :func:`distverify.certify`.
     """
     check_names("estimate", options, Settings, Inputs)
-    if timed < 2:
-        raise SettingsError(f"timed: got {timed}; time at least 2 samples")
+    timed, seed = whole("timed", timed, 2), whole("seed", seed, 0)
     prepared = prepare_run(model, x, y, options, (Settings, Inputs))
     positions = choose_samples(prepared.network(prepared.data.inputs), timed, seed)
     with tempfile.TemporaryDirectory() as folder:

@@ -7,9 +7,9 @@ pickle out of band: an actor that receives the network reads the weights where t
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,14 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from distverify.errors import ModelError
 from distverify.kernels.activations import ACTIVATIONS, PARAMETER_ROWS, activate
+from distverify.network.constants import frozen_node, real_numbers
 from distverify.network.digest import network_digest
 from distverify.network.linear.dense import Dense
 from distverify.network.linear.identity import Identity
 from distverify.network.linear.operator import Array, LinearOperator
 from distverify.network.nodes import ActivationNode, InputNode, LinearNode, Node, Term, Unfolded
+from distverify.options.values import number, numbers, shown
 from distverify.settings import PRECISIONS
-
-_MAX_EXACT_INTEGER = 2.0**53
 
 
 class Network:
@@ -75,6 +75,24 @@ class Network:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Network, (self.nodes, self.output, self.input_shape, self.precision, self.remarks, self.unfolded)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to a file that :func:`distverify.load_network` reads.
+
+        Parameters
+        ----------
+        path : path
+            ``.npz``: everything, to the bit; the digest stays. ``.onnx``: for other programs, in single precision where that
+            holds every number, else in double; what was folded when the network was read is written as it was before.
+
+        Raises
+        ------
+        ModelError
+            Another suffix; for ``.onnx`` an activation that ONNX has no operator for, or weights that are rounded quotients.
+        """
+        from distverify.network.saving import save  # which knows networks
+
+        save(self, path)
 
     def consumers(self) -> tuple[tuple[int, ...], ...]:
         """For each node, the indices of the nodes that read it, ascending."""
@@ -129,7 +147,7 @@ class Network:
         return self.values(x)[self.output]
 
     def _flat(self, x: ArrayLike) -> Array:
-        array = np.asarray(x, dtype=np.float64)
+        array = numbers("x", x, f"an array of numbers [N, {self.input_size}]")
         if array.size == self.input_size and (array.ndim <= 1 or array.shape == self.input_shape):
             array = array.reshape(1, -1)
         if array.ndim < 2 or array[0].size != self.input_size:
@@ -164,8 +182,17 @@ class Network:
         ModelError
             Shapes that do not fit, values that are not finite, an unknown activation.
         """
-        if len(layers) == 0:
-            raise ModelError("layers: got none; give at least one (W, b) pair")
+        if not isinstance(layers, Sequence) or not layers or not all(_is_pair(layer) for layer in layers):
+            got = (
+                shown(layers)
+                if not isinstance(layers, Sequence)
+                else "none"
+                if not layers
+                else "an item that is no pair"
+            )
+            raise ModelError(f"layers: got {got}; give at least one (W, b) pair")
+        if not isinstance(activation, str | Sequence):
+            raise ModelError(f"activation: got {shown(activation)}; give a name, or one for each hidden layer")
         if isinstance(activation, str):
             kinds = [activation] * (len(layers) - 1)
         else:
@@ -196,9 +223,13 @@ class Network:
                         raise ModelError(
                             f"slope: got {slopes[i]} for activation {kinds[i]!r}; only leaky_relu takes it"
                         )
-                    parameters["slope"] = float(slopes[i])  # type: ignore[arg-type]
+                    parameters["slope"] = number("slope", slopes[i], "a number, or one for each activation")
                 node = builder.activation(f"{kinds[i]}{i}", node, kinds[i], parameters)
         return builder.build(node)
+
+
+def _is_pair(layer: object) -> bool:
+    return isinstance(layer, tuple | list) and len(layer) == 2
 
 
 class NetworkBuilder:
@@ -259,13 +290,13 @@ class NetworkBuilder:
                 expected = f"[out, {self.size(source)}] to fit the layer before it"
                 expected += "; transpose it?" if shape[0] == self.size(source) else ""
                 raise ModelError(f"{name}: W has shape {shape}; expected {expected}")
-            made.append(Term(source, operator.mapped(partial(_real_numbers, f"{name}: W"))))
+            made.append(Term(source, operator.mapped(partial(real_numbers, f"{name}: W"))))
         sizes = [t.operator.out_size for t in made]
         if len(set(sizes)) != 1:
             raise ModelError(
                 f"{name}: its terms give {sizes} values; they must be equal, and at least one term is needed"
             )
-        values = np.zeros(sizes[0]) if bias is None else _real_numbers(f"{name}: b", bias)
+        values = np.zeros(sizes[0]) if bias is None else real_numbers(f"{name}: b", bias)
         if values.shape != (sizes[0],):
             advice = f"; transpose W, to [{values.size}, in]?" if values.shape == (made[0].operator.in_size,) else ""
             raise ModelError(f"{name}: b: got shape {values.shape}, expected {(sizes[0],)}{advice}")
@@ -288,7 +319,7 @@ class NetworkBuilder:
         size = self.size(source)
         rows = np.zeros((PARAMETER_ROWS, size))
         for row, (parameter, default) in enumerate(entry.parameters.items()):
-            rows[row] = np.broadcast_to(_real_numbers(f"{name}: {parameter}", own.get(parameter, default)), (size,))
+            rows[row] = np.broadcast_to(real_numbers(f"{name}: {parameter}", own.get(parameter, default)), (size,))
         if not isinstance(self.nodes[source], LinearNode):
             source = self.linear(f"{name} (input)", [self.skip(source)])
         return self.add(ActivationNode(name, size, source, kind, rows))
@@ -328,25 +359,13 @@ class NetworkBuilder:
             output, unfolded = self.linear("output", [self.skip(0)]), None
         place = self.places(output)
         frozen: dict[int, Array] = {}
-        nodes = [_frozen(self.nodes[i], place, frozen) for i in place]
+        nodes = [frozen_node(self.nodes[i], place, frozen) for i in place]
         before = None
         if unfolded is not None and any(self.nodes[i] is not unfolded[i] for i in place):
             old = _places(unfolded, output)
             same = {old[i]: new for i, new in place.items() if i in old}
-            before = Unfolded(tuple(_frozen(unfolded[i], old, frozen) for i in old), old[output], same)
+            before = Unfolded(tuple(frozen_node(unfolded[i], old, frozen) for i in old), old[output], same)
         return Network(nodes, place[output], self.input_shape, remarks=remarks, unfolded=before)
-
-
-def _real_numbers(what: str, array: ArrayLike) -> Array:
-    """``array`` as float64; itself where it is that already."""
-    values = np.asarray(array)
-    if values.dtype.kind not in "fiu" or values.dtype.itemsize > 8:
-        raise ModelError(
-            f"{what}: values of type {values.dtype} are not supported; give real numbers of at most 64 bits"
-        )
-    if values.dtype.kind in "iu" and (np.abs(values.astype(np.float64)) > _MAX_EXACT_INTEGER).any():
-        raise ModelError(f"{what}: whole numbers beyond 2^53 have no exact float64; give floating-point numbers")
-    return np.asarray(values, dtype=np.float64)
 
 
 def _needed(nodes: Sequence[Node], output: int) -> NDArray[np.bool_]:
@@ -361,36 +380,3 @@ def _needed(nodes: Sequence[Node], output: int) -> NDArray[np.bool_]:
 def _places(nodes: Sequence[Node], output: int) -> dict[int, int]:
     """The nodes that ``output`` depends on, and their places among themselves."""
     return {old: new for new, old in enumerate(np.flatnonzero(_needed(nodes, output)).tolist())}
-
-
-def _frozen(node: Node, place: Mapping[int, int], frozen: dict[int, Array]) -> Node:
-    """``node`` with arrays that nobody can change, reading nodes where ``place`` has put them.
-
-    ``frozen`` holds arrays that are copied already, by identity.
-    """
-    if isinstance(node, LinearNode):
-        constant = partial(_constant_array, f"{node.name}: W", frozen)
-        terms = tuple(Term(place[t.source], t.operator.mapped(constant)) for t in node.terms)
-        bias, error = (
-            None if values is None else _constant_array(f"{node.name}: b", frozen, values)
-            for values in (node.bias, node.bias_error)
-        )
-        assert bias is not None
-        return replace(node, terms=terms, bias=bias, bias_error=error)
-    if isinstance(node, ActivationNode):
-        parameters = _constant_array(f"{node.name}: parameters", frozen, node.parameters)
-        return replace(node, source=place[node.source], parameters=parameters)
-    return node
-
-
-def _constant_array(what: str, frozen: dict[int, Array], values: Array) -> Array:
-    """``values`` as a read-only, C-contiguous array of its own; itself where it is that already."""
-    if not np.isfinite(values).all():
-        raise ModelError(f"{what}: {int((~np.isfinite(values)).sum())} values are NaN or infinite; the model is broken")
-    if values.flags.writeable or not (values.flags.c_contiguous and values.flags.aligned):
-        if id(values) not in frozen:
-            copy = np.array(values, order="C")
-            copy.flags.writeable = False
-            frozen[id(values)] = copy
-        return frozen[id(values)]
-    return values

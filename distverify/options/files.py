@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 
 from distverify.errors import SettingsError
+from distverify.options.values import path_of
 
 RESULT_SUFFIXES = (".h5", ".hdf5", ".nc", ".nc4", "")
 
@@ -30,7 +30,7 @@ def check_output(
     ------
     SettingsError
     """
-    target = Path(path)
+    target = path_of(name, path)
     if target.suffix.lower() not in suffixes:
         endings = ", ".join(s for s in suffixes if s)
         raise SettingsError(f"{name}: got {target.name!r}; its name must end in {endings}")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distverify.errors import SettingsError
+from distverify.errors import SettingsError, argument
 from distverify.options.option import Option
 
 Values = Mapping[str, Any]
@@ -38,22 +38,22 @@ def _no_mean(values: Values) -> bool:
 
 RULES = (
     Rule("retry_failed", lambda v: v.get("overwrite") is True,
-         "overwrite computes every sample again; leave one of them out"),
+         f"{argument('overwrite')} computes every sample again; leave one of them out"),
     Rule("y", lambda v: v.get(DATA) == FILE,
-         "labels of a data file come from the file; leave y out, or give the samples as an array too"),
+         f"labels of a data file come from the file; leave {argument('y')} out, or give the samples as an array too"),
     Rule("time_limit", lambda v: v.get("executor") == "serial" and v.get("nodes") == 0,
-         "only workers of the ray executor can be ended; choose executor ray, leave time_limit out, or give nodes: searches end in "
-         "order"),
+         f"only workers of the ray executor can be ended; choose {argument('executor', 'ray')}, leave {argument('time_limit')} "
+         f"out, or give {argument('nodes')}: searches end in order"),
     Rule("model_layout", lambda v: v.get("layout") == "flat" and _no_mean(v),
-         "nothing depends on it without layout, mean or std; leave it out"),
+         f"nothing depends on it without {argument('layout')}, {argument('mean')} or {argument('std')}; leave it out"),
     Rule("eps_units", lambda v: "mean" in v and _no_mean(v),
-         "normalised units need mean or std; add them, or leave eps_units out"),
+         f"normalised units need {argument('mean')} or {argument('std')}; add them, or leave {argument('eps_units')} out"),
 )  # fmt: skip
 
 # What is said of an option that needs another one: what it is only for, and the remedy.
 _NEEDS = {
-    "compute": ("which is only for {values}", "add one of them to compute, or leave {name} out"),
-    "executor": ("which only the ray executor uses", "leave {name} out, or choose executor ray"),
+    "compute": ("which is only for {values}", f"add one of them to {argument('compute')}, or leave {{name}} out"),
+    "executor": ("which only the ray executor uses", f"leave {{name}} out, or choose {argument('executor', 'ray')}"),
     "method": ("which only methods {values} have", "choose one of them, or leave {name} out"),
     DATA: ("which is only for files", "divide or slice the array x itself, and leave {name} out"),
 }
@@ -80,7 +80,7 @@ def refuse(options: Mapping[str, Option], values: Values, given: Collection[str]
         for other, possible in options[name].needs.items():
             if other not in values or _any_of(values[other], possible):
                 continue
-            why, remedy = (text.format(name=name, values=", ".join(possible)) for text in _NEEDS[other])
+            why, remedy = (text.format(name=argument(name), values=", ".join(possible)) for text in _NEEDS[other])
             raise SettingsError(f"{name}: {_got(values[name])}{why}; {remedy}")
     for rule in RULES:
         if rule.option in given and rule.applies(values):
@@ -90,8 +90,8 @@ def refuse(options: Mapping[str, Option], values: Values, given: Collection[str]
 def _refuse_beside_properties(options: Mapping[str, Option], given: Collection[str]) -> None:
     names = [n for n in (*options, "y") if n in given and not (n in options and options[n].of_properties)]
     if names:
-        listed = ", ".join(names)
-        raise SettingsError(f"{listed}: property files say what is verified, and where; leave {listed} out")
+        marked = ", ".join(map(argument, names))
+        raise SettingsError(f"{', '.join(names)}: property files say what is verified, and where; leave {marked} out")
 
 
 def _any_of(value: object, possible: tuple[str, ...]) -> bool:

@@ -15,6 +15,7 @@ from distverify.errors import SettingsError
 from distverify.options import parse
 from distverify.options.option import defaults_of, documented, in_use, option, options_of
 from distverify.options.rules import DATA, FILE, PROPERTIES, refuse
+from distverify.options.values import check_kinds, path_of, shown
 
 LAYOUTS = ("flat", "chw", "hwc")
 MODEL_LAYOUTS = ("chw", "hwc")
@@ -80,6 +81,16 @@ class Inputs:
         metavar="WHICH",
     )  # fmt: skip
 
+    def __post_init__(self) -> None:
+        check_kinds(self)
+        for name, value in (("input_names", self.input_names), ("output_names", self.output_names)):
+            if value is not None and not isinstance(value, str | os.PathLike | Sequence):
+                raise SettingsError(
+                    f"{name}: got {shown(value)}; give a name for each, or a .txt file with one in a line"
+                )
+        if self.preprocessing is not None and not isinstance(self.preprocessing, Mapping):
+            path_of("preprocessing", self.preprocessing)
+
 
 @documented
 @dataclass(frozen=True)
@@ -123,8 +134,15 @@ class Workers:
     )  # fmt: skip
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         if self.executor not in EXECUTORS:
             raise SettingsError(f"executor: got {self.executor!r}; choose {', '.join(EXECUTORS)}")
+        if self.label_selector is not None and not isinstance(self.label_selector, Mapping):
+            raise SettingsError(
+                f"label_selector: got {shown(self.label_selector)}; give a dictionary such as {{'pool': 'cpu'}}"
+            )
+        if self.runtime_env is not None and not isinstance(self.runtime_env, Mapping):
+            path_of("runtime_env", self.runtime_env)
         refuse(options_of(Workers), vars(self), in_use(vars(self), defaults_of(Workers)))
 
 
@@ -142,6 +160,9 @@ class Division:
         "several workers; 1: never. Default: where samples are few, or take long.", "Plan", parse=parse.at_least(1),
         metavar="N",
     )  # fmt: skip
+
+    def __post_init__(self) -> None:
+        check_kinds(self)
 
 
 @documented
@@ -168,3 +189,7 @@ class Output:
         metavar="TEXT",
         of_properties=True,
     )
+
+    def __post_init__(self) -> None:
+        path_of("output", self.output)
+        check_kinds(self)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.errors import ResultError, SettingsError
+from distverify.errors import ResultError, SettingsError, argument
 from distverify.pages.ranges import Ranges, gather_ranges
 from distverify.quantities.catalogue import all_spreads
 from distverify.quantities.quantity import Spread
@@ -189,7 +189,7 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
         positions = _chosen(content, samples)
         content.maps.extend(m for p in positions if (m := _map(result, content, p, image)) is not None)
     elif samples is not None:
-        raise ResultError(f"{result.path}: has no Jacobians of images to draw for --samples; leave it out")
+        raise ResultError(f"{result.path}: has no Jacobians of images to draw for {argument('samples')}; leave it out")
     return content
 
 

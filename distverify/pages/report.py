@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from distverify.errors import ResultError, SettingsError
+from distverify.errors import ResultError, SettingsError, argument
 from distverify.options.files import check_output
+from distverify.options.values import path_of
 from distverify.pages.content import gather
 from distverify.pages.figures import draw_all, drawing
 from distverify.pages.page import render
@@ -61,7 +62,7 @@ def report(
         raise SettingsError(
             "samples, shape: are for the maps of one result, and a comparison draws none; leave them out"
         )
-    path = opened[0].path.with_suffix(".html") if output is None else Path(output)
+    path = opened[0].path.with_suffix(".html") if output is None else path_of("output", output)
     check_output(path, (".html", ".htm"), (r.path for r in opened))
     with ExitStack() as moments:
         frozen = [moments.enter_context(r.at_one_moment()) for r in opened]
@@ -87,7 +88,7 @@ def _write_figures(drawn: dict[str, object], folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResultError(
-            f"{folder}: cannot be made a folder ({error.strerror}); choose another one (--figures)"
+            f"{folder}: cannot be made a folder ({error.strerror}); choose another one ({argument('figures')})"
         ) from error
     for name, figure in drawn.items():
         # Without the time of day: the same result gives the same files.

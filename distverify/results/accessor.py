@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distverify.errors import ResultError, SettingsError
+from distverify.errors import ResultError, SettingsError, argument
 from distverify.results.facts import certified_accuracy
 from distverify.results.schema import IMAGE_AXES
 
@@ -65,7 +65,7 @@ class Certification:
         ResultError
             Without radii.
         """
-        self._need("radius", "compute it (--compute radius)")
+        self._need("radius", f"compute it ({argument('compute', 'radius')})")
         arrays = {name: self._dataset[name].values for name in ("status", "radius")}
         radii = np.atleast_1d(np.asarray(eps, dtype=np.float64))
         attributes = {"long_name": "certified accuracy", "units": "1"}
@@ -131,7 +131,9 @@ class Certification:
         return xarray.Dataset(found | {"middle": 0.5 * found["lower"] + 0.5 * found["upper"]})
 
     def _of_sample(self, sample: int, variable: str) -> Any:
-        self._need(variable, "compute it (--compute jacobian for x0 and Jacobians, attack for counterexamples)")
+        self._need(
+            variable, f"compute it ({argument('compute', 'jacobian')} for x0 and Jacobians, attack for counterexamples)"
+        )
         places = np.flatnonzero(self._dataset["sample"].values == sample)
         if not places.size:
             raise ResultError(f"sample: {sample} is not in this result; its coordinate sample lists those that are")

@@ -10,7 +10,8 @@ from xml.etree import ElementTree
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.errors import ResultError, SettingsError
+from distverify.errors import ResultError, SettingsError, argument
+from distverify.options.values import number
 from distverify.results.reader import Result, as_result
 from distverify.status import COMPUTED, WITHOUT_VALUE
 from distverify.words import count
@@ -110,8 +111,12 @@ def check(
         The result has nothing to compare with the radius; the baseline is about other samples or another norm.
     """
     if (certified_at is None) != (least is None and baseline is None):
-        raise SettingsError("certified_at: goes with a least share (--min) or a baseline; give both, or neither")
-    if least is not None and not 0.0 <= least <= 1.0:
+        raise SettingsError(
+            f"certified_at: goes with a least share ({argument('least')}) or a baseline; give both, or neither"
+        )
+    if certified_at is not None:
+        certified_at = number("certified_at", certified_at, "a radius")
+    if least is not None and not 0.0 <= number("least", least, "a share from 0 to 1") <= 1.0:
         raise SettingsError(f"least: got {least}; give a share from 0 to 1")
     result = as_result(result)
     with result.at_one_moment() as moment:
@@ -146,7 +151,8 @@ def _certified(result: Result, eps: float) -> NDArray[np.bool_]:
     at = np.flatnonzero(np.isclose(radii, eps, rtol=1e-12, atol=0.0))
     if "verified" not in result or not at.size:
         raise ResultError(
-            f"{result.path}: has neither radii nor verdicts at {eps:g}; compute them (--compute radius, or --eps {eps:g})"
+            f"{result.path}: has neither radii nor verdicts at {eps:g}; compute them "
+            f"({argument('compute', 'radius')}, or {argument('eps', f'{eps:g}')})"
         )
     return np.asarray(fine & (result["verified"][:, at[0]] > 0))
 

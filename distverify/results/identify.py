@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.errors import ResultError
+from distverify.errors import ResultError, argument
 from distverify.results.incomplete import lacking
 from distverify.results.manifest import Manifest
 from distverify.results.opening import OpenResult
@@ -60,5 +60,5 @@ def identify(output: Path) -> Existing | None:
             return Existing(result.manifest, True, status, lacking(status, result.read("message")))
     except ResultError as error:
         raise ResultError(
-            f"{error}; it is left alone: choose another output (-o), or replace it (--overwrite)"
+            f"{error}; it is left alone: choose another {argument('output')}, or replace it ({argument('overwrite', True)})"
         ) from error

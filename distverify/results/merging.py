@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.errors import ResultError, SettingsError
+from distverify.errors import ResultError, SettingsError, argument
 from distverify.options.files import RESULT_SUFFIXES, check_output
 from distverify.results.blocks import blocks
 from distverify.results.digest import sign
@@ -81,7 +81,9 @@ def merge(
     target = Path(output)
     check_output(target, RESULT_SUFFIXES, paths)
     if target.exists() and not overwrite:
-        raise SettingsError(f"output: {target} exists; name another file, or replace it (--overwrite)")
+        raise SettingsError(
+            f"output: {target} exists; name another file, or replace it ({argument('overwrite', True)})"
+        )
     with ExitStack() as stack:
         opened = [stack.enter_context(OpenResult(path)) for path in paths]
         manifests = [_with_names(result) for result in opened]

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.data.remote import is_remote
-from distverify.errors import ResultError, SettingsError
+from distverify.errors import ResultError, SettingsError, argument
 from distverify.results.columns import sample_columns
 from distverify.results.conversions import as_dataset, optional
 from distverify.results.facts import ClassFacts, certified_accuracy, per_class
@@ -29,7 +29,7 @@ from distverify.settings import Settings
 
 T = TypeVar("T")
 _PAUSES = (0.0, 0.01, 0.05, 0.2, 0.5)  # seconds, before a view that changed is read again
-_ASK_JACOBIAN = "; compute it (--compute jacobian)"
+_ASK_JACOBIAN = f"; compute it ({argument('compute', 'jacobian')})"
 
 
 class Result(Mapping[str, NDArray[Any]]):
@@ -198,7 +198,7 @@ class Result(Mapping[str, NDArray[Any]]):
         """
         arrays = self._small_arrays()[0]
         if "radius" not in arrays:
-            raise ResultError(f"{self.path}: no array 'radius'; compute it (--compute radius)")
+            raise ResultError(f"{self.path}: no array 'radius'; compute it ({argument('compute', 'radius')})")
         return certified_accuracy(arrays, eps)
 
     def per_class(self) -> tuple[ClassFacts, ...]:

@@ -244,11 +244,14 @@ def test_errors_are_one_text_on_stderr(api: Recorder, error: BaseException, stat
         (("--cpus-per-actor", "0"), "Invalid value for '--cpus-per-actor'"),
         (("--shuffle",), "No such option"),
         (("--executor", "serial", "--address", "h:1"), "address: got 'h:1', which only the ray executor uses"),
-        (("--executor", "serial", "--max-actors", "2"), "max_actors: got 2, which only the ray executor uses"),
-        (("--executor", "serial", "--cpus-per-actor", "1"), "cpus_per_actor: got 1, which only the ray executor uses"),
+        (("--executor", "serial", "--max-actors", "2"), "--max-actors: got 2, which only the ray executor uses"),
+        (
+            ("--executor", "serial", "--cpus-per-actor", "1"),
+            "--cpus-per-actor: got 1, which only the ray executor uses",
+        ),
         (
             ("--executor", "serial", "--time-limit", "9"),
-            "time_limit: got 9.0, but only workers of the ray executor can be ended",
+            "--time-limit: got 9.0, but only workers of the ray executor can be ended",
         ),
         (
             ("--compute", "lipschitz", "--targets", "3"),
@@ -257,7 +260,7 @@ def test_errors_are_one_text_on_stderr(api: Recorder, error: BaseException, stat
         (("--compute", "landscape"), "eps: got (0.1,), which is only for attack, evaluation_error, jacobian,"),
         (("--method", "linear,recurjac"), "a result file holds one method: run once for each, with its own -o"),
         (("--method", "ibp"), "'ibp' is unknown; choose one of linear, coupled, recurjac, interval, fastlip"),
-        (("--overwrite", "--retry-failed"), "retry_failed: got True, but overwrite computes every sample again"),
+        (("--overwrite", "--retry-failed"), "--retry-failed: got True, but --overwrite computes every sample again"),
     ],
 )
 def test_misuse_exits_with_2_and_starts_nothing(api: Recorder, options: tuple[str, ...], message: str) -> None:
@@ -276,7 +279,7 @@ def test_output_is_required(api: Recorder) -> None:
 def test_settings_that_need_radii_say_so(tmp_path: Path) -> None:
     result = run("certify", str(tmp_path / "net.onnx"), "data.npz", "-o", str(tmp_path / "out.h5"))
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: eps: none given, but lipschitz need")
+    assert result.stderr.startswith("error: --eps: none given, but lipschitz need")
 
 
 def test_missing_files_are_told_without_a_traceback(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def test_the_data_set_survives(data: Path, tmp_path: Path, link: str, overwrite:
         (os.link if link == "hard" else os.symlink)(data, output)
     done = run("certify", MODEL, data, "-o", output, "--executor", "serial", "--eps", "0.1", *overwrite)
     assert done.exit_code == 2
-    assert done.stderr == f"error: output: {output} is what is read ({data}); name another file\n"
+    assert done.stderr == f"error: --output: {output} is what is read ({data}); name another file\n"
     assert data.read_bytes() == before
 
 
@@ -45,7 +45,7 @@ def test_the_data_set_survives(data: Path, tmp_path: Path, link: str, overwrite:
 def test_other_endings(data: Path, tmp_path: Path, name: str) -> None:
     done = run("certify", MODEL, data, "-o", tmp_path / name, "--executor", "serial", "--eps", "0.1")
     assert done.exit_code == 2
-    assert done.stderr == f"error: output: got '{name}'; its name must end in .h5, .hdf5, .nc, .nc4\n"
+    assert done.stderr == f"error: --output: got '{name}'; its name must end in .h5, .hdf5, .nc, .nc4\n"
     assert not (tmp_path / name).exists()
 
 
@@ -76,7 +76,7 @@ def test_export_and_report_spare_what_they_read(data: Path, tmp_path: Path) -> N
     assert done.exit_code == 2
     assert (
         done.stderr
-        == f"error: output: {table} has the name of the data that the result was computed from; name another file\n"
+        == f"error: --output: {table} has the name of the data that the result was computed from; name another file\n"
     )
     assert table.read_bytes() == before
     for command in (("export", output, "-o", output), ("report", output, "-o", output), ("report", output, "-o", data)):

@@ -21,7 +21,7 @@ X = np.array([[0.25, 0.5]])
     ("options", "message"),
     [
         ({"executor": "grid"}, "executor: got 'grid'; choose auto, ray, serial"),
-        ({"address": "h:1"}, "address: got 'h:1', which only the ray executor uses; leave address out, or choose executor ray"),
+        ({"address": "h:1"}, "address: got 'h:1', which only the ray executor uses; leave address out, or choose executor='ray'"),
         ({"max_actors": 2}, "max_actors: got 2, which only the ray executor uses"),
         ({"memory_per_actor": 10**9}, "memory_per_actor: got 1000000000, which only the ray executor uses"),
         ({"cpus_per_actor": 2}, "cpus_per_actor: got 2, which only the ray executor uses"),

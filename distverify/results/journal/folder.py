@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from distverify.errors import ResultError
+from distverify.errors import ResultError, argument
 from distverify.results.files import writing_failed
 from distverify.results.journal.lock import LOCK_NAME, DriverLock
 from distverify.results.journal.pieces import SUFFIX as PIECE
@@ -30,13 +30,15 @@ def lock_place(output: Path) -> DriverLock:
         If the place cannot hold a result, or another driver holds it.
     """
     if output.is_dir():
-        raise ResultError(f"{output}: is a folder; name the result file, for instance {output / 'result.h5'} (-o)")
+        raise ResultError(
+            f"{output}: is a folder; name the result file, for instance {argument('output', output / 'result.h5')}"
+        )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         return DriverLock(folder_of(output))
     except (FileExistsError, NotADirectoryError) as error:
         raise ResultError(
-            f"{error.filename}: is a file where a folder is needed; choose another output (-o)"
+            f"{error.filename}: is a file where a folder is needed; choose another {argument('output')}"
         ) from error
     except OSError as error:
         raise writing_failed(output, error) from error

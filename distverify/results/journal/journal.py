@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from distverify.errors import ResultError
+from distverify.errors import ResultError, argument
 from distverify.results.files import write_text_atomically
 from distverify.results.identify import Existing, identify
 from distverify.results.incomplete import lacking
@@ -359,7 +359,7 @@ def _refuse_difference(this: Manifest, other: Manifest, output: Path, name: str)
         listed = "\n  ".join(lines)
         raise ResultError(
             f"{output}: holds {name} of another computation:\n  {listed}\n"
-            "choose another output (-o), or replace it (--overwrite)"
+            f"choose another {argument('output')}, or replace it ({argument('overwrite', True)})"
         )
 
 
@@ -380,5 +380,5 @@ def _start_afresh(output: Path, parts: Path) -> None:
 def _in_use(output: Path) -> ResultError:
     return ResultError(
         f"{output}: a program still has the view of an unfinished run open that is to be removed; close it there, or "
-        "choose another output (-o)"
+        f"choose another {argument('output')}"
     )

@@ -9,7 +9,7 @@ import socket
 import time
 from pathlib import Path
 
-from distverify.errors import ResultError
+from distverify.errors import ResultError, argument
 
 LOCK_NAME = "lock"
 _MOST_TRIES = 100  # to make a folder that is gone again: some file systems (/proc) never take one
@@ -58,7 +58,7 @@ class DriverLock:
                 holder = os.pread(fd, 4096, 0)
                 os.close(fd)
                 raise ResultError(
-                    f"{folder}: {_held_by(holder)}; wait for it, or choose another output (-o)"
+                    f"{folder}: {_held_by(holder)}; wait for it, or choose another {argument('output')}"
                 ) from error
             except OSError as error:
                 os.close(fd)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from distverify.errors import ExecutorError
+from distverify.errors import ExecutorError, argument
 from distverify.runtime.ray.head_watch import HeadLostError
 from distverify.runtime.ray.own import private_folder
 from distverify.runtime.ray.token import admitted, own_token
@@ -151,7 +151,7 @@ def _connect(address: str, options: dict[str, Any]) -> None:
         except Exception as error:
             raise ExecutorError(
                 f"Ray cannot be started on this machine ({describe(error)}); "
-                "the serial executor works without it (--executor serial)"
+                f"the serial executor works without it ({argument('executor', 'serial')})"
             ) from error
         return
     try:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distverify.errors import ExecutorError
+from distverify.errors import ExecutorError, argument
 from distverify.runtime.ray.token import MODE, TOKEN, known_token, shown_token
 
 _MARK = "distverify-result "
@@ -163,7 +163,8 @@ class _Receiver:
         content = b"".join(self._parts)
         if self._digest is None or hashlib.sha256(content).hexdigest() != self._digest:
             raise ExecutorError(
-                f"submit: the result came incomplete ({len(content):,} bytes); keep it on the cluster's own storage (--keep PATH)"
+                f"submit: the result came incomplete ({len(content):,} bytes); keep it on the cluster's own storage "
+                f"({argument('keep', 'PATH')})"
             )
         temporary = output.with_name(f".{output.name}.tmp")
         temporary.write_bytes(content)
@@ -181,7 +182,7 @@ def send(path: Path) -> None:
     size = path.stat().st_size
     if size > LARGEST:
         raise ExecutorError(
-            f"submit: {path} has {size:,} bytes, too many for a log; keep it on the cluster's storage (--keep PATH)"
+            f"submit: {path} has {size:,} bytes, too many for a log; keep it on the cluster's storage ({argument('keep', 'PATH')})"
         )
     digest = hashlib.sha256()
     with path.open("rb") as file:
