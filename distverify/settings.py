@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -257,10 +257,8 @@ def canonical_method(name: str) -> str:
     return METHOD_ALIASES.get(name, name)
 
 
-def _radii(eps: Iterable[float] | float) -> tuple[float, ...]:
-    several: Any = eps
-    if isinstance(eps, str) or not isinstance(eps, Iterable):
-        several = (eps,)
+def _radii(eps: Any) -> tuple[float, ...]:
+    several = eps if isinstance(eps, Iterable) and not isinstance(eps, str) else (eps,)
     radii = tuple(_number("eps", e, "every radius must be a finite positive number") for e in several)
     for e in radii:
         if not (math.isfinite(e) and e > 0):
@@ -277,7 +275,7 @@ def _number(name: str, value: Any, remedy: str) -> float:
         raise SettingsError(f"{name}: got {value!r}; {remedy}") from None
 
 
-def _compute(names: Iterable[str]) -> tuple[str, ...]:
+def _compute(names: Any) -> tuple[str, ...]:
     several = [names] if isinstance(names, str) else names
     if not isinstance(several, Iterable) or not all(isinstance(name, str) for name in several):
         raise SettingsError(f"compute: got {shown(names)}; give names, any of {', '.join(COMPUTE)}")
@@ -295,8 +293,8 @@ def _choice(name: str, value: str, choices: tuple[str, ...], more: str = "") -> 
         raise SettingsError(f"{name}: got {value!r}; choose {', '.join(choices)} {more}".rstrip())
 
 
-def _box(name: str, sides: Sequence[float]) -> tuple[float, float]:
-    if isinstance(sides, str) or not isinstance(sides, Iterable) or len(sides) != 2:
+def _box(name: str, sides: Any) -> tuple[float, float]:
+    if isinstance(sides, str) or not hasattr(sides, "__len__") or len(sides) != 2:
         got = f"{len(sides)} values" if isinstance(sides, tuple | list) else shown(sides)
         raise SettingsError(f"{name}: got {got}; give LO,HI")
     lo, hi = (_number(name, v, "give LO,HI") for v in sides)

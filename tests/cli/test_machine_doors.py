@@ -167,9 +167,9 @@ def test_demands_on_a_result(output: Path, folder: Path, tmp_path: Path) -> None
     assert [f.get("message") for f in suites.iter("failure")] == ["0 of 6 samples (0.0%) certified at 100"]
     assert call("check", output, "--certified-at", 0.01, "--baseline", output).exit_code == 0
     for words, message in (
-        (("--certified-at", 0.1), "certified_at: goes with a least share (--min) or a baseline"),
-        (("--min", 0.1), "certified_at: goes with"),
-        (("--certified-at", 0.1, "--min", 2), "least: got 2.0; give a share from 0 to 1"),
+        (("--certified-at", 0.1), "--certified-at: goes with a least share (--min) or a baseline"),
+        (("--min", 0.1), "--certified-at: goes with"),
+        (("--certified-at", 0.1, "--min", 2), "--min: got 2.0; give a share from 0 to 1"),
     ):
         done = call("check", output, *words)
         assert (done.exit_code, message in done.output) == (2, True), done.output

@@ -85,7 +85,7 @@ def test_targets_of_a_regression_need_a_name(tmp_path: Path) -> None:
     assert data.inputs.tolist() == X.tolist()
     unnamed = written(targets[["target", *range(6)]], index=False, header=False)
     for outputs in (1, 4):
-        with pytest.raises(DataError, match=r"y: .*name the column of the label in a header line .*--no-labels"):
+        with pytest.raises(DataError, match=r"y: .*name the column of the label in a header line .*no_labels=True"):
             load(tmp_path, unnamed, output_size=outputs)
     assert load(tmp_path, unnamed, labels=False).inputs.tolist() == X.tolist()
 

@@ -235,7 +235,7 @@ def test_only_the_selected_samples_must_be_sound(tmp_path: Path) -> None:
         ("0,1,2\n1,2,3\n", r"line 1 is 0,1,2: a header of numbers, or a sample\? Put a line of names first"),
         ("5,0,3,4,5,6,7,8\n6,1,3,4,5,6,7,8\n", r"has 7 values, .* takes 6; one column is too many"),
         ("0,5,3,4,5,6,7,8\n1,6,3,4,5,6,7,8\n", "the first column counts the lines; write the table without its index"),
-        ("0,1,2,3,4,5\n1,2,3,4,5,6\n", r"has 5 values, .* or say that there is none \(--no-labels\)"),
+        ("0,1,2,3,4,5\n1,2,3,4,5,6\n", r"has 5 values, .* or say that there is none \(no_labels=True\)"),
         ("1,2,3,4,5,6,7," + "1" * 5000, "line 1 is longer than 4480 characters; give one sample in a line"),
         ("a,b\n", "holds no line of numbers"),
         ("", "holds no line of numbers"),

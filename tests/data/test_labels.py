@@ -56,7 +56,7 @@ def test_a_regression_is_bounded_but_not_compared(tmp_path: Path, caplog: pytest
     targets = np.linspace(0.1, 0.9, 5)
     options: dict[str, Any] = {"output": tmp_path / "out.h5", "executor": "serial", "eps": 0.1}
     with pytest.raises(
-        SettingsError, match=r"compute: radius compares classes, and y holds real numbers, .*--no-labels"
+        SettingsError, match=r"compute: radius compares classes, and y holds real numbers, .*no_labels=True"
     ):
         certify(network, X, targets, **options)
     result = certify(network, X, targets, compute="lipschitz", **options)

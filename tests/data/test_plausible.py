@@ -35,8 +35,7 @@ def test_a_forgotten_scale(digits: Dataset) -> None:
     raw = replace(digits, inputs=np.round(digits.inputs * 255.0), labels=generator.permutation(digits.labels))
     (warning,) = find_implausible(NETWORK, raw, (5.0,), None)
     assert (
-        "as by guessing, and values reach 255; if it was trained on values up to 1, divide them (--scale 255)"
-        in warning
+        "as by guessing, and values reach 255; if it was trained on values up to 1, divide them (scale 255)" in warning
     )
 
 

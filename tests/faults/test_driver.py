@@ -114,7 +114,7 @@ def test_two_drivers_on_one_output(case: Case) -> None:
             second = complete(case, "--executor", "serial", *more)
             assert second.process.returncode == 2
             assert "another run writes there (process " in second.errors
-            assert "wait for it, or choose another output (-o)" in second.errors
+            assert "wait for it, or choose another --output" in second.errors
         assert first.process.poll() is None
         assert first.finish() == 0, first.errors
         first.assert_gone()

@@ -72,7 +72,7 @@ def test_units_of_the_run_are_those_of_the_estimate(tmp_path: Path) -> None:
 
 
 def test_misuse() -> None:
-    with pytest.raises(SettingsError, match="timed: got 1; time at least 2 samples"):
+    with pytest.raises(SettingsError, match="timed: got 1; give a whole number of at least 2"):
         estimate(MODEL, DATA, timed=1)
     with pytest.raises(TypeError, match="unexpected keyword argument 'overwrite'"):
         estimate(MODEL, DATA, overwrite=True)  # type: ignore[call-arg]

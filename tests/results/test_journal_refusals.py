@@ -80,7 +80,7 @@ def test_another_computation_is_refused_and_nothing_touched(
             path.unlink()
         parts_of(output).rmdir()
     before = {p: p.read_bytes() for p in output.parent.rglob("*") if p.is_file() and p.name != "lock"}
-    with pytest.raises(ResultError, match=f"{line}(.|\n)*another output (.|\n)*--overwrite"):
+    with pytest.raises(ResultError, match=f"{line}(.|\n)*another output(.|\n)*overwrite=True"):
         Journal.open(output, change(manifest))  # type: ignore[operator]
     after = {p: p.read_bytes() for p in output.parent.rglob("*") if p.is_file() and p.name != "lock"}
     assert after == before
@@ -125,7 +125,7 @@ def test_a_file_that_is_not_ours_is_left_alone(output: Path, content: bytes | No
     else:
         output.write_bytes(content)
     before = output.read_bytes()
-    with pytest.raises(ResultError, match=f"({message}).*left alone.*--overwrite"):
+    with pytest.raises(ResultError, match=f"({message}).*left alone.*overwrite=True"):
         Journal.open(output, make_manifest())
     assert output.read_bytes() == before
     assert not parts_of(output).exists()
