@@ -129,6 +129,6 @@ def test_a_false_end_is_found_by_the_audit() -> None:
 
 def test_a_method_without_recursion_is_refused() -> None:
     with pytest.raises(
-        SettingsError, match=r"nodes: got 5 with method interval and lipschitz; .* needs linear, coupled or"
+        SettingsError, match=r"nodes: got 5 with method='interval' and lipschitz; .* needs linear, coupled or"
     ):
         Settings(eps=(0.1,), compute=("lipschitz",), nodes=5, method="fastlip")

@@ -191,7 +191,7 @@ def test_other_models_and_data_are_refused(honest: Path, data: tuple[np.ndarray,
         attack(honest, (x + 1e-9, y))
     with pytest.raises(ResultError, match="data: has digest"):
         attack(honest, (x, (y + 1) % 3))
-    with pytest.raises(SettingsError, match="points: got 3; give at least 8"):
+    with pytest.raises(SettingsError, match="points: got 3; give a whole number of at least 8"):
         attack(honest, data, points=3)
 
 
