@@ -17,7 +17,7 @@ Indices = NDArray[np.int64]
 Edge: TypeAlias = Dense | Sparse
 
 # A sparse product does one multiplication in the time of ten or more of a dense one, and is not worth it for small ones.
-_LEAST_SIZE = 2**18
+_LEAST_SIZE = 2**15
 _DENSITY = 1 / 48
 
 

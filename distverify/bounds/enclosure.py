@@ -17,6 +17,7 @@ from distverify.bounds.midpoints import midpoint_radius
 from distverify.bounds.pulled_reduction import PulledReduction, worth_pulling
 from distverify.bounds.reduced import Floats, Group, Indices, Lines, Pair, Reduced
 from distverify.bounds.reduction import Reduction
+from distverify.bounds.settled import Settled
 from distverify.bounds.splits import Split, SplitBounds
 from distverify.errors import ModelError
 from distverify.kernels import relaxations
@@ -134,6 +135,7 @@ class Encloser:
         self._enclosure = Enclosure(network, region, rounding, Reduced(region, rounding, middle, reach), self._layers)
         self._enclosure.reduced.groups.append(Group(0, None, (magnitude, magnitude), None, magnitude, magnitude))
         self._fold = fold
+        self._settled = Settled(network, self._enclosure.slopes)
         pulls = fold is not False and not self._unbounded and worth_pulling(network)
         reduced = self._enclosure.reduced
         self._pulls = pulls
@@ -220,7 +222,7 @@ class Encloser:
         depends on the bounds of earlier nodes only: all who bound a part of this node make the same one.
         """
         if self._interval is None or self._matter is None:
-            self._interval = interval.linear_range(self._enclosure, self._open_node())
+            self._interval = interval.node_range(self._enclosure.network, self.node, self._enclosure)
             self._matter = self._rows_that_matter(*self._interval)
             if isinstance(self._reduction, PulledReduction) and self._reduction.is_dear(self.node, self._matter.size):
                 self._reduction = _replayed(self._enclosure, self._fold, self.node)
@@ -294,7 +296,7 @@ class Encloser:
             glo, ghi = relaxations.slope_range(
                 node.code, *self._splits.one_sided(node, z_lower, z_upper), node.parameters
             )
-        self._enclosure.slopes[self.node] = glo, ghi
+        glo, ghi = self._enclosure.slopes[self.node] = self._settled.slopes(self.node, (glo, ghi))
         lines: Lines | None = (su, cu, sl, cl)
         magnitude = np.maximum(np.abs(lower), np.abs(upper))
         if self._unbounded:

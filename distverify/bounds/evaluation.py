@@ -16,6 +16,7 @@ from distverify.bounds.midpoints import range_of_sum
 from distverify.bounds.reduced import Floats, Pair
 from distverify.kernels.rounding import SINGLE, SOUND
 from distverify.network.graph import Network
+from distverify.network.maxima import maxima
 from distverify.network.nodes import ActivationNode, LinearNode, Unfolded
 from distverify.region import Ball
 
@@ -44,6 +45,10 @@ class SinglePrecision:
         self._run = network.unfolded or Unfolded(
             network.nodes, network.output, {i: i for i in range(len(network.nodes))}
         )
+        # A pool compares values, and rounds none.
+        self._larger = {
+            m.node: m for m in maxima(self._run.nodes) if getattr(self._run.nodes[m.node], "at_once", False)
+        }
         self._fits = all(
             float(np.abs(array).max(initial=0.0)) < _LARGEST for node in self._run.nodes for array in _parameters(node)
         )
@@ -65,6 +70,12 @@ class SinglePrecision:
         for index, node in enumerate(self._run.nodes[1:], 1):
             if isinstance(node, LinearNode):
                 known = bounds.get(self._run.places.get(index, -1))
+                larger = self._larger.get(index)
+                if larger is not None:
+                    error = errors[larger.source]
+                    errors.append(np.maximum(error[larger.first], error[larger.second]))
+                    values.take(*(larger.range(*values.pair(larger.source)) if known is None else known))
+                    continue
                 errors.append(_linear(node, values.magnitudes, errors))
                 values.take(*(range_of_sum(node, values.lower, values.upper, SOUND) if known is None else known))
             elif isinstance(node, ActivationNode):

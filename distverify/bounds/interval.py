@@ -47,9 +47,9 @@ def output_at(network: Network, x: Floats, rounding: Rounding = SOUND) -> tuple[
     """Numbers between which f(x) lies in exact arithmetic, lower and upper float64 [outputs], rounding as in ``rounding``."""
     network = network.in_precision("float64")
     values = _Values(rounding, [x], [x])
-    for node in network.nodes[1:]:
+    for index, node in enumerate(network.nodes[1:], 1):
         if isinstance(node, LinearNode):
-            lower, upper = linear_range(values, node)
+            lower, upper = node_range(network, index, values)
         elif isinstance(node, ActivationNode):
             source = node.source
             lower, upper = relaxations.value_range(
@@ -66,6 +66,20 @@ def largest(lower: Floats, upper: Floats) -> int | None:
     """The output that is larger than all others for certain, given bounds of each; None if there is none."""
     first = int(np.argmax(lower))
     return first if (lower[first] > np.delete(upper, first)).all() else None
+
+
+def node_range(network: Network, index: int, bounds: NodeBounds) -> tuple[Floats, Floats]:
+    """Bounds of linear node ``index`` of ``network``, as :func:`linear_range`; of maxima, those of the larger parts."""
+    node = network.nodes[index]
+    assert isinstance(node, LinearNode)
+    found = next((m for m in network.maxima if index in (m.difference, m.node)), None)
+    if found is None:
+        return linear_range(bounds, node)
+    parts = bounds.lower[found.source], bounds.upper[found.source]
+    if index == found.difference:
+        return found.differences(*parts)
+    (low, high), (least, most) = found.range(*parts), linear_range(bounds, node)
+    return np.fmax(low, least), np.fmin(high, most)
 
 
 def linear_range(enclosure: NodeBounds, node: LinearNode) -> tuple[Floats, Floats]:

@@ -30,6 +30,7 @@ from distverify.bounds.coefficients import (
     weighted,
 )
 from distverify.bounds.edges import edge, stacked, weighted_sums
+from distverify.bounds.entries import Entries
 from distverify.bounds.midpoints import midpoint_radius
 from distverify.bounds.pulled_losses import Losses, Passed
 from distverify.bounds.reduced import Affine, Floats, Indices, Pair, Reduced
@@ -37,6 +38,7 @@ from distverify.bounds.reduction import Reduction, Test
 from distverify.bounds.windows import Windows, has_windows
 from distverify.kernels.rounding import SOUND
 from distverify.network.graph import Network
+from distverify.network.linear.sparse import Sparse
 from distverify.network.nodes import LinearNode
 
 # Whole maps of fewer entries are multiplied out.
@@ -198,6 +200,9 @@ class PulledReduction(Reduction):
             operator, magnitude = term.operator, self._ranges[term.source].magnitude
             if has_windows(operator):
                 kept: Coefficients = Windows.of_convolution(operator, which, rounding.dtype)
+                exact = rounding.dtype == np.float64
+            elif isinstance(operator, Sparse):
+                kept = Entries(operator.matrix[which].astype(rounding.dtype, copy=False))
                 exact = rounding.dtype == np.float64
             else:
                 weights = operator.some_rows(which)

@@ -119,19 +119,28 @@ class Windows:
         """Those columns of the rows, ascending, all by default: an array [R, k], or scipy CSR where most of them are zero."""
         size = math.prod(self.image)
         count = size if which is None else which.size
-        number = np.full(size, -1, dtype=np.int32)
-        number[slice(None) if which is None else which] = np.arange(count)
-        number = np.ascontiguousarray(number.reshape(self.image).transpose(1, 2, 0)).reshape(-1)
-        place = self.y, self.x, self.image[2], number
         if self.values.size * _LARGEST_SHARE >= self.y.size * size or self.y.size * count < _LEAST_SIZE:
             out = np.zeros((self.y.size, count), self.values.dtype)
-            kernels.spread_entries(self.values, *place, out)
+            kernels.spread_entries(self.values, self.y, self.x, self.image[2], self._numbers(which), out)
             return out
+        return self.entries(which)
+
+    def entries(self, which: Indices | None = None) -> Any:
+        """Those columns, as scipy CSR."""
         starts = np.zeros(self.y.size + 1, dtype=np.int32)
         indices: NDArray[np.int32] = np.empty(self.values.size, dtype=np.int32)
         entries = np.empty(self.values.size, self.values.dtype)
+        place = self.y, self.x, self.image[2], self._numbers(which)
         found = kernels.take_entries(self.values, *place, starts, indices, entries)
+        count = math.prod(self.image) if which is None else which.size
         return csr_array((entries[:found].copy(), indices[:found].copy(), starts), shape=(self.y.size, count))
+
+    def _numbers(self, which: Indices | None) -> NDArray[np.int32]:
+        """Of each value of the image, in the order of windows, which of the columns it is; -1: none."""
+        size = math.prod(self.image)
+        number = np.full(size, -1, dtype=np.int32)
+        number[slice(None) if which is None else which] = np.arange(size if which is None else which.size)
+        return np.ascontiguousarray(number.reshape(self.image).transpose(1, 2, 0)).reshape(-1)
 
     def take(self, which: Indices) -> Windows:
         """Some of the rows."""

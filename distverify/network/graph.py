@@ -10,7 +10,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from distverify.network.digest import network_digest
 from distverify.network.linear.dense import Dense
 from distverify.network.linear.identity import Identity
 from distverify.network.linear.operator import Array, LinearOperator
+from distverify.network.maxima import Maximum, maxima
 from distverify.network.nodes import ActivationNode, InputNode, LinearNode, Node, Term, Unfolded
 from distverify.options.values import number, numbers, shown
 from distverify.settings import PRECISIONS
@@ -101,6 +102,11 @@ class Network:
             for source in dict.fromkeys(node.sources):
                 out[source].append(i)
         return tuple(tuple(c) for c in out)
+
+    @cached_property
+    def maxima(self) -> tuple[Maximum, ...]:
+        """Where it takes the larger one of two values."""
+        return maxima(self.nodes)
 
     @property
     def input_size(self) -> int:
@@ -293,9 +299,7 @@ class NetworkBuilder:
             made.append(Term(source, operator.mapped(partial(real_numbers, f"{name}: W"))))
         sizes = [t.operator.out_size for t in made]
         if len(set(sizes)) != 1:
-            raise ModelError(
-                f"{name}: its terms give {sizes} values; they must be equal, and at least one term is needed"
-            )
+            raise ModelError(f"{name}: its terms give {sizes} values; they must be equal, and at least one is needed")
         values = np.zeros(sizes[0]) if bias is None else real_numbers(f"{name}: b", bias)
         if values.shape != (sizes[0],):
             advice = f"; transpose W, to [{values.size}, in]?" if values.shape == (made[0].operator.in_size,) else ""

@@ -34,13 +34,17 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class LinearNode:
-    """``z = bias + sum of terms``; ``bias`` float64 [size], off by at most ``bias_error`` float64 [size] (None: exact)."""
+    """``z = bias + sum of terms``; ``bias`` float64 [size], off by at most ``bias_error`` float64 [size] (None: exact).
+
+    ``at_once``: the terms write out a maximum of two values, which whatever runs the network takes without rounding.
+    """
 
     name: str
     size: int
     terms: tuple[Term, ...]
     bias: Array
     bias_error: Array | None = None
+    at_once: bool = False
 
     @property
     def sources(self) -> tuple[int, ...]:

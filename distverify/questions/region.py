@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distverify.bounds.reduced import Pair
+from distverify.bounds.settled import Settled
 from distverify.bounds.splits import SplitBounds
 from distverify.kernels import relaxations
 from distverify.network.graph import Network
@@ -44,8 +45,10 @@ class RegionBounds:
 def slopes_from(network: Network, place: Place) -> dict[int, Pair]:
     """The range of every activation's derivative, from the bounds of all linear nodes."""
     splits = SplitBounds(network, place.splits)
-    return {
-        index: relaxations.slope_range(node.code, *splits.one_sided(node, *place.bounds[node.source]), node.parameters)
-        for index, node in enumerate(network.nodes)
-        if isinstance(node, ActivationNode)
-    }
+    slopes: dict[int, Pair] = {}
+    settled = Settled(network, slopes)
+    for index, node in enumerate(network.nodes):
+        if isinstance(node, ActivationNode):
+            sides = splits.one_sided(node, *place.bounds[node.source])
+            slopes[index] = settled.slopes(index, relaxations.slope_range(node.code, *sides, node.parameters))
+    return slopes

@@ -205,6 +205,7 @@ def all_cases(quick: bool = False) -> Iterator[Case]:
             yield ball_case(name, *colours(name), 0.002)
         if not quick:
             yield ball_case("Convnet_avgpool", *digits("Convnet_avgpool"), 0.004)
+            yield ball_case("Convnet_maxpool", *digits("Convnet_maxpool"), 0.002)
     if not quick:
         yield ball_case("random conv 3-32-32-64-64, dense 512-512-10", *convolutions_and_dense(), 0.0005)
         yield ball_case("random 3x64x64, conv 16, mean, dense 10", *pooled(64), 0.002)

@@ -82,12 +82,13 @@ def network(request: pytest.FixtureRequest, tmp_path: Path) -> Network:
 
 
 def written_out(network: Network) -> Network:
-    """The same network with a full matrix in place of every operator."""
+    """The same network with a full matrix in place of every operator, but those by which maxima are known."""
     builder = NetworkBuilder(network.input_shape)
     index = {0: 0}
+    kept = {i for m in network.maxima for i in (m.node, m.difference)}
     for i, n in enumerate(network.nodes):
         if isinstance(n, LinearNode):
-            terms = [(index[t.source], Dense(t.operator.rows())) for t in n.terms]
+            terms = [(index[t.source], t.operator if i in kept else Dense(t.operator.rows())) for t in n.terms]
             index[i] = builder.linear(n.name, terms, n.bias)
         elif isinstance(n, ActivationNode):
             names = {"leaky_relu": ("slope",), "clip": ("lo", "hi")}.get(n.kind, ())

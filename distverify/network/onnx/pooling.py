@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distverify.network.linear.sparse import Sparse, averages, selection
-from distverify.network.nodes import Term
+from distverify.network.nodes import LinearNode, Term
 from distverify.network.onnx.operation import Handler, Operation, Signal
 from distverify.network.onnx.windows import Pair, Windows, image_shape, pair, result_shape, windows
 
@@ -106,7 +107,11 @@ def _pairwise_maximum(op: Operation, x: Signal, a: Indices, b: Indices) -> Signa
     back = np.full(a.size, -1)
     back[real] = np.arange(real.size)
     terms = [Term(x.node, first), Term(positive, selection(back, real.size))]
-    return op.linear((a.size,), terms)
+    larger = op.linear((a.size,), terms)
+    node = op.builder.nodes[larger.node]
+    assert isinstance(node, LinearNode)
+    op.builder.nodes[larger.node] = replace(node, at_once=True)
+    return larger
 
 
 POOLING_OPERATORS: Mapping[str, Handler] = {
