@@ -7,6 +7,7 @@ import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def _told(node: Node, keep: Any) -> dict[str, Any]:
         for source, operator in node.terms
     ]
     error = None if node.bias_error is None else keep(node.bias_error)
-    return {**head, "terms": terms, "bias": keep(node.bias), "bias_error": error}
+    return {**head, "terms": terms, "bias": keep(node.bias), "bias_error": error, "at_once": node.at_once}
 
 
 def read_archive(path: str | os.PathLike[str], *, batch_axis: bool | None = None) -> Network:
@@ -152,7 +153,11 @@ def _nodes(shape: tuple[int, ...], told: Sequence[Mapping[str, Any]], arrays: Ma
                     error.shape == (node["size"],) and error.dtype == np.float64 and bool((error >= 0).all()),
                     "bias_error",
                 )
-            builder.linear(node["name"], terms, arrays[node["bias"]], error)
+            _demand(isinstance(node["at_once"], bool), "at_once")
+            made = builder.linear(node["name"], terms, arrays[node["bias"]], error)
+            linear = builder.nodes[made]
+            assert isinstance(linear, LinearNode)
+            builder.nodes[made] = replace(linear, at_once=node["at_once"])
         elif k:
             rows, kind, source = arrays[node["parameters"]], node["activation"], _node(node["source"], k)
             _demand(kind in ACTIVATIONS and rows.shape == (PARAMETER_ROWS, node["size"]), "activation")

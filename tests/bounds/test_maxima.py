@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from distverify import load_network
 from distverify.bounds import pulled_reduction
 from distverify.bounds.coefficients import pulled_through, sums
 from distverify.bounds.enclosure import enclose
@@ -125,7 +127,7 @@ def test_differences_are_exact_or_rounded_outwards(network: Network) -> None:
         assert Fraction(np.nextafter(high[k], -np.inf)) <= most <= Fraction(high[k])
 
 
-def test_pools_add_no_error_of_evaluation(network: Network) -> None:
+def test_pools_add_no_error_of_evaluation(network: Network, tmp_path: Path) -> None:
     """A runtime takes the largest value without rounding: what its parts are off by is all."""
     x, eps = point(), 0.01
     enclosure = enclose(network, Ball(x, eps))
@@ -135,6 +137,9 @@ def test_pools_add_no_error_of_evaluation(network: Network) -> None:
     summed = SinglePrecision(plain.build(network.output)).error(Ball(x, eps), enclosure.linear_bounds)
     assert (error > 0.0).all()
     assert (error < 0.2 * summed).all()
+    network.save(tmp_path / "pools.npz")
+    saved = SinglePrecision(load_network(tmp_path / "pools.npz"))
+    assert np.array_equal(saved.error(Ball(x, eps), enclosure.linear_bounds), error)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
