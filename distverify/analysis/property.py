@@ -14,7 +14,7 @@ from distverify.analysis.branching.counterexamples import Hunt
 from distverify.analysis.branching.polytopes import Target
 from distverify.analysis.verify import FALSIFIED, UNKNOWN, VERIFIED, Verdict, pursue
 from distverify.bounds.enclosure import Enclosure, enclose
-from distverify.bounds.evaluation import SinglePrecision
+from distverify.bounds.evaluation import EvaluationError
 from distverify.data.vnnlib.cases import Case, Polytope
 from distverify.data.vnnlib.property import Property
 from distverify.kernels.rounding import SOUND
@@ -185,7 +185,7 @@ def _error(enclosure: Enclosure, arithmetic: str) -> Floats:
     if arithmetic == "exact":
         return np.zeros(enclosure.network.output_size)
     bounds = dict(enumerate(zip(enclosure.lower, enclosure.upper, strict=True)))
-    return SinglePrecision(enclosure.network).error(enclosure.region, bounds)
+    return EvaluationError(enclosure.network).error(enclosure.region, bounds)
 
 
 def _off(enclosure: Enclosure, rows: Floats, inexact: Floats, error: Floats) -> Floats:

@@ -12,7 +12,7 @@ import numpy as np
 from distverify import kernels
 from distverify.analysis.sample import analyse_sample
 from distverify.bounds.windows import has_windows
-from distverify.kernels.jit import compile_on_demand
+from distverify.kernels.jit import compile_kernels
 from distverify.network.graph import Network
 from distverify.network.nodes import LinearNode
 from distverify.settings import Settings
@@ -37,7 +37,7 @@ def warm_up(on_demand: bool = False) -> None:
     if on_demand:
         for module in iter_modules(kernels.__path__):
             import_module(f"{kernels.__name__}.{module.name}")
-        compile_on_demand()
+    compile_kernels(on_demand)
     rng = np.random.default_rng(0)
     layers = [(rng.standard_normal((3, 2)), np.zeros(3)), (rng.standard_normal((2, 3)), np.zeros(2))]
     network = Network.from_layers(layers, "relu")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from distverify.arguments import network_of
 from distverify.bounds.enclosure import enclose
-from distverify.bounds.evaluation import SinglePrecision
+from distverify.bounds.evaluation import EvaluationError
 from distverify.bounds.jacobian import check_methods
 from distverify.errors import SettingsError
 from distverify.network.graph import Network
@@ -86,7 +86,7 @@ def output_bounds(
     if arithmetic == "exact":
         return bounds
     nodes = dict(enumerate(zip(enclosure.lower, enclosure.upper, strict=True)))
-    return bounds.widened(SinglePrecision(network).error(region, nodes))
+    return bounds.widened(EvaluationError(network).error(region, nodes))
 
 
 def both_sides(outputs: int) -> Floats:

@@ -19,9 +19,15 @@ def _opsets() -> list[str]:
     return ["7", str(onnx.defs.onnx_opset_version())]
 
 
+def _element_types() -> list[str]:
+    from distverify.analysis.query.formats import ELEMENT_TYPES
+
+    return sorted(ELEMENT_TYPES)
+
+
 _ANSWERS: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "--onnx-opset-versions": ("The oldest and the newest ONNX operator set.", _opsets),
-    "--onnx-element-types": ("Element types of sound analysis.", lambda: ["float32", "real"]),
+    "--onnx-element-types": ("Element types of sound analysis.", _element_types),
     "--onnx-operators": ("ONNX operators, for all of these types.", _operators),
     "--vnnlib-versions": ("The oldest and the newest VNN-LIB version of chapter 5.", lambda: ["2.0", "2.0"]),
     "--hidden-node-theories": ("Theories of hidden nodes.", lambda: ["NH", "H"]),

@@ -15,6 +15,7 @@ from enum import IntEnum
 import numpy as np
 
 from distverify.kernels import table
+from distverify.kernels.jit import before_next_call
 
 
 class Parameter(IntEnum):
@@ -218,13 +219,17 @@ def register(function: Function) -> int:
 
 
 def complete(code: int) -> int:
-    """``code``, once the functions of its row are compiled and in the table."""
+    """``code``; the functions of its row are compiled, and in the table, before a kernel is called again."""
     if code not in _COMPLETE:
-        function, row = _REGISTERED[code], table.ROWS[code]
-        row[table.VALUE] = table.address(function.value, table.VALUE_SIGNATURE)
-        row[table.SLOPE] = table.address(function.slope, table.SLOPE_SIGNATURE)
-        for slot, column in function.columns():
-            if callable(column):
-                row[slot] = table.address(column, table.COLUMN_SIGNATURE)
         _COMPLETE.add(code)
+        before_next_call(lambda: _compile_columns(code))
     return code
+
+
+def _compile_columns(code: int) -> None:
+    function, row = _REGISTERED[code], table.ROWS[code]
+    row[table.VALUE] = table.address(function.value, table.VALUE_SIGNATURE)
+    row[table.SLOPE] = table.address(function.slope, table.SLOPE_SIGNATURE)
+    for slot, column in function.columns():
+        if callable(column):
+            row[slot] = table.address(column, table.COLUMN_SIGNATURE)

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from distverify.kernels import formulas
 from distverify.kernels.activation import Curved, Parameter, PiecewiseLinear, Stepped, complete, register
-from distverify.kernels.jit import helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import helper, i8, kernel, readonly, void, writable
 from distverify.kernels.table import (
     PERIOD,
     PIECES,
@@ -297,7 +296,7 @@ def breakpoints(code, l, u, p0, p1, out):
     return n
 
 
-@kernel(types.void(i8, readonly(2), readonly(2), writable(2)))
+@kernel(void(i8, readonly(2), readonly(2), writable(2)))
 def _fill_values(code, x, parameters, out):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -309,13 +308,16 @@ Floats = NDArray[np.float64]
 
 def activate(code: int, x: Floats, parameters: Floats) -> Floats:
     """s(x) for ``x`` float64 [N, n], elementwise."""
+    if code == LEAKY:
+        # The same numbers, and nothing to compile or load for small networks.
+        return np.where(x >= 0.0, x, parameters[0] * x)
     x = np.ascontiguousarray(x)
     out = np.empty_like(x)
     _fill_values(code, x, parameters, out)
     return out
 
 
-@kernel(types.void(i8, readonly(2), readonly(2), writable(2)))
+@kernel(void(i8, readonly(2), readonly(2), writable(2)))
 def _fill_slopes(code, x, parameters, out):
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):

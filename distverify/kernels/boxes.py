@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
 
 from distverify.kernels.activations import MAX_BREAKS
 from distverify.kernels.clip import outward
-from distverify.kernels.jit import b1, f8, helper, i8, kernel_on_demand, readonly, writable
+from distverify.kernels.jit import b1, f8, helper, i8, kernel_on_demand, readonly, void, writable
 from distverify.kernels.pull import pull_row
 from distverify.kernels.relaxations import neuron_lines
 
@@ -114,7 +113,7 @@ def _reaches(weight, begins, ends, su, sl, ramp, parameters, zl, zu, top, row, n
 
 
 @kernel_on_demand(
-    types.void(
+    void(
         readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2),
         readonly(1, b1), f8, f8, f8, f8,
         readonly(2), readonly(1), readonly(1), readonly(1, i8), writable(2), writable(2), writable(1), writable(1, i8),

@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from numba import config
-
 
 @cache
 def source_stamp() -> str:
@@ -44,6 +42,8 @@ def ensure_cache_folder() -> None:
     Numba's own choices are the variable NUMBA_CACHE_DIR, the folder of the source, and the user's cache. Where none of them can
     be written (a container with another user, an installation of root's without a home) a folder of this user's takes their place.
     """
+    from numba import config
+
     if config.CACHE_DIR:
         return
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
@@ -54,6 +54,8 @@ def ensure_cache_folder() -> None:
 
 def kernel_folder() -> Path:
     """Where compiled kernels are kept."""
+    from numba import config
+
     if config.CACHE_DIR:
         return Path(config.CACHE_DIR)
     own = Path(__file__).parent / "__pycache__"

@@ -14,9 +14,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
 
-from distverify.kernels.jit import f8, helper, i8, kernel_on_demand, readonly, writable
+from distverify.kernels.jit import b1, f8, helper, i8, kernel_on_demand, readonly, void, writable
 from distverify.kernels.lanes import LANES, abs_sum, fold
 
 _STEPS = 12
@@ -256,9 +255,9 @@ def cut_minimum(
 
 
 @kernel_on_demand(
-    types.void(
+    void(
         readonly(2), readonly(1), readonly(1), readonly(2), readonly(1), readonly(1), writable(2), readonly(1, i8), i8,
-        f8, f8, types.boolean, readonly(1), readonly(1), f8, writable(1),
+        f8, f8, b1, readonly(1), readonly(1), f8, writable(1),
     )
 )  # fmt: skip
 def cut_minima(

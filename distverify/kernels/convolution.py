@@ -11,11 +11,10 @@ from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
-from numba import types
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
-from distverify.kernels.jit import i8, kernel, readonly, writable
+from distverify.kernels.jit import f4, f8, i8, kernel, readonly, void, writable
 
 Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
@@ -84,9 +83,7 @@ class Geometry:
         return self.top, self.left
 
 
-@kernel(
-    *(types.void(readonly(2, dtype), i8, i8, i8, writable(2, types.int64)) for dtype in (types.float64, types.float32))
-)
+@kernel(*(void(readonly(2, dtype), i8, i8, i8, writable(2, i8)) for dtype in (f8, f4)))
 def _fill_windows(columns, height, width, block, windows):
     """For each block of columns the smallest window [y0, y1, x0, x1) that holds all nonzeros; 0 if none."""
     n = columns.shape[1]

@@ -11,11 +11,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from distverify.kernels.activations import MAX_BREAKS
-from distverify.kernels.jit import helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import helper, i8, kernel, readonly, void, writable
 from distverify.kernels.relaxations import highest, turns
 from distverify.kernels.rounding import HUGE, NUDGE, TINY
 from distverify.kernels.table import (
@@ -61,7 +60,7 @@ def _residual(code, l, u, p0, p1, p, breaks, n):
     return low, high
 
 
-@kernel(types.void(i8, readonly(1), readonly(1), readonly(2), readonly(1), readonly(1), writable(2)))
+@kernel(void(i8, readonly(1), readonly(1), readonly(2), readonly(1), readonly(1), writable(2)))
 def fill_parallel_lines(code, lower, upper, parameters, glo, ghi, out):
     """Rows p, r, d, lam, mu, nu of ``out`` [6, n]; see :func:`parallel_lines`."""
     breaks = np.empty(MAX_BREAKS)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from numba import types
-
-from distverify.kernels.jit import f8, for_both, i8, kernel, readonly, writable
+from distverify.kernels.jit import f8, for_both, i8, kernel, readonly, void, writable
 
 
 @kernel(
-    *for_both(lambda f: types.void(
+    *for_both(lambda f: void(
         readonly(2, f), i8, i8, readonly(2), readonly(2), readonly(2), readonly(2), readonly(1), readonly(1), f8, f8,
         writable(2, f), writable(1), writable(1),
     ))
@@ -50,7 +48,7 @@ def relax_rows(rows, offset, half, su, cu, sl, cl, bias, weight, underflow, gamm
         error[r] += loss + underflow + gamma * (magnitude + abs(constant[r]))
 
 
-@kernel(types.void(readonly(1), readonly(1), i8, f8, writable(1), writable(1)))
+@kernel(void(readonly(1), readonly(1), i8, f8, writable(1), writable(1)))
 def add_extremes(centre, spread, half, gamma, constant, error):
     """Add centre + spread to the first ``half`` of ``constant`` and centre - spread to the others.
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from distverify.kernels.jit import f8, helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import f8, helper, i8, kernel, readonly, void, writable
 
 Floats = NDArray[np.float64]
 
@@ -28,7 +27,7 @@ def _known(low, up):
     return low if low < np.inf else -np.inf, up if up > -np.inf else np.inf
 
 
-@kernel(types.void(readonly(1), readonly(1), i8, f8, writable(1), writable(1)))
+@kernel(void(readonly(1), readonly(1), i8, f8, writable(1), writable(1)))
 def close_bounds(constant, error, half, tiny, lower, upper):
     """``upper`` = constant + error from the first ``half`` entries, ``lower`` = constant - error from the others, outwards.
 
@@ -41,7 +40,7 @@ def close_bounds(constant, error, half, tiny, lower, upper):
         lower[i], upper[i] = _known(low, up)
 
 
-@kernel(types.void(readonly(2), readonly(1), readonly(1), readonly(1), f8, f8, writable(1), writable(1)))
+@kernel(void(readonly(2), readonly(1), readonly(1), readonly(1), f8, f8, writable(1), writable(1)))
 def dense_range(weight, bias, lower, upper, gamma, tiny, out_lower, out_upper):
     """Bounds of weight @ a + bias for lower <= a <= upper; infinite where they overflow."""
     n = weight.shape[1]
@@ -76,7 +75,7 @@ def dense_range(weight, bias, lower, upper, gamma, tiny, out_lower, out_upper):
         out_lower[i], out_upper[i] = _known(low, up)
 
 
-@kernel(types.void(readonly(2), readonly(2), readonly(2), f8, f8, writable(2), writable(2), writable(2)))
+@kernel(void(readonly(2), readonly(2), readonly(2), f8, f8, writable(2), writable(2), writable(2)))
 def pull_dense_range(weight, lower, upper, gamma, tiny, out_lower, out_upper, psi):
     """Bounds of Y @ weight for lower <= Y <= upper [K, n], and ``psi`` >= max |Y| @ |weight|."""
     n = weight.shape[1]
@@ -104,7 +103,7 @@ def pull_dense_range(weight, lower, upper, gamma, tiny, out_lower, out_upper, ps
             out_lower[k, j], out_upper[k, j] = _known(low, up)
 
 
-@kernel(types.void(readonly(2), readonly(2), readonly(1), readonly(1), f8, writable(2), writable(2)))
+@kernel(void(readonly(2), readonly(2), readonly(1), readonly(1), f8, writable(2), writable(2)))
 def scale_range(lower, upper, glo, ghi, tiny, out_lower, out_upper):
     """Bounds of g Y for lower <= Y <= upper [K, n] and glo <= g <= ghi [n]."""
     for k in range(lower.shape[0]):
@@ -118,7 +117,7 @@ def scale_range(lower, upper, glo, ghi, tiny, out_lower, out_upper):
 
 
 @kernel(
-    types.void(
+    void(
         readonly(2), readonly(1), readonly(1, i8), readonly(1), readonly(1), readonly(1), readonly(1), f8,
         writable(1), writable(1), writable(1),
     )

@@ -1,97 +1,203 @@
-"""JIT options, in one place.
+"""JIT options, in one place; Numba itself is imported when the first kernel is called.
 
 No fast-math: a bound must not depend on reordered or contracted arithmetic that the rounding terms do not know of.
 ``cache`` keeps compiled kernels in the installed package, so that a machine compiles once. ``error_model="numpy"`` keeps
 IEEE division (x / 0 = inf) instead of raising. Read-only arrays, which Ray delivers, are accepted without a second compile
-because every signature is given eagerly and marked read-only where the kernel only reads.
+because every signature is given in full and marked read-only where the kernel only reads.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache, wraps
-from threading import Lock
-
-from numba import njit, types
+from threading import RLock
+from types import CodeType
+from typing import Any
 
 from distverify.kernels.cache import ensure_cache_folder, keep
 
-ensure_cache_folder()
-
 _log = logging.getLogger(__name__)
 _OPTIONS = {"fastmath": False, "error_model": "numpy", "nogil": True}
-
-f4 = types.float32
-f8 = types.float64
-i8 = types.int64
-b1 = types.boolean
-void = types.void
-tuple_of = types.Tuple
+# One kernel is compiled at a time.
+_LOCK = RLock()
 
 
-def readonly(ndim: int, dtype: types.Type = f8) -> types.Array:
+class NumbaType:
+    """A type of Numba's, or the signature that a call with the arguments' types makes, once Numba is there.
+
+    Parameters
+    ----------
+    make : callable () -> the type
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self.make = make
+
+    def __call__(self, *arguments: NumbaType) -> NumbaType:
+        return NumbaType(lambda: self.make()(*(a.make() for a in arguments)))
+
+
+def _named(name: str) -> NumbaType:
+    def make() -> Any:
+        from numba import types
+
+        return getattr(types, name)
+
+    return NumbaType(make)
+
+
+f4, f8, i4, i8, b1, void = map(_named, ("float32", "float64", "int32", "int64", "boolean", "void"))
+
+
+def _array(ndim: int, dtype: NumbaType, readonly: bool) -> NumbaType:
+    def make() -> Any:
+        from numba import types
+
+        return types.Array(dtype.make(), ndim, "C", readonly=readonly)
+
+    return NumbaType(make)
+
+
+def readonly(ndim: int, dtype: NumbaType = f8) -> NumbaType:
     """Type of a C-ordered array that a kernel only reads: accepts writable and read-only arrays."""
-    return types.Array(dtype, ndim, "C", readonly=True)
+    return _array(ndim, dtype, readonly=True)
 
 
-def writable(ndim: int, dtype: types.Type = f8) -> types.Array:
+def writable(ndim: int, dtype: NumbaType = f8) -> NumbaType:
     """Type of a C-ordered array that a kernel writes or returns."""
-    return types.Array(dtype, ndim, "C")
+    return _array(ndim, dtype, readonly=False)
 
 
-def for_both(signature: Callable[[types.Type], object]) -> tuple[object, ...]:
+def for_both(signature: Callable[[NumbaType], NumbaType]) -> tuple[NumbaType, ...]:
     """The signature for large arrays of double and of single precision; vectors and scalars are always double."""
     return signature(f8), signature(f4)
 
 
-def kernel(*signatures: object):
-    """Compile ahead, with the project's options, for the given signatures."""
+class Deferred:
+    """What compiled code refers to by a global name, and what is made when that code is compiled.
 
-    def compiled(function: Callable[..., object]):
-        made = keep(njit(**_OPTIONS)(function))
-        for signature in signatures:
-            made.compile(signature)
-        made.disable_compile()
-        if made.stats.cache_misses:
-            _tell_once()
-        return made
-
-    return compiled
-
-
-def kernel_on_demand(*signatures: object):
-    """As :func:`kernel`, but compiled at the first call: for what most runs never call (searches, convolutions).
-
-    Python alone may call it, not another kernel.
+    Parameters
+    ----------
+    make : callable () -> what stands for it in compiled code
     """
 
-    def deferred(function: Callable[..., object]):
-        made: list[Callable[..., object]] = []
-        lock = Lock()
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._make, self._made = make, None
 
-        def compiled() -> Callable[..., object]:
-            with lock:
-                if not made:
-                    made.append(kernel(*signatures)(function))
-            return made[0]
+    @property
+    def made(self) -> Any:
+        with _LOCK:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
 
-        @wraps(function)
-        def call(*arguments: object) -> object:
-            return (made[0] if made else compiled())(*arguments)
-
-        _ON_DEMAND.append(compiled)
-        return call
-
-    return deferred
+    def __call__(self, *arguments: object) -> object:
+        return self.made(*arguments)
 
 
-_ON_DEMAND: list[Callable[[], Callable[..., object]]] = []
+def prepared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function``, once all deferred objects that its code names are made, and stand in their module's place."""
+    start()
+    names = function.__globals__
+    for name in _names_of(function.__code__):
+        found = names.get(name)
+        found = getattr(found, "deferred", found)
+        if isinstance(found, Deferred):
+            names[name] = found.made
+    return function
 
 
-def compile_on_demand() -> list[Callable[..., object]]:
-    """Every kernel on demand of the modules imported so far, compiled or loaded now."""
-    return [compiled() for compiled in _ON_DEMAND]
+def _names_of(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names_of(constant)
+
+
+_AT_START: list[Callable[[], None]] = [ensure_cache_folder]
+
+
+def at_start(function: Callable[[], None]) -> Callable[[], None]:
+    """Have ``function`` called once, before anything that refers to it is compiled or loaded."""
+    if start.cache_info().currsize:
+        function()
+    else:
+        _AT_START.append(function)
+    return function
+
+
+@cache
+def start() -> None:
+    """Get ready to compile."""
+    for function in _AT_START:
+        function()
+
+
+def _compiled(function: Callable[..., object], signatures: tuple[NumbaType, ...]) -> Any:
+    from numba import njit
+
+    made = keep(njit(**_OPTIONS)(prepared(function)))
+    for signature in signatures:
+        made.compile(signature.make())
+    made.disable_compile()
+    if made.stats.cache_misses:
+        _tell_once()
+    return made
+
+
+def _called_from_python(
+    function: Callable[..., object], signatures: tuple[NumbaType, ...], known: list[Deferred]
+) -> Any:
+    deferred = Deferred(lambda: _compiled(function, signatures))
+    ready: list[Any] = []
+
+    @wraps(function)
+    def call(*arguments: object) -> object:
+        if not ready:
+            ready.append(deferred.made)
+        if _BEFORE_CALLS:
+            _get_ready()
+        return ready[0](*arguments)
+
+    call.deferred = deferred  # type: ignore[attr-defined]
+    known.append(deferred)
+    return call
+
+
+_BEFORE_CALLS: list[Callable[[], None]] = []
+
+
+def before_next_call(function: Callable[[], None]) -> None:
+    """Have ``function`` called before the next kernel is."""
+    with _LOCK:
+        _BEFORE_CALLS.append(function)
+
+
+def _get_ready() -> None:
+    with _LOCK:
+        for function in _BEFORE_CALLS:
+            function()
+        _BEFORE_CALLS.clear()
+
+
+_COMMON: list[Deferred] = []
+_ON_DEMAND: list[Deferred] = []
+
+
+def kernel(*signatures: NumbaType):
+    """Compile, with the project's options, for the given signatures: at the first call, or as a run warms up."""
+    return lambda function: _called_from_python(function, signatures, _COMMON)
+
+
+def kernel_on_demand(*signatures: NumbaType):
+    """As :func:`kernel`, for what most runs never call (searches, convolutions): they do not warm it up."""
+    return lambda function: _called_from_python(function, signatures, _ON_DEMAND)
+
+
+def compile_kernels(on_demand: bool = False) -> list[Any]:
+    """Every kernel of the modules imported so far, compiled or loaded now; those on demand only if they are asked for."""
+    return [deferred.made for deferred in (*_COMMON, *(_ON_DEMAND if on_demand else ()))]
 
 
 @cache
@@ -99,6 +205,23 @@ def _tell_once() -> None:
     _log.warning("compiling kernels, once per installation; this may take a minute")
 
 
-def helper(function: Callable[..., object]):
+def helper(function: Callable[..., object]) -> Any:
     """A function that kernels call: compiled with them."""
-    return keep(njit(**_OPTIONS, inline="never")(function))
+
+    def make() -> Any:
+        from numba import njit
+
+        return keep(njit(**_OPTIONS, inline="never")(prepared(function)))
+
+    return Deferred(make)
+
+
+def instruction(function: Callable[..., object]) -> Any:
+    """A function of Numba's typing context that kernels call, and that writes its own machine code."""
+
+    def make() -> Any:
+        from numba.extending import intrinsic
+
+        return intrinsic(function)
+
+    return Deferred(make)

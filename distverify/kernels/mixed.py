@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import types
 
 from distverify.kernels.activations import MAX_BREAKS, breakpoints
-from distverify.kernels.jit import i8, kernel, readonly, writable
+from distverify.kernels.jit import i8, kernel, readonly, void, writable
 from distverify.kernels.relaxations import neuron_lines
 from distverify.kernels.table import PIECES, integer
 
 
-@kernel(types.void(readonly(1, i8), readonly(1), readonly(1), readonly(2), writable(2)))
+@kernel(void(readonly(1, i8), readonly(1), readonly(1), readonly(2), writable(2)))
 def fill_mixed_lines(codes, lower, upper, parameters, out):
     """Rows su, cu, sl, cl of ``out`` [4, n]: lines above and below activations of several kinds, ``codes`` [n]."""
     scratch = np.empty(MAX_BREAKS)
@@ -21,7 +20,7 @@ def fill_mixed_lines(codes, lower, upper, parameters, out):
         )
 
 
-@kernel(types.void(readonly(1, i8), readonly(1), readonly(1), readonly(2), writable(1)))
+@kernel(void(readonly(1, i8), readonly(1), readonly(1), readonly(2), writable(1)))
 def fill_places(codes, lower, upper, parameters, out):
     """Where each neuron is best split: a kink inside of [lower, upper], the middle where there is none."""
     scratch = np.empty(MAX_BREAKS)

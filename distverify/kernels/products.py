@@ -10,9 +10,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
 
-from distverify.kernels.jit import b1, f8, for_both, i8, kernel, readonly, writable
+from distverify.kernels.jit import b1, f8, for_both, i8, kernel, readonly, void, writable
 
 _NUDGE = 8.0 * 2.0**-53
 _OPEN_BY_ROUNDING = 1e-9
@@ -20,7 +19,7 @@ _TINY = 1e-307
 
 
 @kernel(
-    types.int64(
+    i8(
         b1, readonly(1), readonly(1), readonly(2), readonly(2), f8, writable(2), writable(2), writable(2), writable(2),
         writable(2), writable(2), writable(1), writable(1, i8),
     )
@@ -71,7 +70,7 @@ def fill_product_lines(chord, glo, ghi, yl, yu, unit, su, cu, sl, cl, weight, ps
 
 
 @kernel(
-    *for_both(lambda f: types.void(
+    *for_both(lambda f: void(
         readonly(2, f), readonly(4, f), readonly(1, i8), readonly(2), readonly(2), readonly(2), readonly(2), readonly(2),
         f8, writable(4, f), writable(3), writable(3),
     ))
@@ -116,7 +115,7 @@ def scale_columns(shared, columns, active, su, cu, sl, cl, weight, gamma, out, c
                         loss[j] += w * abs(b) + gamma * abs(c)
 
 
-@kernel(*for_both(lambda f: types.void(readonly(2), readonly(2), readonly(4, f), writable(3), writable(3))))
+@kernel(*for_both(lambda f: void(readonly(2), readonly(2), readonly(4, f), writable(3), writable(3))))
 def contract_columns(rows, weight, columns, constant, error):
     """constant[k, s] += rows[k] . columns[:, k, s]; error[k, s] += weight[k] . |columns[:, k, s]|.
 
@@ -135,7 +134,7 @@ def contract_columns(rows, weight, columns, constant, error):
                     loss[j] += w * abs(source[j])
 
 
-@kernel(*for_both(lambda f: types.void(readonly(2), readonly(4, f), writable(3))))
+@kernel(*for_both(lambda f: void(readonly(2), readonly(4, f), writable(3))))
 def add_loss(weight, columns, error):
     """error[k, s] += weight[k] . |columns[:, k, s]|, for columns that pass a node which has no activation."""
     r = columns.shape[3]

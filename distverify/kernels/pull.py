@@ -9,9 +9,8 @@ bound is the lower bound of the negative row.
 from __future__ import annotations
 
 import numpy as np
-from numba import types
 
-from distverify.kernels.jit import b1, f8, helper, i8, kernel_on_demand, readonly, writable
+from distverify.kernels.jit import b1, f8, helper, i8, kernel_on_demand, readonly, void, writable
 from distverify.kernels.lanes import dot
 
 
@@ -82,7 +81,7 @@ def push_row(weight, begins, ends, bias, su, cu, sl, cl, top, w, v, z, lanes):
 
 
 @kernel_on_demand(
-    types.void(
+    void(
         readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(2), readonly(2), readonly(2), readonly(2),
         f8, f8, readonly(1, i8), writable(2), writable(1), writable(1),
     )
@@ -105,7 +104,7 @@ def pull_rows(weight, begins, ends, bias, loss, su, cu, sl, cl, gamma, underflow
         constant[r] += total
 
 
-@kernel_on_demand(types.void(readonly(1, b1), readonly(1), readonly(2), writable(2)))
+@kernel_on_demand(void(readonly(1, b1), readonly(1), readonly(2), writable(2)))
 def fill_slopes(free, slope, alpha, out):
     """The lines below of every row: its own ``alpha`` where a neuron's slope is ``free``, the one ``slope`` elsewhere."""
     for r in range(out.shape[0]):

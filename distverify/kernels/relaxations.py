@@ -9,11 +9,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from distverify.kernels.activations import MAX_BREAKS, breakpoints
-from distverify.kernels.jit import helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import helper, i8, kernel, readonly, void, writable
 from distverify.kernels.piecewise import INTERCEPTS, SLOPES, around_kink, lay_out, piece_value_range
 from distverify.kernels.rounding import HUGE, LARGEST, NUDGE, TINY
 from distverify.kernels.table import (
@@ -263,7 +262,7 @@ def _neuron_ranges(code, l, u, p0, p1, scratch):
     return glo, ghi, alo, ahi
 
 
-@kernel(types.void(i8, readonly(1), readonly(1), readonly(2), writable(2)))
+@kernel(void(i8, readonly(1), readonly(1), readonly(2), writable(2)))
 def fill_relaxation(code, lower, upper, parameters, out):
     """All that bounds need of an activation on [lower, upper]; see :func:`relax`."""
     scratch = np.empty(MAX_BREAKS)
@@ -280,7 +279,7 @@ def relax(code: int, lower: Floats, upper: Floats, parameters: Floats) -> Floats
     return out
 
 
-@kernel(types.void(i8, readonly(1), readonly(2), writable(1)))
+@kernel(void(i8, readonly(1), readonly(2), writable(1)))
 def _fill_noise(code, far, parameters, out):
     for i in range(far.shape[0]):
         p0, p1 = parameters[0, i], parameters[1, i]

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from numba import types
-
-from distverify.kernels.jit import kernel, readonly, writable
+from distverify.kernels.jit import f4, f8, i4, kernel, readonly, void, writable
 
 
-@kernel(
-    *(
-        types.void(readonly(2, f), readonly(1, types.int32), readonly(1, types.int32), readonly(1, f), writable(2, f))
-        for f in (types.float64, types.float32)
-    )
-)
+@kernel(*(void(readonly(2, f), readonly(1, i4), readonly(1, i4), readonly(1, f), writable(2, f)) for f in (f8, f4)))
 def add_sparse_product(rows, starts, indices, values, out):
     """out += rows @ W, with W in compressed rows: ``starts``, ``indices`` int32, ``values``."""
     for r in range(rows.shape[0]):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from distverify.kernels.jit import f8, for_both, kernel, readonly, writable
+from distverify.kernels.jit import f8, for_both, kernel, readonly, void, writable
 
 Floats = NDArray[np.float64]
 
@@ -17,7 +16,7 @@ _SQUARE_RANGE = 1e-280, 1e300
 _NORM_RANGE = 1e-140, 1e150
 
 
-@kernel(*for_both(lambda f: types.void(readonly(2, f), readonly(1), writable(1))))
+@kernel(*for_both(lambda f: void(readonly(2, f), readonly(1), writable(1))))
 def _fill_abs_sums(rows, weight, out):
     n = rows.shape[1]
     whole = n - n % 8
@@ -46,7 +45,7 @@ def abs_sums(rows: Floats, weight: Floats) -> Floats:
     return out
 
 
-@kernel(*for_both(lambda f: types.void(readonly(2, f), f8, writable(1))))
+@kernel(*for_both(lambda f: void(readonly(2, f), f8, writable(1))))
 def _add_column_squares(rows, factor, out):
     for r in range(rows.shape[0]):
         a = rows[r]
@@ -98,7 +97,7 @@ def _power_of_two(values: Floats) -> float:
     return math.ldexp(1.0, min(max(math.frexp(largest)[1], -1000), 1000)) if 0.0 < largest < math.inf else 1.0
 
 
-@kernel(*for_both(lambda f: types.void(readonly(2, f), readonly(1), readonly(1), writable(1), writable(1))))
+@kernel(*for_both(lambda f: void(readonly(2, f), readonly(1), readonly(1), writable(1), writable(1))))
 def fill_extremes(rows, middle, weight, centre, spread):
     """centre = rows @ middle and spread = |rows| @ weight, in one pass."""
     n = rows.shape[1]

@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
-from distverify.kernels.jit import b1, f8, for_both, helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import b1, f8, for_both, helper, i8, kernel, readonly, void, writable
 
 Floats = NDArray[np.float64]
 
@@ -89,7 +88,7 @@ def _offset_in_ball(a, sign, x0, eps, norm, lo, hi, clipped):
 
 
 @kernel(
-    *for_both(lambda f: types.void(
+    *for_both(lambda f: void(
         readonly(2, f), i8, readonly(1), f8, f8, readonly(1), readonly(1), b1, f8, writable(1), writable(1)
     ))
 )  # fmt: skip

@@ -9,16 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import binding, ir
-from numba import cfunc
-from numba.extending import intrinsic
 
-from distverify.kernels.jit import f8, helper, i8
+from distverify.kernels.jit import at_start, f8, helper, i8, instruction, prepared
 
 _WIDTH = 64
 _SYMBOL = "distverify_activation_rows"
 ROWS = np.zeros((128, _WIDTH), dtype=np.int64)
-binding.add_symbol(_SYMBOL, ROWS.ctypes.data)
+
+
+@at_start
+def _share_rows() -> None:
+    from llvmlite import binding
+
+    binding.add_symbol(_SYMBOL, ROWS.ctypes.data)
+
 
 # Slots of a row. Addresses of functions; counts;
 VALUE, SLOPE, TURNS, PIECES = range(4)
@@ -43,11 +47,28 @@ _COMPILED: dict[tuple[Any, Any], Any] = {}
 def address(function: Any, signature: Any) -> int:
     """Of ``function`` as machine code, with the project's options; compiled once per installation, on first use."""
     if (function, signature) not in _COMPILED:
-        _COMPILED[function, signature] = cfunc(signature, cache=True, error_model="numpy")(function)
+        from numba import cfunc
+
+        made = cfunc(signature.make(), cache=True, error_model="numpy")(prepared(function))
+        _COMPILED[function, signature] = made
     return int(_COMPILED[function, signature].address)
 
 
-def _load(builder: Any, arguments: Any, type_: ir.Type) -> Any:
+def _whole() -> Any:
+    from llvmlite import ir
+
+    return ir.IntType(64)
+
+
+def _double() -> Any:
+    from llvmlite import ir
+
+    return ir.DoubleType()
+
+
+def _load(builder: Any, arguments: Any, type_: Any) -> Any:
+    from llvmlite import ir
+
     rows = builder.module.globals.get(_SYMBOL)
     if rows is None:
         rows = ir.GlobalVariable(builder.module, ir.IntType(64), _SYMBOL)
@@ -56,60 +77,62 @@ def _load(builder: Any, arguments: Any, type_: ir.Type) -> Any:
     return builder.load(builder.gep(builder.bitcast(rows, type_.as_pointer()), [place]))
 
 
-@intrinsic
+@instruction
 def integer(typing, code, slot):
     """The integer in a slot of the row ``code``."""
 
     def generate(context, builder, signature, arguments):
-        return _load(builder, arguments, ir.IntType(64))
+        return _load(builder, arguments, _whole())
 
-    return i8(i8, i8), generate
+    return i8(i8, i8).make(), generate
 
 
-@intrinsic
+@instruction
 def number(typing, code, slot):
     """The number in a slot of the row ``code``."""
 
     def generate(context, builder, signature, arguments):
-        return _load(builder, arguments, ir.DoubleType())
+        return _load(builder, arguments, _double())
 
-    return f8(i8, i8), generate
+    return f8(i8, i8).make(), generate
 
 
-def _call(builder: Any, arguments: Any, types: list[ir.Type]) -> Any:
-    pointer = builder.inttoptr(arguments[0], ir.FunctionType(ir.DoubleType(), types).as_pointer())
+def _call(builder: Any, arguments: Any, types: list[Any]) -> Any:
+    from llvmlite import ir
+
+    pointer = builder.inttoptr(arguments[0], ir.FunctionType(_double(), types).as_pointer())
     return builder.call(pointer, arguments[1:])
 
 
-@intrinsic
+@instruction
 def value(typing, code, x, p0, p1):
     """s(x) of the row ``code``."""
 
     def generate(context, builder, signature, arguments):
-        place = _load(builder, [arguments[0], ir.Constant(ir.IntType(64), VALUE)], ir.IntType(64))
-        return _call(builder, [place, *arguments[1:]], [ir.DoubleType()] * 3)
+        place = _load(builder, [arguments[0], _whole()(VALUE)], _whole())
+        return _call(builder, [place, *arguments[1:]], [_double()] * 3)
 
-    return f8(i8, f8, f8, f8), generate
+    return f8(i8, f8, f8, f8).make(), generate
 
 
-@intrinsic
+@instruction
 def slope_at(typing, code, x, side, p0, p1):
     """s'(x) of the row ``code``; at a kink the limit from the left (side < 0) or from the right."""
 
     def generate(context, builder, signature, arguments):
-        place = _load(builder, [arguments[0], ir.Constant(ir.IntType(64), SLOPE)], ir.IntType(64))
-        types = [ir.DoubleType(), ir.IntType(64), ir.DoubleType(), ir.DoubleType()]
+        place = _load(builder, [arguments[0], _whole()(SLOPE)], _whole())
+        types = [_double(), _whole(), _double(), _double()]
         return _call(builder, [place, *arguments[1:]], types)
 
-    return f8(i8, f8, i8, f8, f8), generate
+    return f8(i8, f8, i8, f8, f8).make(), generate
 
 
-@intrinsic
+@instruction
 def _call_column(typing, place, p0, p1):
     def generate(context, builder, signature, arguments):
-        return _call(builder, arguments, [ir.DoubleType()] * 2)
+        return _call(builder, arguments, [_double()] * 2)
 
-    return f8(i8, f8, f8), generate
+    return f8(i8, f8, f8).make(), generate
 
 
 @helper

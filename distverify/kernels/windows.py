@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from numba import types
 from numpy.typing import NDArray
 
 from distverify.kernels.convolution import Geometry
-from distverify.kernels.jit import b1, for_both, i8, kernel_on_demand, readonly, writable
+from distverify.kernels.jit import b1, for_both, i4, i8, kernel_on_demand, readonly, void, writable
 
 # Of either precision.
 Floats = NDArray[Any]
@@ -25,7 +24,7 @@ _SCRATCH_VALUES = 2**17
 
 
 @kernel_on_demand(
-    *for_both(lambda f: types.void(
+    *for_both(lambda f: void(
         readonly(4, f), readonly(1, i8), readonly(1, i8), readonly(1, i8), i8, i8, i8, i8, i8, i8, i8, i8,
         readonly(1, i8), readonly(1, i8), writable(4, f),
     ))
@@ -45,7 +44,7 @@ def _fill_taps(weight, channel, oy, ox, top, left, sy, sx, dy, dx, height, width
 
 
 @kernel_on_demand(
-    *for_both(lambda f: types.void(
+    *for_both(lambda f: void(
         readonly(6, f), readonly(1, i8), readonly(1, i8), i8, i8, i8, i8, i8, i8, i8, i8, readonly(1, i8), readonly(1, i8),
         writable(4, f),
     ))
@@ -70,7 +69,7 @@ def _fold(product, y, x, top, left, sy, sx, dy, dx, height, width, new_y, new_x,
 
 
 @kernel_on_demand(
-    *for_both(lambda f: types.void(
+    *for_both(lambda f: void(
         readonly(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1), readonly(1), writable(1), writable(1), writable(1),
         writable(1),
     ))
@@ -101,7 +100,7 @@ def add_window_sums(values, y, x, width, constant, size, total, summed, spread, 
 
 
 @kernel_on_demand(
-    *for_both(lambda f: types.void(
+    *for_both(lambda f: void(
         writable(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1), readonly(1), b1, writable(1),
     ))
 )  # fmt: skip
@@ -125,9 +124,9 @@ def scale_windows(values, y, x, width, slope, magnitude, rounds, spread):
 
 
 @kernel_on_demand(
-    *for_both(lambda f: types.int64(
-        readonly(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1, types.int32), writable(1, types.int32),
-        writable(1, types.int32), writable(1, f),
+    *for_both(lambda f: i8(
+        readonly(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1, i4), writable(1, i4),
+        writable(1, i4), writable(1, f),
     ))
 )  # fmt: skip
 def take_entries(values, y, x, width, column, starts, indices, entries):
@@ -148,8 +147,8 @@ def take_entries(values, y, x, width, column, starts, indices, entries):
 
 
 @kernel_on_demand(
-    *for_both(lambda f: types.void(
-        readonly(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1, types.int32), writable(2, f),
+    *for_both(lambda f: void(
+        readonly(4, f), readonly(1, i8), readonly(1, i8), i8, readonly(1, i4), writable(2, f),
     ))
 )  # fmt: skip
 def spread_entries(values, y, x, width, column, out):
@@ -166,7 +165,7 @@ def spread_entries(values, y, x, width, column, out):
 
 
 @kernel_on_demand(
-    *for_both(lambda f: types.void(
+    *for_both(lambda f: void(
         readonly(4, f), readonly(1, i8), readonly(1, i8), readonly(1, i8), readonly(1, i8), writable(4, f),
     ))
 )  # fmt: skip

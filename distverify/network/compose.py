@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.sparse import csr_array, diags_array
 
 from distverify.network.linear.convolution import Convolution
 from distverify.network.linear.dense import Dense
@@ -89,6 +88,8 @@ def _multiplied(outer: LinearOperator, inner: LinearOperator) -> LinearOperator 
     roundings = outer.roundings + inner.roundings + rounded
     if isinstance(outer, Dense) or isinstance(inner, Dense):
         return Dense(np.ascontiguousarray(a @ b), roundings=roundings)
+    from scipy.sparse import csr_array
+
     return Sparse(_sorted(csr_array(a @ b)), roundings=roundings)
 
 
@@ -106,6 +107,8 @@ def add_operators(a: LinearOperator, b: LinearOperator) -> LinearOperator | None
         rounded = roundings_of_sums(one, other, inexact)
         return None if rounded is None else Dense(one + other, roundings=rounded)
     left, right = _matrix(first), _matrix(second)
+    from scipy.sparse import csr_array
+
     total = csr_array(left + right)
     if total.nnz < left.nnz + right.nnz:
         # Entries meet: their sums must be exact.
@@ -128,6 +131,8 @@ def _matrix(operator: LinearOperator) -> Any:
         case Dense(weight):
             return weight
         case Diagonal(scale):
+            from scipy.sparse import diags_array
+
             return diags_array(scale)
         case Sparse(matrix):
             return matrix

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from distverify.bounds.columns import BLOCK_BYTES
-from distverify.bounds.evaluation import SinglePrecision
+from distverify.bounds.evaluation import EvaluationError
 from distverify.bounds.layers.table import layer_method
 from distverify.bounds.reduced import Pair
 from distverify.bounds.splits import Split
@@ -130,8 +130,8 @@ class Bounder:
         return self._asker.ask(Gradients(x0, rows, norm, weights))
 
     @cached_property
-    def _single(self) -> SinglePrecision:
-        return SinglePrecision(self.network)
+    def _single(self) -> EvaluationError:
+        return EvaluationError(self.network)
 
     def _by_crew(self, place: Place) -> RegionBounds:
         place = self._stages.ask(self._asker, place)

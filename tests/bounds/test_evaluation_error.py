@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 import distverify as dv
 from distverify.analysis.property import property_margin
 from distverify.bounds.enclosure import enclose
-from distverify.bounds.evaluation import SinglePrecision
+from distverify.bounds.evaluation import DOUBLE_PRECISION, SINGLE_PRECISION, Arithmetic, EvaluationError
 from distverify.data.vnnlib.property import load_property
 from distverify.errors import SettingsError
 from distverify.kernels.activations import activate
@@ -265,9 +266,47 @@ def test_properties_in_single_precision(tmp_path: Path) -> None:
     running = property_margin(network, prop, arithmetic="float32")
     enclosure = enclose(network, Ball(np.array([0.5]), 0.5))
     bounds = dict(enumerate(zip(enclosure.lower, enclosure.upper, strict=True)))
-    error = SinglePrecision(network).error(enclosure.region, bounds)
+    error = EvaluationError(network).error(enclosure.region, bounds)
     assert 0.99 < running < exact - 0.9 * float(error.sum())
     assert running == pytest.approx(exact - float(error.sum()), abs=1e-8)
+
+
+@pytest.mark.parametrize(("arithmetic", "dtype"), [(SINGLE_PRECISION, np.float32), (DOUBLE_PRECISION, np.float64)])
+def test_errors_of_sums_hold_in_any_order(arithmetic: Arithmetic, dtype: type) -> None:
+    """Against exact fractions; carried by Jacobians they are far below what magnitudes alone would leave."""
+    rng = np.random.default_rng(1)
+    widths = [5, 24, 24, 3]
+    layers = [(rng.standard_normal((m, n)), rng.standard_normal(m)) for n, m in pairwise(widths)]
+    layers = [(w.astype(np.float32).astype(np.float64), b.astype(np.float32).astype(np.float64)) for w, b in layers]
+    network = Network.from_layers(layers, "relu")
+    region = Ball(rng.standard_normal(5), 0.02)
+    errors = EvaluationError(network, arithmetic, chosen=True).over(region, enclose(network, region).linear_bounds)
+    rows = np.array([[1.0, -1.0, 0.0], [0.0, 0.5, 1.0]])
+    allowed, seen = errors.of_sums(rows), np.zeros(2)
+    for x in points(region, 6, 0).astype(np.float32).astype(np.float64):
+        exact, run = [Fraction(v) for v in x.tolist()], x.astype(dtype)
+        for k, (w, b) in enumerate(layers):
+            sums = [
+                sum((Fraction(a) * v for a, v in zip(row, exact, strict=True)), Fraction(c))
+                for row, c in zip(w.tolist(), b.tolist(), strict=True)
+            ]
+            total = b.astype(dtype)
+            for j in rng.permutation(run.size):
+                total = total + w[:, j].astype(dtype) * run[j]
+            last = k == len(layers) - 1
+            exact, run = sums if last else [max(s, Fraction(0)) for s in sums], total if last else np.maximum(total, 0)
+        off = [Fraction(float(v)) - e for v, e in zip(run, exact, strict=True)]
+        seen = np.maximum(
+            seen, [abs(float(sum(Fraction(a) * o for a, o in zip(r, off, strict=True)))) for r in rows.tolist()]
+        )
+    # The last layer's own roundings do not count where it only chooses: here it sums, and adds them.
+    last = EvaluationError(network, arithmetic).over(region, enclose(network, region).linear_bounds)
+    assert (seen <= last.of_sums(rows)).all()
+    assert (allowed <= last.of_sums(rows)).all()
+    norms = errors.local[1]
+    for w, _ in layers[1:]:
+        norms = np.abs(w) @ norms
+    assert (last.outputs < norms).all()
 
 
 @pytest.mark.parametrize("eps", [(0.01, 0.05), ()])

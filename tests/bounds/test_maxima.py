@@ -15,7 +15,7 @@ from distverify.bounds import pulled_reduction
 from distverify.bounds.coefficients import pulled_through, sums
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.entries import Entries
-from distverify.bounds.evaluation import SinglePrecision
+from distverify.bounds.evaluation import EvaluationError
 from distverify.bounds.methods import bound_rows
 from distverify.bounds.windows import Windows
 from distverify.network.graph import Network, NetworkBuilder
@@ -131,14 +131,14 @@ def test_pools_add_no_error_of_evaluation(network: Network, tmp_path: Path) -> N
     """A runtime takes the largest value without rounding: what its parts are off by is all."""
     x, eps = point(), 0.01
     enclosure = enclose(network, Ball(x, eps))
-    error = SinglePrecision(network).error(Ball(x, eps), enclosure.linear_bounds)
+    error = EvaluationError(network).error(Ball(x, eps), enclosure.linear_bounds)
     plain = NetworkBuilder(network.input_shape)
     plain.nodes[1:] = [n if not getattr(n, "at_once", False) else replace(n, at_once=False) for n in network.nodes[1:]]
-    summed = SinglePrecision(plain.build(network.output)).error(Ball(x, eps), enclosure.linear_bounds)
+    summed = EvaluationError(plain.build(network.output)).error(Ball(x, eps), enclosure.linear_bounds)
     assert (error > 0.0).all()
     assert (error < 0.2 * summed).all()
     network.save(tmp_path / "pools.npz")
-    saved = SinglePrecision(load_network(tmp_path / "pools.npz"))
+    saved = EvaluationError(load_network(tmp_path / "pools.npz"))
     assert np.array_equal(saved.error(Ball(x, eps), enclosure.linear_bounds), error)
 
 

@@ -81,9 +81,10 @@ def test_assignments_as_tensors(model: Path, tmp_path: Path) -> None:
         (HEAD + declared(), [], "network f has no model"),
         (HEAD + declared(), ["f", "g"], "no such network"),
         (HEAD + declared(shape="[2]"), ["f"], r"has shape \[1,2\]; X is declared as \[2\]"),
-        (HEAD + declared("float64"), ["f"], "no sound analysis"),
+        (HEAD + declared("float64"), ["f"], "is of type float32; X is declared as float64"),
+        (HEAD + declared("bfloat16"), ["f"], "no sound analysis"),
         (HEAD + declared("int32"), ["f"], "no sound analysis"),
-        (HEAD + declared().replace("Y real", "Y float32"), ["f"], "a query over the reals has no other type"),
+        (HEAD + declared().replace("Y real", "Y float32"), ["f"], "one over the reals has no other type"),
         (HEAD + declared().replace("relu0", "nothing"), ["f"], "no node or tensor 'nothing'"),
         (
             HEAD + declared() + "(declare-network g (equal-to f) (declare-input A real [1,2]) (declare-output B real [1,1]))",
@@ -112,6 +113,11 @@ def test_types_of_the_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     path = tmp_path / "double.onnx"
     write_model(path, [(np.eye(2), np.zeros(2)), (np.ones((1, 2)), np.zeros(1))], [2], "float64")
     assert ask(HEAD + declared("float32") + BOX, tmp_path, {"f": str(path)})[0] == 2
+    double = HEAD + declared("float64") + BOX
+    # 0.1 + 0.2 is not 0.3 in double precision, and everything is above -1e-9.
+    exact = "(assert (== X[0,0] 0.1)) (assert (== X[0,1] 0.2)) (assert (> Y[0,0] 0.3))"
+    assert ask(double + exact, tmp_path, {"f": str(path)})[1].endswith("Y float64 [1,1]\n0.30000000000000004\n")
+    assert ask(double + "(assert (< Y[0,0] -0.000000001))", tmp_path, {"f": str(path)}) == (0, "unsat\n")
     ask(HEAD + declared("float32") + BOX + "(assert (<= Y[0,0] 0.5))", tmp_path, {"f": str(path)})
     assert "is of type float64; X is declared as float32" in capsys.readouterr().err
     assert ask(HEAD + declared() + BOX + "(assert (<= Y[0,0] -0.5))", tmp_path, {"f": str(path)}) == (0, "unsat\n")
@@ -128,7 +134,7 @@ def test_queries_of_the_first_version(model: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("question", "expected"),
     [
-        ("--onnx-element-types", ["float32", "real"]),
+        ("--onnx-element-types", ["float32", "float64", "real"]),
         ("--vnnlib-versions", ["2.0", "2.0"]),
         ("--hidden-node-theories", ["NH", "H"]),
         ("--multiple-input-output-theories", ["SIO", "MIO"]),
@@ -206,3 +212,22 @@ def test_sigterm_is_answered(hard: list[str]) -> None:
     process.send_signal(signal.SIGTERM)
     told, _ = process.communicate(timeout=5)
     assert (process.returncode, told) == (0, "timed-out\n")
+
+
+def test_a_small_query_waits_for_no_compiler(model: Path, tmp_path: Path) -> None:
+    """Nothing is compiled, and Numba and SciPy are not even imported."""
+    code = (
+        "import sys, time; from pathlib import Path; from distverify.cli.verify import _compute\n"
+        "for query in sys.argv[2:]:\n"
+        "    print(_compute(Path(query), {'f': sys.argv[1]}, None, None)[1].split()[0])\n"
+        "print({'numba', 'scipy', 'ray', 'h5py', 'onnx.reference'} & set(sys.modules) or 'light')\n"
+    )
+    queries = []
+    for element, least in (("real", "2.0"), ("real", "1.5"), ("float32", "2.5"), ("float32", "1.5")):
+        queries.append(tmp_path / f"{element}{least}.vnnlib")
+        queries[-1].write_text(HEAD + declared(element) + BOX + f"(assert (> Y[0,0] {least}))")
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(model), *map(str, queries)],
+        cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == ["unsat", "sat", "unsat", "sat", "light"]

@@ -10,12 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from distverify.analysis.query.formats import FloatFormat, format_of
 from distverify.data.query.declarations import HIDDEN, INPUT, OUTPUT, REAL, NetworkDeclaration, Query, Tensor
 from distverify.errors import DataError, ModelError
 from distverify.network.onnx.bound import Model, Port, open_model
-
-SINGLE = "float32"
-ELEMENT_TYPES = (REAL, SINGLE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,38 +41,18 @@ class BoundQuery:
     ----------
     query : Query
     networks : tuple of BoundNetwork
-    single : bool
-        Whether it is about float32 numbers and arithmetic, not about real numbers.
+    format : FloatFormat or None
+        Of its numbers and arithmetic; None: it is about real numbers.
     """
 
     query: Query
     networks: tuple[BoundNetwork, ...]
-    single: bool
+    format: FloatFormat | None
 
     @property
     def inputs(self) -> tuple[Tensor, ...]:
         """All input tensors, in the order of the file."""
         return tuple(t for t in self.query.tensors if t.kind == INPUT)
-
-
-def arithmetic_of(query: Query) -> bool:
-    """Whether the query is about float32 numbers, rather than about real ones.
-
-    Raises
-    ------
-    DataError
-        Another type, or both.
-    """
-    kinds = {t.element for t in query.tensors}
-    for tensor in query.tensors:
-        if tensor.element not in ELEMENT_TYPES:
-            raise DataError(
-                f"query: {tensor.name} is of type {tensor.element}, for which there is no sound analysis; supported are "
-                f"{' and '.join(ELEMENT_TYPES)}. Declare it as real to have it analysed over the real numbers"
-            )
-    if len(kinds) > 1:
-        raise DataError("query: it has variables of types real and float32; a query over the reals has no other type")
-    return SINGLE in kinds
 
 
 def bind_models(query: Query, paths: Mapping[str, str | Path]) -> BoundQuery:
@@ -91,10 +69,10 @@ def bind_models(query: Query, paths: Mapping[str, str | Path]) -> BoundQuery:
     """
     needed = [n.name for n in query.networks if n.equal_to is None]
     _check_names(query, needed, paths)
-    single = arithmetic_of(query)
+    format_ = format_of(query)
     models = {name: open_model(paths[name]) for name in needed}
     networks = tuple(_bound(n, models[n.equal_to or n.name]) for n in query.networks)
-    return BoundQuery(query, networks, single)
+    return BoundQuery(query, networks, format_)
 
 
 def _check_names(query: Query, needed: Sequence[str], paths: Mapping[str, str | Path]) -> None:

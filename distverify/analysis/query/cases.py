@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
 
-import numpy as np
-
+from distverify.analysis.query.formats import FloatFormat
 from distverify.data.query.terms import (
     Arithmetic,
     Comparison,
@@ -25,10 +23,7 @@ from distverify.data.query.terms import (
 )  # fmt: skip
 
 MOST_CASES = 20_000
-_UNIT = Fraction(1, 2**24)
-_SMALLEST = Fraction(1, 2**149)
 _ZERO = Fraction(0)
-LARGEST_SINGLE = Fraction(float(np.finfo(np.float32).max))
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,16 +96,16 @@ class Bounds:
 
     Attributes
     ----------
-    single : bool
-        Of float32 numbers: a constant counts as it is written and as float32 rounds it, whichever leaves more.
+    format : FloatFormat or None
+        Of the numbers: a constant counts as it is written and as the format rounds it, whichever leaves more. None: reals.
     """
 
-    single: bool
+    format: FloatFormat | None
     lower: dict[int, tuple[Fraction, bool]] = field(default_factory=dict)
     upper: dict[int, tuple[Fraction, bool]] = field(default_factory=dict)
 
     def copy(self) -> Bounds:
-        return Bounds(self.single, dict(self.lower), dict(self.upper))
+        return Bounds(self.format, dict(self.lower), dict(self.upper))
 
     def take(self, atom: Atom) -> bool:
         """Bound the atom's one variable; False where nothing is left of it."""
@@ -120,11 +115,11 @@ class Bounds:
             return True
         for sign in (1, -1) if operator == "==" else (1,):
             w, c = sign * weight, sign * atom.constant
-            if self.single and not _plain(atom):
+            if self.format is not None and not _plain(atom):
                 # Rounding moves what is compared by at most gamma times its size.
-                gamma = 2 * (atom.roundings + 1) * _UNIT
+                gamma = 2 * (atom.roundings + 1) * self.format.unit
                 size = atom.sizes.get((), _ZERO)
-                c -= gamma * size + (atom.roundings + 1) * _SMALLEST
+                c -= gamma * size + (atom.roundings + 1) * self.format.smallest
                 spread = gamma * atom.sizes.get((variable,), _ZERO)
                 if spread >= abs(w):
                     continue
@@ -132,8 +127,8 @@ class Bounds:
                 limits = [-c / steep if w > 0 else c / steep]
             else:
                 limits = [-c / w]
-                if self.single:
-                    limits.append(rounded(limits[0]))
+                if self.format is not None:
+                    limits.append(self.format.rounded(limits[0]))
             if not self._bound(variable, limits, w > 0, operator == "<"):
                 return False
         return True
@@ -155,22 +150,6 @@ def _plain(atom: Atom) -> bool:
     return atom.roundings <= 1 and any(isinstance(s, Variable) for s in (atom.comparison.left, atom.comparison.right))
 
 
-@lru_cache(maxsize=2**16)
-def rounded(value: Fraction) -> Fraction:
-    """``value`` as float32 rounds it; itself beyond the range."""
-    if abs(value) >= LARGEST_SINGLE:
-        return value
-    double = float(value)
-    nearest = np.float32(double)
-    off = double - float(nearest)
-    towards = np.nextafter(nearest, np.float32(np.inf if off > 0 else -np.inf))
-    # What lies half-way between two numbers in float64 is nearer to one of them before it is rounded.
-    if off and 2.0 * off == float(towards) - float(nearest) and Fraction(double) != value:
-        nearer = (Fraction(double) < value) == (off > 0)
-        nearest = towards if nearer else nearest
-    return Fraction(float(nearest))
-
-
 @dataclass(frozen=True, eq=False)
 class Case:
     """All of ``atoms`` at once.
@@ -186,32 +165,32 @@ class Case:
     atoms: tuple[Atom, ...]
 
 
-def find_cases(formulas: Sequence[Formula], inputs: frozenset[int], single: bool) -> Iterator[Case]:
+def find_cases(formulas: Sequence[Formula], inputs: frozenset[int], format_: FloatFormat | None) -> Iterator[Case]:
     """The cases, one after the other.
 
     Parameters
     ----------
     inputs : set of int
         Which elements are inputs.
-    single : bool
-        Whether it is about float32 numbers.
+    format_ : FloatFormat or None
+        That it is about.
 
     Raises
     ------
     TooComplex
         There are too many, or a comparison is too complex.
     """
-    return _Expansion(inputs, single).run(list(formulas))
+    return _Expansion(inputs, format_).run(list(formulas))
 
 
 class _Expansion:
-    def __init__(self, inputs: frozenset[int], single: bool) -> None:
-        self._inputs, self._single = inputs, single
+    def __init__(self, inputs: frozenset[int], format_: FloatFormat | None) -> None:
+        self._inputs, self._format = inputs, format_
         self._atoms: dict[int, Atom] = {}
         self._steps = 0
 
     def run(self, formulas: list[Formula]) -> Iterator[Case]:
-        yield from self._expand(formulas, Bounds(self._single), [], [])
+        yield from self._expand(formulas, Bounds(self._format), [], [])
 
     def _expand(
         self, pending: list[Formula], bounds: Bounds, atoms: list[Atom], choices: list[Connective]
@@ -231,9 +210,7 @@ class _Expansion:
             atom = self._atom(formula)
             variables = atom.variables
             if not variables:
-                if not self._single and not _true(atom):
-                    return
-                if self._single and not (_true(atom) or _nearly(atom)):
+                if not (_true(atom) or (self._format is not None and _nearly(atom, self._format))):
                     return
                 continue
             if atom.linear and len(variables) == 1 and variables <= self._inputs:
@@ -263,7 +240,7 @@ def _true(atom: Atom) -> bool:
     return {"<=": value <= 0, "<": value < 0, "==": value == 0, "!=": value != 0}[atom.operator]
 
 
-def _nearly(atom: Atom) -> bool:
+def _nearly(atom: Atom, format_: FloatFormat) -> bool:
     """Whether rounding may make it true."""
     size = atom.sizes.get((), _ZERO)
-    return abs(atom.constant) <= 2 * (atom.roundings + 1) * _UNIT * size + _SMALLEST * (atom.roundings + 1)
+    return abs(atom.constant) <= (atom.roundings + 1) * (2 * format_.unit * size + format_.smallest)

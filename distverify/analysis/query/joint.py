@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.query.binding import BoundQuery
 from distverify.analysis.query.exact import PiecewiseLinear, piecewise_linear
+from distverify.analysis.query.formats import FLOAT32, FloatFormat
+from distverify.analysis.query.rows import Sizes
 from distverify.analysis.query.space import Space
 from distverify.data.query.declarations import INPUT, Tensor
 from distverify.errors import ModelError
@@ -20,6 +23,10 @@ from distverify.network.nodes import ActivationNode
 from distverify.network.onnx.bound import Wanted, bind, joined
 from distverify.network.onnx.replay import Replay
 from distverify.network.simplify import simplify
+from distverify.region import Box
+
+if TYPE_CHECKING:
+    from distverify.bounds.evaluation import ErrorsOver
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -165,6 +172,38 @@ class Joint:
                 values[tensor.first : tensor.first + tensor.size] = result.reshape(-1)
         return values
 
+    def errors(self, region: Box, bounds: Mapping[int, tuple[Floats, Floats]]) -> ErrorsOver:
+        """By how much the models, as they run in the query's format, miss the exact network over ``region``.
+
+        Parameters
+        ----------
+        bounds : dict node -> (lower, upper)
+            Of the plain network's linear nodes.
+        """
+        from distverify.bounds.evaluation import DOUBLE_PRECISION, SINGLE_PRECISION, EvaluationError
+
+        arithmetic = SINGLE_PRECISION if self.bound.format is FLOAT32 else DOUBLE_PRECISION
+        errors = EvaluationError(self.plain, arithmetic, chosen=True).over(region, bounds)
+        errors.outputs = np.where([e in self.space.of for e in self.elements], 0.0, errors.outputs)
+        return errors
+
+    def sizes(
+        self,
+        bounds: Mapping[int, tuple[Floats, Floats]],
+        errors: Floats,
+        low: Floats,
+        high: Floats,
+        format_: FloatFormat,
+    ) -> Sizes | None:
+        """Bounds of all elements' magnitudes as the models run; None where there are none."""
+        own = np.maximum(*map(np.abs, bounds[self.plain.output])) + errors
+        if not np.isfinite(own).all():
+            return None
+        found = {e: Fraction(float(v)) for e, v in zip(self.elements, own, strict=True)}
+        for e, p in self.space.of.items():
+            found[e] = Fraction(float(max(abs(low[p]), abs(high[p]))))
+        return Sizes(found, format_)
+
     def check(self) -> None:
         """Hold the network against the models as a runtime evaluates them, at a few points.
 
@@ -174,7 +213,7 @@ class Joint:
             They differ by more than rounding: the models were misread.
         """
         from distverify.kernels.rounding import SINGLE
-        from distverify.network.onnx.agreement import values_with_errors
+        from distverify.network.evaluation import values_with_errors
 
         rng = np.random.default_rng(0)
         size = self.space.size

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from distverify.analysis.query.cases import Atom
 from distverify.analysis.query.exact import Affine, Bound, PiecewiseLinear, Row
-from distverify.analysis.query.rows import slack_of
+from distverify.analysis.query.rows import Sizes, slack_of
 
 Range = tuple[Fraction, Fraction]
 _ONE = Fraction(1)
@@ -40,7 +40,7 @@ class Products:
         """How many variables stand for products."""
         return len(self._made)
 
-    def take(self, atom: Atom, place: Mapping[int, int], sizes: Mapping[int, Fraction] | None) -> None:
+    def take(self, atom: Atom, place: Mapping[int, int], sizes: Sizes | None) -> None:
         """Add a comparison, if ranges are known for all of its variables."""
         if atom.operator == "!=" or any(place[v] not in self.ranges for v in atom.variables):
             return

@@ -9,9 +9,8 @@ from itertools import product
 
 from distverify.analysis.query.cases import Atom, Case
 from distverify.analysis.query.exact import Row
+from distverify.analysis.query.formats import FloatFormat
 
-_UNIT = Fraction(1, 2**24)
-_SMALLEST = Fraction(1, 2**149)
 # A case with more comparisons by != is looked at without them.
 _MOST_APART = 5
 
@@ -34,15 +33,15 @@ class Alternative:
     partial: bool
 
 
-def alternatives(case: Case, place: Mapping[int, int], sizes: Mapping[int, Fraction] | None) -> list[Alternative]:
+def alternatives(case: Case, place: Mapping[int, int], sizes: Sizes | None) -> list[Alternative]:
     """The alternatives of ``case``; none where it contradicts itself.
 
     Parameters
     ----------
     place : dict
         The variable of each element, in rows.
-    sizes : dict element -> Fraction, or None
-        For float32 numbers, bounds of their magnitudes: rows get room for rounding.
+    sizes : Sizes or None
+        For floating-point numbers, whose rows get room for rounding.
     """
     rows: list[Row] = []
     loose: list[bool] = []
@@ -90,16 +89,33 @@ def _weights(atom: Atom, place: Mapping[int, int]) -> dict[int, Fraction]:
     return {v: w for v, w in weights.items() if w}
 
 
-def slack_of(atom: Atom, sizes: Mapping[int, Fraction]) -> Fraction:
-    """By how much rounding of the comparison itself, in float32, may move it."""
+@dataclass(frozen=True)
+class Sizes:
+    """Bounds of elements' magnitudes.
+
+    Attributes
+    ----------
+    of : dict element -> Fraction
+    format : FloatFormat
+        Of which all of them are numbers.
+    """
+
+    of: Mapping[int, Fraction]
+    format: FloatFormat
+
+
+def slack_of(atom: Atom, sizes: Sizes) -> Fraction:
+    """By how much rounding of the comparison itself may move it."""
     total = Fraction(0)
     for monomial, weight in atom.sizes.items():
         part = weight
         for variable in monomial:
-            part *= sizes[variable]
+            part *= sizes.of[variable]
         total += part
     count = atom.roundings + 1
-    return (2 * count * _UNIT * total + count * _SMALLEST * (1 + total)) if atom.roundings else Fraction(0)
+    return (
+        count * (2 * sizes.format.unit * total + sizes.format.smallest * (1 + total)) if atom.roundings else Fraction(0)
+    )
 
 
 def moved(alternative: Alternative, margin: Fraction) -> tuple[Row, ...]:

@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 from distverify.analysis.attack import Attacker
 from distverify.analysis.branching.counterexamples import Hunt
 from distverify.analysis.branching.polytopes import Target
-from distverify.analysis.query.joint import Joint, ranges
+from distverify.analysis.query.joint import Joint
 from distverify.analysis.query.open_case import OpenCase
-from distverify.analysis.query.rows import Alternative, alternatives
+from distverify.analysis.query.rows import Alternative, Sizes, alternatives
 from distverify.analysis.query.witness import Judge, Witness
 from distverify.analysis.verify import VERIFIED, pursue
 from distverify.bounds.enclosure import enclose
-from distverify.bounds.evaluation import SinglePrecision
-from distverify.kernels.relaxations import value_range
+from distverify.bounds.evaluation import ErrorsOver
 from distverify.kernels.rounding import SOUND
-from distverify.network.graph import Network
 from distverify.questions.memory import Memory
 from distverify.region import Box
 
@@ -31,8 +29,6 @@ Floats = NDArray[np.float64]
 # Where an input has no bounds, or far ones, points are looked for in windows of these half-widths.
 _WINDOWS = (1.0, 30.0, 1000.0, 1e7)
 _WIDE = 1e5
-# Searches of more nodes per alternative are worth tighter magnitudes.
-_BY_INTERVALS = 1000
 _SAMPLES = 400
 
 
@@ -104,23 +100,20 @@ def _search_box(
     joint, judge = group[0].joint, group[0].judge
     region = Box(low, high)
     network = joint.network
-    error, size = np.zeros(network.output_size), np.zeros(network.output_size)
-    sizes: dict[int, Fraction] | None = None
-    if joint.bound.single or not _plain_weights(group):
-        # Intervals are enough to tell of magnitudes at first.
-        plain = _linear_ranges(joint.plain, region, nodes <= _BY_INTERVALS)
+    size = np.zeros(network.output_size)
+    errors: ErrorsOver | None = None
+    sizes: Sizes | None = None
+    if joint.bound.format is not None or not _plain_weights(group):
+        plain = enclose(joint.plain, region).linear_bounds
         size = np.maximum(*map(np.abs, plain[joint.plain.output]))
-    if joint.bound.single:
-        error = SinglePrecision(joint.plain).error(region, plain)
-        error = np.where([e in joint.space.of for e in joint.elements], 0.0, error)
-        size = size + error
-        if not np.isfinite(size).all():
-            for case in group:
-                _look(case, found)
-            return group
-        sizes = {e: Fraction(float(v)) for e, v in zip(joint.elements, size, strict=True)}
-        for e, p in joint.space.of.items():
-            sizes[e] = Fraction(float(max(abs(low[p]), abs(high[p]))))
+        if joint.bound.format is not None:
+            errors = joint.errors(region, plain)
+            sizes = joint.sizes(plain, errors.outputs, low, high, joint.bound.format)
+            if sizes is None:
+                for case in group:
+                    _look(case, found)
+                return group
+            size = size + errors.outputs
     columns = joint.columns
     lead = {p: columns[e] for e, p in joint.space.of.items() if e in columns}
     place = {**columns, **{e: lead[p] for e, p in joint.space.of.items() if p in lead}}
@@ -128,7 +121,7 @@ def _search_box(
     owners: list[OpenCase] = []
     for case in group:
         for alternative in alternatives(case.case, place, sizes):
-            targets.append(target_of(alternative, network.output_size, size, error))
+            targets.append(target_of(alternative, network.output_size, size, errors))
             owners.append(case)
     if not targets:
         return []
@@ -150,13 +143,6 @@ def _search_box(
     return [case for case in group if id(case) in open_]
 
 
-def _linear_ranges(network: Network, region: Box, quick: bool) -> dict[int, tuple[Floats, Floats]]:
-    """Intervals of all linear nodes, from those of the nodes before them or by CROWN."""
-    if not quick:
-        return enclose(network, region).linear_bounds
-    return ranges(network, *region.box, lambda node, low, high: value_range(node.code, low, high, node.parameters))
-
-
 def _plain_weights(group: Sequence[OpenCase]) -> bool:
     """Whether all coefficients are float64 numbers."""
     return all(Fraction(float(w)) == w for case in group for atom in case.case.atoms for w in atom.polynomial.values())
@@ -169,7 +155,7 @@ def _corners(judge: Judge, low: Floats, high: Floats, found: Callable[[Witness],
             found(witness)
 
 
-def target_of(alternative: Alternative, outputs: int, size: Floats, error: Floats) -> Target:
+def target_of(alternative: Alternative, outputs: int, size: Floats, errors: ErrorsOver | None) -> Target:
     """An alternative's rows as numbers of float64, with what that rounds and what evaluation may change."""
     rows = np.zeros((len(alternative.rows), outputs))
     bounds, off = np.zeros(len(alternative.rows)), np.zeros(len(alternative.rows))
@@ -179,8 +165,10 @@ def target_of(alternative: Alternative, outputs: int, size: Floats, error: Float
             rows[k, column] = float(weight)
             inexact[column] = _up(abs(weight - Fraction(float(rows[k, column]))))
         bounds[k] = _up(row.bound)
-        total = float(inexact @ size) + float(np.abs(rows[k]) @ error)
+        total = float(inexact @ size)
         off[k] = np.nextafter(total * (1.0 + SOUND.gamma(2 * outputs + 4)), np.inf) if total else 0.0
+    if errors is not None:
+        off = np.nextafter(off + errors.of_sums(rows), np.inf)
     return Target(rows, bounds, off)
 
 
@@ -203,7 +191,7 @@ def _look(case: OpenCase, found: Callable[[Witness], None]) -> None:
             place = {**columns, **{e: lead[p] for e, p in joint.space.of.items() if p in lead}}
             zeros = np.zeros(joint.network.output_size)
             targets = [
-                target_of(a, joint.network.output_size, zeros, zeros) for a in alternatives(case.case, place, None)
+                target_of(a, joint.network.output_size, zeros, None) for a in alternatives(case.case, place, None)
             ]
             if targets:
                 WitnessSearch(joint.network, region, targets, 0, None, judge, found).search(list(range(len(targets))))

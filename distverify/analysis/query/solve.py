@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from distverify.analysis.query.binding import BoundQuery
 from distverify.analysis.query.cases import find_cases
 from distverify.analysis.query.exact import Bound, ExactSearch, GaveUp, PiecewiseLinear, Row
+from distverify.analysis.query.formats import FloatFormat
 from distverify.analysis.query.joint import Joint, free_outputs, ranges
 from distverify.analysis.query.open_case import OpenCase
 from distverify.analysis.query.products import Products, halves, ranges_of
-from distverify.analysis.query.rows import Alternative, alternatives, moved
+from distverify.analysis.query.rows import Alternative, Sizes, alternatives, moved
 from distverify.analysis.query.space import Space, sides_of, space_of
 from distverify.analysis.query.witness import Judge, Witness
 from distverify.data.query.declarations import INPUT, Query
 from distverify.data.query.terms import TooComplex, comparisons, variables
+from distverify.words import count
 
 SAT, UNSAT, UNKNOWN, TIMED_OUT = "sat", "unsat", "unknown", "timed-out"
 Floats = NDArray[np.float64]
@@ -84,7 +86,7 @@ class _Solver:
     def run(self) -> Answer:
         inputs = [e for t in self._bound.inputs for e in t.elements]
         try:
-            cases = list(find_cases(self._bound.query.assertions, frozenset(inputs), self._bound.single))
+            cases = list(find_cases(self._bound.query.assertions, frozenset(inputs), self._bound.format))
         except TooComplex as error:
             return Answer(UNKNOWN, reason=str(error))
         open_: list[OpenCase] = []
@@ -93,13 +95,14 @@ class _Solver:
             sides = sides_of(case, space)
             if sides is not None:
                 open_.append(OpenCase(case, sides, self._judge(space)))
-        self._say(f"{len(cases)} cases, {len(open_)} of them not empty")
+        empty = len(cases) - len(open_)
+        self._say(count(len(cases), "case") + (f", {empty} of them empty" if empty else ""))
         open_ = [case for case in open_ if not self._settled(case, _FIRST)]
         if open_:
             from distverify.analysis.query.search import search
 
             open_ = search(open_, self._deadline, _FEW_NODES, self._take)
-            if not self._bound.single:
+            if self._bound.format is None:
                 open_ = [case for case in open_ if not self._contradicted(case)]
             if open_:
                 open_ = search(open_, self._deadline, _MOST_NODES, self._take)
@@ -108,7 +111,9 @@ class _Solver:
             return Answer(UNSAT)
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return Answer(TIMED_OUT)
-        return Answer(UNKNOWN, reason="; ".join(dict.fromkeys(self._reasons)) or f"{len(open_)} cases stay open")
+        return Answer(
+            UNKNOWN, reason="; ".join(dict.fromkeys(self._reasons)) or f"{count(len(open_), 'case')} left open"
+        )
 
     def _take(self, witness: Witness) -> None:
         raise _Found(witness)
@@ -149,11 +154,11 @@ class _Solver:
         if self._deadline is not None:
             seconds = min(seconds, max(0.0, self._deadline - time.monotonic()))
         ends = time.thread_time() + seconds
-        room: tuple[list[Fraction] | None, dict[int, Fraction] | None] = (None, None)
-        if self._bound.single:
-            room = single_errors(case)
-        # Where float32 may overflow, points are looked for, and nothing is proved.
-        settled = not self._bound.single or room[0] is not None
+        room: tuple[list[Fraction] | None, Sizes | None] = (None, None)
+        if self._bound.format is not None:
+            room = evaluation_errors(case, self._bound.format)
+        # Where numbers may overflow, points are looked for, and nothing is proved.
+        settled = self._bound.format is None or room[0] is not None
         for alternative in alternatives(case.case, places_of(joint, network), room[1]):
             try:
                 settled &= self._none(case, network, alternative, room, ends)
@@ -166,7 +171,7 @@ class _Solver:
         case: OpenCase,
         network: PiecewiseLinear,
         alternative: Alternative,
-        room: tuple[list[Fraction] | None, dict[int, Fraction] | None],
+        room: tuple[list[Fraction] | None, Sizes | None],
         ends: float,
     ) -> bool:
         """Whether an alternative has no point, in exact arithmetic; its points are tried."""
@@ -221,7 +226,7 @@ class _Solver:
         judge = case.judge
         nearest = np.array([float(v) for v in point])
         witness = judge.accept(nearest)
-        if witness is None and not self._bound.single and judge.readable:
+        if witness is None and self._bound.format is None and judge.readable:
             witness = judge.accept_real(point)
         if witness is not None:
             self._take(witness)
@@ -247,26 +252,20 @@ def places_of(joint: Joint, network: PiecewiseLinear) -> dict[int, int]:
     return {**{e: network.inputs + k for e, k in joint.columns.items()}, **of}
 
 
-def single_errors(case: OpenCase) -> tuple[list[Fraction] | None, dict[int, Fraction] | None]:
-    """How far float32 may be from the exact network, for each output, and bounds of all elements' magnitudes.
+def evaluation_errors(case: OpenCase, format_: FloatFormat) -> tuple[list[Fraction] | None, Sizes | None]:
+    """How far the networks that run may be from the exact ones, for each output, and bounds of all elements' magnitudes.
 
     None where something may overflow.
     """
-    from distverify.bounds.evaluation import SinglePrecision
     from distverify.region import Box
 
     joint, box = case.joint, case.sides.box()
     if box is None or not case.judge.readable:
         return None, None
-    of, plain = joint.space.of, joint.plain
     low, high = np.array(box[0]), np.array(box[1])
-    found = ranges(plain, low, high)
-    error = SinglePrecision(plain).error(Box(low, high), found)
-    sizes_out = np.maximum(np.abs(found[plain.output][0]), np.abs(found[plain.output][1])) + error
-    if not np.isfinite(sizes_out).all():
+    found = ranges(joint.plain, low, high)
+    errors = joint.errors(Box(low, high), found).outputs
+    sizes = joint.sizes(found, errors, low, high, format_)
+    if sizes is None:
         return None, None
-    errors = [Fraction(0) if e in of else Fraction(float(v)) for e, v in zip(joint.elements, error, strict=True)]
-    sizes = {e: Fraction(float(v)) for e, v in zip(joint.elements, sizes_out, strict=True)}
-    for e, p in of.items():
-        sizes[e] = Fraction(float(max(abs(low[p]), abs(high[p]))))
-    return errors, sizes
+    return [Fraction(float(v)) for v in errors], sizes

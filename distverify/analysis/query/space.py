@@ -6,16 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
 
-import numpy as np
-
-from distverify.analysis.query.cases import LARGEST_SINGLE, Atom, Case, Side
+from distverify.analysis.query.cases import Atom, Case, Side
+from distverify.analysis.query.formats import FloatFormat
 from distverify.data.query.terms import Variable
 
 _ROUNDS = 6
-_UNIT = Fraction(1, 2**24)
-_SMALLEST = Fraction(1, 2**149)
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ class Sides:
 
 def sides_of(case: Case, space: Space) -> Sides | None:
     """The bounds of a case's coordinates; None where nothing is left."""
-    of, single = space.of, case.bounds.single
+    of, format_ = space.of, case.bounds.format
     lower: list[Side] = [None] * space.size
     upper: list[Side] = [None] * space.size
     for variable, place in of.items():
@@ -95,15 +91,16 @@ def sides_of(case: Case, space: Space) -> Sides | None:
         if high is not None and (old is None or high[0] < old[0] or (high[0] == old[0] and high[1])):
             upper[place] = high
     sides = Sides(lower, upper)
-    if single:
+    if format_ is not None:
+        largest = format_.largest
         for place in range(space.size):
-            lower[place] = _on_grid(lower[place] or (-LARGEST_SINGLE, False), up=True)
-            upper[place] = _on_grid(upper[place] or (LARGEST_SINGLE, False), up=False)
+            lower[place] = format_.inside(lower[place] or (-largest, False), up=True)
+            upper[place] = format_.inside(upper[place] or (largest, False), up=False)
     atoms = [a for a in case.atoms if a.linear and a.operator != "!=" and a.variables <= of.keys()]
     for _ in range(_ROUNDS if atoms else 0):
         moved = False
         for atom in atoms:
-            moved |= _propagate(atom, of, sides, single)
+            moved |= _propagate(atom, of, sides, format_)
         if not all(map(_some, lower, upper)):
             return None
         if not moved:
@@ -118,7 +115,7 @@ def _some(low: Side, high: Side) -> bool:
     return low[0] < high[0] or (low[0] == high[0] and not low[1] and not high[1])
 
 
-def _propagate(atom: Atom, of: Mapping[int, int], sides: Sides, single: bool) -> bool:
+def _propagate(atom: Atom, of: Mapping[int, int], sides: Sides, format_: FloatFormat | None) -> bool:
     """Bound each input of a sum by what the others leave; whether something moved noticeably."""
     weights: dict[int, Fraction] = {}
     for monomial, weight in atom.polynomial.items():
@@ -126,8 +123,8 @@ def _propagate(atom: Atom, of: Mapping[int, int], sides: Sides, single: bool) ->
             weights[of[monomial[0]]] = weights.get(of[monomial[0]], Fraction(0)) + weight
     constant, moved = atom.constant, False
     slack = Fraction(0)
-    if single:
-        slack = 2 * (atom.roundings + 1) * _UNIT * _size(atom, of, sides) + (atom.roundings + 1) * _SMALLEST
+    if format_ is not None:
+        slack = (atom.roundings + 1) * (2 * format_.unit * _size(atom, of, sides) + format_.smallest)
     for sign in (1, -1) if atom.operator == "==" else (1,):
         least: dict[int, Fraction | None] = {}
         for place, weight in weights.items():
@@ -142,10 +139,10 @@ def _propagate(atom: Atom, of: Mapping[int, int], sides: Sides, single: bool) ->
             low, high = sides.lower[place], sides.upper[place]
             width = None if low is None or high is None else high[0] - low[0]
             if sign * weight > 0 and (high is None or limit < high[0]):
-                sides.upper[place] = _on_grid((limit, False), up=False) if single else (limit, False)
+                sides.upper[place] = (limit, False) if format_ is None else format_.inside((limit, False), up=False)
                 moved |= width is None or high is None or high[0] - limit > width / 16
             elif sign * weight < 0 and (low is None or limit > low[0]):
-                sides.lower[place] = _on_grid((limit, False), up=True) if single else (limit, False)
+                sides.lower[place] = (limit, False) if format_ is None else format_.inside((limit, False), up=True)
                 moved |= width is None or low is None or limit - low[0] > width / 16
     return moved
 
@@ -162,27 +159,6 @@ def _size(atom: Atom, of: Mapping[int, int], sides: Sides) -> Fraction:
             part *= max(abs(low[0]), abs(high[0]))
         total += part
     return total
-
-
-@lru_cache(maxsize=2**16)
-def _on_grid(side: tuple[Fraction, bool], up: bool) -> tuple[Fraction, bool]:
-    """The next float32 number upwards or downwards; not the number itself where the side is strict."""
-    value, strict = side
-    if abs(value) > LARGEST_SINGLE:
-        inside = (value < 0) == up
-        return (LARGEST_SINGLE if value > 0 else -LARGEST_SINGLE, False) if inside else (value, strict)
-    near = np.float32(float(value))
-    step = np.float32(np.inf if up else -np.inf)
-    for _ in range(3):
-        exact = Fraction(float(near)) if np.isfinite(near) else None
-        if exact is None:
-            break
-        if exact == value if not strict else False:
-            return exact, False
-        if exact > value if up else exact < value:
-            return exact, False
-        near = np.nextafter(near, step)
-    return value, True
 
 
 def _outwards(exact: Fraction, towards: float) -> float:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from distverify.analysis.query.cases import rounded
 from distverify.analysis.query.exact import value_at
+from distverify.analysis.query.formats import FloatFormat
 from distverify.analysis.query.joint import Joint
 from distverify.analysis.query.space import Sides
 from distverify.data.query.terms import Comparison, Constant, Formula, Term, Variable, comparisons, holds, variables
@@ -61,8 +61,9 @@ class Judge:
 
     def accept(self, u: Floats, sides: Sides | None = None) -> Witness | None:
         """The witness at ``u`` [coordinates], if it certainly is one; ``sides`` are where numbers are moved to lie within."""
-        if self.joint.bound.single:
-            return self.accept_single(u.astype(np.float32).astype(np.float64))
+        format_ = self.joint.bound.format
+        if format_ is not None:
+            return self.accept_floats(u.astype(format_.dtype).astype(np.float64), format_)
         if not self.readable:
             return None
         short = u.astype(np.float32).astype(np.float64)
@@ -72,12 +73,8 @@ class Judge:
                 return found
         return None
 
-    def accept_single(self, u: Floats, lenient: bool = True) -> Witness | None:
-        """The same for a query about float32 numbers: as its models run.
-
-        A constant is the number that is written, and the float32 number that is nearest: preferred are points for which all
-        comparisons are true either way; ``lenient`` takes those for which they are in float32 arithmetic.
-        """
+    def accept_floats(self, u: Floats, format_: FloatFormat) -> Witness | None:
+        """The same for a query about floating-point numbers: as its models run; comparisons in arithmetic of the format."""
         try:
             values = self.joint.run(u)
         except ModelError:
@@ -85,12 +82,9 @@ class Judge:
         if not np.isfinite(values).all():
             return None
         with np.errstate(all="ignore"):
-            single = list(values.astype(np.float32))
-            if not all(holds(f, single, _as_single, np.float32) for f in self._formulas):
+            own = list(values.astype(format_.dtype))
+            if not all(holds(f, own, format_.number, format_.dtype) for f in self._formulas):
                 return None
-        fractions = [Fraction(float(v)) for v in values]
-        if not lenient and not all(holds(f, fractions, lambda v: v) for f in self._formulas):
-            return None
         return Witness([float(v) for v in values])
 
     def accept_real(self, u: Sequence[Fraction]) -> Witness | None:
@@ -122,11 +116,6 @@ class Judge:
             told = self.joint.run(np.array([float(v) for v in u]))
             values = [float(t) if v is None else v for v, t in zip(values, told, strict=True)]
         return Witness(values)
-
-
-@lru_cache(maxsize=2**16)
-def _as_single(value: Fraction) -> Any:
-    return np.float32(float(rounded(value)))
 
 
 def certain(formula: Formula, known: Mapping[int, Interval]) -> bool:

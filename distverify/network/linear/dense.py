@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import ClassVar, Self
 
 import numpy as np
-from scipy.linalg.blas import dgemm, sgemm
 
 from distverify.network.linear.operator import NORM_FLOOR, NORM_MARGIN, Array, Indices, LinearOperator
 from distverify.network.linear.spectral_norm import spectral_norm_bound
@@ -104,6 +103,8 @@ def _accumulate(a: Array, b: Array, out: Array | None) -> Array:
     """a @ b, all C order, added to ``out`` in the same pass over it where that is given."""
     if out is None:
         return a @ b
+    from scipy.linalg.blas import dgemm, sgemm
+
     # BLAS works on columns: in C order the transposed product has the right layout, without a copy.
     gemm = sgemm if out.dtype == np.float32 else dgemm
     gemm(1.0, b.T, a.T, beta=1.0, c=out.T, overwrite_c=1)

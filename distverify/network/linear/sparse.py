@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from distverify.kernels.sparse import add_sparse_product
 from distverify.network.linear.exactness import are_powers_of_two
@@ -78,6 +77,8 @@ class Sparse(LinearOperator):
         return self.out_size, self.in_size
 
     def mapped(self, change: Callable[[Array], Array]) -> Sparse:
+        from scipy.sparse import csr_array
+
         indices, starts = (a.astype(np.int32, copy=False) for a in (self.matrix.indices, self.matrix.indptr))
         matrix = csr_array((change(self.matrix.data), indices, starts), shape=self.matrix.shape)
         return replace(self, matrix=matrix)
@@ -129,6 +130,8 @@ def selection(indices: Indices, in_size: int, weight: float | Array = 1.0) -> Sp
     indices : int64 [n] or [n, terms]
     weight : float or float64 [n]
     """
+    from scipy.sparse import csr_array
+
     table = indices.reshape(indices.shape[0], -1)
     row, term = np.nonzero(table >= 0)
     values = np.broadcast_to(np.asarray(weight, dtype=np.float64), (table.shape[0],))[row]

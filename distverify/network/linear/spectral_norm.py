@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
 from distverify.network.linear.operator import NORM_MARGIN, Array
 
@@ -42,6 +41,8 @@ def spectral_norm_bound(weight: Array) -> float:
 
 def _by_lanczos(gram: Array) -> float:
     """About the root of the largest eigenvalue."""
+    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+
     start = np.random.default_rng(0).standard_normal(gram.shape[0])
     try:
         largest = eigsh(gram, k=1, which="LA", v0=start, tol=1e-9, return_eigenvectors=False)

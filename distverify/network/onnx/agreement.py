@@ -17,11 +17,11 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from distverify.errors import ModelError
-from distverify.kernels.activations import activate
-from distverify.kernels.rounding import BY_PRECISION, Rounding
+from distverify.kernels.rounding import BY_PRECISION
+from distverify.network.evaluation import values_with_errors
 from distverify.network.graph import NetworkBuilder
 from distverify.network.linear.operator import Array
-from distverify.network.nodes import ActivationNode, InputNode, Node
+from distverify.network.nodes import Node
 from distverify.network.onnx.declared import DeclaredInput
 from distverify.network.onnx.file import FLOAT_TYPES, Constant
 from distverify.network.onnx.operation import Signal
@@ -29,7 +29,6 @@ from distverify.network.onnx.probe import sample_points
 
 # The reference sums in its own order, and its functions have errors of their own.
 _MARGIN = 64.0
-_FUNCTION_ROUNDINGS = 16
 # Functions that the reference evaluator computes in single precision, whatever it is given, or with constants of it.
 _SINGLE = frozenset({"Erf", "Gelu", "HardSwish"})
 # Before this operator set the reference evaluator knows today's rules only.
@@ -164,38 +163,6 @@ def check_folding(before: Sequence[Node], after: Sequence[Node], output: int) ->
                 f"{before[output].name}: folding constants changed the function by {gap:.3g}; "
                 "the model cannot be certified as it is: please report it"
             )
-
-
-def values_with_errors(nodes: Sequence[Node], points: Array, rounding: Rounding) -> tuple[list[Array], list[Array]]:
-    """Values of all nodes, float64 [size, points] each, and by how much rounding and inexact parameters may move them."""
-    values: list[Array] = []
-    errors: list[Array] = []
-    with np.errstate(all="ignore"):
-        for node in nodes:
-            if isinstance(node, InputNode):
-                values.append(np.ascontiguousarray(points.T))
-                errors.append(np.zeros(values[0].shape))
-            elif isinstance(node, ActivationNode):
-                z, e = values[node.source].T, errors[node.source].T
-                a, above, below = (activate(node.code, v, node.parameters) for v in (z, z + e, z - e))
-                values.append(np.ascontiguousarray(a.T))
-                moved = np.maximum(np.abs(above - a), np.abs(below - a)) + rounding.gamma(_FUNCTION_ROUNDINGS) * (
-                    np.abs(a) + np.abs(z)
-                )
-                errors.append(np.ascontiguousarray(moved.T))
-            else:
-                total = np.repeat(node.bias[:, None], points.shape[0], axis=1)
-                sizes, error, terms = np.abs(total), np.zeros(total.shape), len(node.terms) + 1
-                if node.bias_error is not None:
-                    error += node.bias_error[:, None]
-                for source, operator in node.terms:
-                    total += operator.push(values[source])
-                    sizes += operator.push_abs(np.abs(values[source]))
-                    error += operator.push_abs(errors[source])
-                    terms += operator.push_terms
-                values.append(total)
-                errors.append(error + rounding.gamma(terms) * sizes)
-    return values, errors
 
 
 def _largest_ratio(expected: NDArray[Any], values: list[Array], errors: list[Array], node: int, k: int) -> float:

@@ -18,6 +18,9 @@ from onnx import TensorProto
 
 from distverify.errors import ModelError
 from distverify.network.graph import NetworkBuilder
+from distverify.network.linear.dense import Dense
+from distverify.network.linear.identity import Identity
+from distverify.network.linear.operator import LinearOperator
 from distverify.network.linear.sparse import selection
 from distverify.network.nodes import Term
 from distverify.network.onnx.file import TensorReader, read_model
@@ -30,6 +33,8 @@ ELEMENT_NAMES: Mapping[int, str] = {
     TensorProto.DOUBLE: "float64",
     **{number: name.lower() for name, number in TensorProto.DataType.items() if name not in ("FLOAT", "DOUBLE", "UNDEFINED")},
 }  # fmt: skip
+# Entries of a matrix that is no sparse one.
+_SMALL = 1024
 
 
 @dataclass(frozen=True)
@@ -189,7 +194,7 @@ def bind(size: int, parts: Sequence[Wanted]) -> tuple[NetworkBuilder, list[list[
             inputs = {}
             for name, shape, places in part.inputs:
                 whole = places.size == size and bool((places == np.arange(size)).all())
-                node = 0 if whole else builder.linear(name, [Term(0, selection(places, size))])
+                node = 0 if whole else builder.linear(name, [Term(0, _chosen(places, size))])
                 inputs[name] = Signal(node, shape)
             made = _Part(part.model, builder, inputs).tensors([name for name, _ in part.tensors])
             own = []
@@ -204,10 +209,22 @@ def bind(size: int, parts: Sequence[Wanted]) -> tuple[NetworkBuilder, list[list[
     return builder, nodes
 
 
+def _chosen(places: NDArray[np.int64], size: int) -> LinearOperator:
+    """The operator that takes ``places`` [n] of ``size`` values, and 0 for -1.
+
+    A small one is a full matrix: importing sparse ones takes longer than answering a small query.
+    """
+    if places.size == size and bool((places == np.arange(size)).all()):
+        return Identity(size)
+    if places.size * size > _SMALL:
+        return selection(places, size)
+    return Dense((places[:, None] == np.arange(size)).astype(np.float64))
+
+
 def _constant(builder: NetworkBuilder, name: str, value: NDArray[np.float64]) -> int:
     """A node of constants: no input has a weight."""
     nowhere = np.full(max(1, value.size), -1, dtype=np.int64)
-    return builder.linear(name, [Term(0, selection(nowhere, builder.size(0)))], value.reshape(-1))
+    return builder.linear(name, [Term(0, _chosen(nowhere, builder.size(0)))], value.reshape(-1))
 
 
 def joined(builder: NetworkBuilder, chosen: Sequence[tuple[int, NDArray[np.int64]]], name: str = "joined") -> int:
@@ -219,4 +236,4 @@ def joined(builder: NetworkBuilder, chosen: Sequence[tuple[int, NDArray[np.int64
         places = terms.setdefault(node, np.full(total, -1, dtype=np.int64))
         places[first : first + elements.size] = elements
         first += elements.size
-    return builder.linear(name, [Term(node, selection(places, builder.size(node))) for node, places in terms.items()])
+    return builder.linear(name, [Term(node, _chosen(places, builder.size(node))) for node, places in terms.items()])

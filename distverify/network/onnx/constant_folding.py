@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx.reference import ReferenceEvaluator
 
 from distverify.errors import ModelError
 from distverify.network.onnx.budget import Budget
@@ -164,5 +163,7 @@ class ConstantFolder:
         output = onnx.ValueInfoProto(name=node.output[0])
         graph = onnx.helper.make_graph([node], "constant", inputs, [output])
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", self.opset)])
+        from onnx.reference import ReferenceEvaluator
+
         result: Constant = ReferenceEvaluator(model).run(None, feeds)[0]
         return result

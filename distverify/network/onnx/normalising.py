@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from distverify.kernels.rounding import SOUND
 from distverify.network.linear.diagonal import Diagonal
@@ -46,6 +45,8 @@ def _softmax(op: Operation, *, logarithm: bool) -> Signal:
     exponentials = op.builder.activation(op.name, differences.node, "exp")
     # The differences of a value are a row of count - 1; the one with itself is 0, and its exponential 1.
     rows = np.repeat(np.arange(x.size), count - 1)
+    from scipy.sparse import csr_array
+
     sums = csr_array((np.ones(rows.size), (rows, np.arange(rows.size))), shape=(x.size, rows.size))
     total = op.linear(x.shape, [Term(exponentials, Sparse(sums))], np.ones(x.size))
     made = Signal(op.builder.activation(op.name, total.node, "log" if logarithm else "reciprocal"), x.shape)
@@ -61,6 +62,8 @@ def _differences(groups: NDArray[np.int64], size: int, sign: float) -> Sparse:
     first, others = (a.reshape(size, count - 1)[order].reshape(-1) for a in (first, others))
     rows = np.arange(first.size)
     values = np.repeat([sign, -sign], first.size)
+    from scipy.sparse import csr_array
+
     matrix = csr_array((values, (np.tile(rows, 2), np.concatenate([others, first]))), shape=(first.size, size))
     matrix.sum_duplicates()
     return Sparse(matrix)

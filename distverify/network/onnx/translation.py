@@ -17,7 +17,6 @@ from distverify.network.graph import NetworkBuilder
 from distverify.network.linear.sparse import selection
 from distverify.network.nodes import Term
 from distverify.network.onnx.activations import ACTIVATION_OPERATORS
-from distverify.network.onnx.agreement import Reference, check_agreement
 from distverify.network.onnx.budget import MAX_NODES, Budget
 from distverify.network.onnx.constant_folding import FOLDED_OPERATORS, ConstantFolder
 from distverify.network.onnx.convolution import CONVOLUTION_OPERATORS
@@ -157,6 +156,8 @@ class Translation:
         }
         signals = {name: value for name, value in self.values.items() if isinstance(value, Signal)}
         names = [name for name in outputs if name in signals]
+        from distverify.network.onnx.agreement import Reference, check_agreement
+
         make = partial(Reference, nodes, constants, self.inputs, names, self.opset)  # type: ignore[arg-type]
         return check_agreement(make, self.builder, signals, opset=self.opset)
 
