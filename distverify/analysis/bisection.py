@@ -84,6 +84,8 @@ class SignSearch:
     rows : float64 [K, outputs]
     seed : int or tuple of int
         Of the points that are looked at first.
+    features : int64 [n], optional
+        Whose signs are asked for; all by default.
     points : list of float64 [D]
         Some at which signs of derivatives are certain.
     rising_at, falling_at : int64 [K, D]
@@ -100,6 +102,7 @@ class SignSearch:
     region: Ball
     rows: Floats
     seed: int | tuple[int, ...] = 0
+    features: NDArray[np.int64] | None = None
     points: list[Floats] = field(default_factory=list)
     rising_at: NDArray[np.int64] = field(init=False)
     falling_at: NDArray[np.int64] = field(init=False)
@@ -196,7 +199,9 @@ class SignSearch:
         size = np.maximum(np.maximum(np.abs(self._least), np.abs(self._most)), 1e-300)
         rising, falling = self._least > 0.0, self._most < 0.0
         short = np.where(rising, -boxes.jacobian_lower, np.where(falling, boxes.jacobian_upper, -np.inf))
-        return np.where((rising | falling) & ~self.refuted, short / size, -np.inf)
+        asked = np.zeros(size.shape, dtype=bool)
+        asked[:, slice(None) if self.features is None else self.features] = True
+        return np.where((rising | falling) & ~self.refuted & asked, short / size, -np.inf)
 
     def _look(self, points: Floats) -> None:
         """Note derivatives at ``points`` float64 [N, D], and make sure of signs that were not seen before."""

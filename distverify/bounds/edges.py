@@ -6,7 +6,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array, issparse, vstack
 
 from distverify.kernels.sums import abs_sums
 from distverify.network.linear.dense import Dense
@@ -21,14 +20,20 @@ _LEAST_SIZE = 2**15
 _DENSITY = 1 / 48
 
 
+def _is_sparse(matrix: Any) -> bool:
+    return not isinstance(matrix, np.ndarray)
+
+
 def edge(matrix: Any) -> Edge:
     """The operator of ``matrix``, an array [n, m] in C order or scipy CSR, that multiplies faster."""
     size = matrix.shape[0] * matrix.shape[1]
-    if issparse(matrix):
+    if _is_sparse(matrix):
         return Sparse(matrix) if size >= _LEAST_SIZE and matrix.nnz < _DENSITY * size else Dense(matrix.toarray())
     if size >= _LEAST_SIZE and np.count_nonzero(matrix[:: max(1, matrix.shape[0] // 64)]) < _DENSITY * (
         64 * matrix.shape[1]
     ):
+        from scipy.sparse import csr_array
+
         entries = csr_array(matrix)
         if entries.nnz < _DENSITY * size:
             return Sparse(entries)
@@ -39,9 +44,11 @@ def stacked(parts: list[Any]) -> Any:
     """Matrices below one another: an array if one of them is one."""
     if len(parts) == 1:
         return parts[0]
-    if all(issparse(part) for part in parts):
+    if all(_is_sparse(part) for part in parts):
+        from scipy.sparse import vstack
+
         return vstack(parts, format="csr")
-    return np.concatenate([part.toarray() if issparse(part) else part for part in parts])
+    return np.concatenate([part.toarray() if _is_sparse(part) else part for part in parts])
 
 
 def some_rows(whole: Edge, rows: Indices) -> Edge:
@@ -55,7 +62,7 @@ def weighted_sums(matrix: Any, weight: Floats) -> Floats:
         matrix = matrix.weight
     elif isinstance(matrix, Sparse):
         matrix = matrix.matrix
-    if issparse(matrix):
+    if _is_sparse(matrix):
         return np.asarray(abs(matrix).astype(np.float64) @ weight)
     return abs_sums(matrix, weight)
 
@@ -68,5 +75,7 @@ def multiplications(whole: Edge) -> int:
 def transposed(whole: Edge, dtype: Any = None) -> Edge:
     """The other way round, in the given precision."""
     if isinstance(whole, Sparse):
+        from scipy.sparse import csr_array
+
         return Sparse(csr_array(whole.matrix.T).astype(dtype or whole.matrix.dtype, copy=False))
     return Dense(np.ascontiguousarray(whole.weight.T, dtype=dtype))

@@ -11,7 +11,6 @@ from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from distverify.bounds.reduced import Floats, Indices
 from distverify.kernels import windows as kernels
@@ -133,6 +132,8 @@ class Windows:
         place = self.y, self.x, self.image[2], self._numbers(which)
         found = kernels.take_entries(self.values, *place, starts, indices, entries)
         count = math.prod(self.image) if which is None else which.size
+        from scipy.sparse import csr_array
+
         return csr_array((entries[:found].copy(), indices[:found].copy(), starts), shape=(self.y.size, count))
 
     def _numbers(self, which: Indices | None) -> NDArray[np.int32]:

@@ -14,6 +14,7 @@ from fractions import Fraction
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.bisection import SignSearch, suits_boxes
 from distverify.analysis.query.binding import BoundNetwork
 from distverify.analysis.query.cases import Atom
 from distverify.analysis.query.open_case import OpenCase
@@ -26,22 +27,26 @@ from distverify.network.onnx.bound import Wanted, bind, joined
 from distverify.region import Box
 
 Floats = NDArray[np.float64]
-_MOST_BOXES = 4000
-_MOST_TOLD = 20
-
+_MOST_TOLD, _SAMPLES = 20, 1000
+# Boxes that are bounded before another look at what is proved.
+_ROUND = 2000
 
 # Steps from a point of the wrong slope, as shares of the input's range.
-_STEPS = (0.5, 0.1, 0.01, 1e-3, 1e-4)
+_STEPS = (0.5, 0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6)
 
 # Takes coordinates where a witness is likely.
 Try = Callable[[Floats], None]
 
 
-def contradicted(case: OpenCase, deadline: float, attempt: Try) -> bool:
-    """Whether derivatives show that ``case`` has no point; it is about reals, and its models can be read."""
+def contradicted(case: OpenCase, nodes: int, deadline: float, attempt: Try) -> bool:
+    """Whether derivatives, over at most ``nodes`` boxes, show that ``case`` has no point; its models can be read.
+
+    Of floating-point numbers nothing is shown, but ``attempt`` takes points all the same.
+    """
+    shown = case.joint.bound.format is None
     try:
-        return any(
-            _contradicts(case, atom, deadline, attempt)
+        return shown & any(
+            _contradicts(case, atom, nodes if shown else 0, deadline, attempt)
             for atom in case.case.atoms
             if atom.linear and atom.operator != "!="
         )
@@ -49,14 +54,14 @@ def contradicted(case: OpenCase, deadline: float, attempt: Try) -> bool:
         return False
 
 
-def _contradicts(case: OpenCase, atom: Atom, deadline: float, attempt: Try) -> bool:
+def _contradicts(case: OpenCase, atom: Atom, nodes: int, deadline: float, attempt: Try) -> bool:
     # v . outputs of one - v . outputs of the other <= bound, and for an equation the reverse, too.
     for sign in (1, -1) if atom.operator == "==" else (1,):
         bound = -sign * atom.constant
         if not (bound < 0 or (bound == 0 and atom.operator == "<")):
             continue
         pair = _twins(case, {m[0]: sign * w for m, w in atom.polynomial.items() if m})
-        if pair is not None and _ordered(case, *pair, deadline, attempt):
+        if pair is not None and _ordered(case, *pair, nodes, deadline, attempt):
             return True
     return False
 
@@ -86,6 +91,7 @@ def _ordered(
     first: BoundNetwork,
     second: BoundNetwork,
     v: Mapping[tuple[int, int], Fraction],
+    nodes: int,
     deadline: float,
     attempt: Try,
 ) -> bool:
@@ -121,7 +127,7 @@ def _ordered(
 
     # v . f must not rise from the first network's input to the second's.
     from_, to = np.minimum(low[one], low[two]), np.maximum(high[one], high[two])
-    return _falls(network, row, signs, from_, to, deadline, rises)
+    return _falls(network, row, signs, from_, to, nodes, deadline, rises)
 
 
 def _order(case: OpenCase, a: int, b: int) -> float:
@@ -161,13 +167,53 @@ def _falls(
     signs: Floats,
     low: Floats,
     high: Floats,
+    nodes: int,
     deadline: float,
     rises: Callable[[Floats, int], None],
 ) -> bool:
     """Whether ``signs`` times the row's derivative is nowhere above 0 in the box; ``rises`` takes points where it is."""
     moving = np.flatnonzero(signs)
-    boxes, told = [(low, high)], 0
-    for _ in range(_MOST_BOXES):
+    samples = np.random.default_rng(0).uniform(low, high, (_SAMPLES, low.size))
+    slopes = signs * jacobian_at(network, samples, row)[:, 0]
+    told = slopes[:, moving].max(axis=1)
+    for k in np.argsort(-told)[:_MOST_TOLD]:
+        if told[k] > 0.0:
+            rises(samples[k], int(moving[np.argmax(slopes[k, moving])]))
+    if (told > 0.0).any():
+        return False
+    if not suits_boxes(network, Box(low, high)):
+        return _falls_in_boxes(network, row, signs, low, high, nodes, deadline, rises)
+    search = SignSearch(network, Box(low, high), row, features=moving)
+    grown = 0
+    while True:
+        top = np.where(signs > 0, search.upper[0], -search.lower[0])[moving]
+        if (top <= 0.0).all():
+            return True
+        wrong = np.where(signs > 0, search.rising_at[0], search.falling_at[0])
+        for i in moving:
+            if wrong[i] >= 0:
+                rises(search.points[wrong[i]], int(i))
+                return False
+        if grown >= nodes or time.monotonic() >= deadline or search.nodes < grown:
+            return False
+        grown += _ROUND
+        search.grow(grown, deadline)
+
+
+def _falls_in_boxes(
+    network: Network,
+    row: Floats,
+    signs: Floats,
+    low: Floats,
+    high: Floats,
+    nodes: int,
+    deadline: float,
+    rises: Callable[[Floats, int], None],
+) -> bool:
+    """The same for networks too large to bound many boxes at once."""
+    moving = np.flatnonzero(signs)
+    boxes = [(low, high)]
+    for _ in range(nodes):
         if not boxes:
             return True
         if time.monotonic() >= deadline:
@@ -179,12 +225,9 @@ def _falls(
             continue
         middle = 0.5 * a + 0.5 * b
         slope = signs * jacobian_at(network, middle, row)[0, 0]
-        if (slope > 0.0).any() and told < _MOST_TOLD:
-            told += 1
+        if (slope > 0.0).any():
             rises(middle, int(np.argmax(slope)))
-        bottom = np.minimum(signs * bounds.lower[0], signs * bounds.upper[0])[moving]
-        if (bottom > 0.0).any():
-            return False  # it rises everywhere here
+            return False
         weight = np.abs(np.maximum(np.abs(bounds.lower[0]), np.abs(bounds.upper[0]))) * (b - a)
         widest = int(np.argmax(weight))
         if not a[widest] < middle[widest] < b[widest]:

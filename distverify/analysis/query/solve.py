@@ -30,6 +30,8 @@ _MARGINS = (Fraction(1, 100), Fraction(1, 10_000), Fraction(1, 10**6))
 # Seconds of processor time for exact search, before and after the search in floating point.
 _FIRST, _LAST = 1.0, 60.0
 _FEW_NODES, _MOST_NODES = 400, 2_000_000
+# Boxes over which derivatives are bounded, before and after.
+_FEW_BOXES, _MOST_BOXES = 50_000, 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +103,9 @@ class _Solver:
         if open_:
             from distverify.analysis.query.search import search
 
+            open_ = [case for case in open_ if not self._contradicted(case, _FEW_BOXES)]
             open_ = search(open_, self._deadline, _FEW_NODES, self._take)
-            if self._bound.format is None:
-                open_ = [case for case in open_ if not self._contradicted(case)]
+            open_ = [case for case in open_ if not self._contradicted(case, _MOST_BOXES)]
             if open_:
                 open_ = search(open_, self._deadline, _MOST_NODES, self._take)
             open_ = [case for case in open_ if not self._settled(case, _LAST)]
@@ -130,7 +132,7 @@ class _Solver:
             self._judges[space] = judge
         return self._judges[space]
 
-    def _contradicted(self, case: OpenCase) -> bool:
+    def _contradicted(self, case: OpenCase, boxes: int) -> bool:
         """Whether derivatives rule the case out."""
         if len(self._bound.networks) < 2 or not case.judge.readable:
             return False
@@ -143,7 +145,7 @@ class _Solver:
 
         now = time.monotonic()
         left = _LAST if self._deadline is None else min(_LAST, 0.5 * (self._deadline - now))
-        return contradicted(case, now + left, attempt)
+        return contradicted(case, boxes, now + left, attempt)
 
     def _settled(self, case: OpenCase, seconds: float) -> bool:
         """Whether exact search shows that the case has no point."""

@@ -51,7 +51,7 @@ def check_text(text: str, bound, paths: dict[str, Path]) -> None:
         for tensor, output in zip(network.of("output"), outputs, strict=True):
             np.testing.assert_allclose(output.reshape(-1), [float(v) for v in told[tensor.name]], rtol=1e-5, atol=1e-5)
     values = [float(v) for t in bound.query.tensors for v in told[t.name]]
-    if bound.single:
+    if bound.format:
         rounded = [np.float32(v) for v in values]
         assert all(holds(f, rounded, lambda c: np.float32(float(c)), np.float32) for f in bound.query.assertions)
 
