@@ -13,13 +13,13 @@ from distverify.options.run import Division, Inputs, Output, Workers
 from distverify.settings import Settings
 
 SOME_FAILED = 1
-_OPTIONS = (Settings, Inputs, Workers, Division, Output)
+RUN_OPTIONS = (Settings, Inputs, Workers, Division, Output)
 
 
 @click.command(cls=GroupedCommand)
 @click.argument("model", type=Place())
 @click.argument("data", type=Place(), nargs=-1)
-@with_options(*_OPTIONS)
+@with_options(*RUN_OPTIONS)
 @click.option("--explain", is_flag=True, help="Print the plan: how the run is cut into work, and why.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary; only errors.")
 @click.option("--progress", "form", type=click.Choice(["auto", "bar", "lines", "json", "none"]), default="auto",
@@ -56,7 +56,7 @@ def certify(
           --address head:6379 --time-limit 600 -o out.h5
       distverify certify net.onnx prop_1.vnnlib prop_2.vnnlib -o properties.h5
     """
-    given = typed(ctx, *_OPTIONS)
+    given = typed(ctx, *RUN_OPTIONS)
     from distverify.reporting import reporting
 
     with reporting(quiet, form):  # the first import ever compiles kernels, and says so

@@ -38,7 +38,7 @@ _COMMANDS = {
     "estimate": "Time a few samples and predict what a run takes.",
     "verify": "Decide a VNN-LIB query: sat, unsat, unknown or timed-out.",
     "supports": "Tell what verify can do, as VNN-LIB asks for it.",
-    "sweep": "Answer every instance of a VNN-COMP benchmark folder.",
+    "sweep": "Answer every instance of a benchmark folder, or certify a plan's networks x data x settings.",
     "warm-up": "Compile all kernels now, as an installer does once.",
     "cluster-files": "Copy the files for Slurm, Kubernetes, AWS and SSH.",
     "completion": "Print the script by which a shell completes commands.",
