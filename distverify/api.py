@@ -19,7 +19,7 @@ from distverify.analysis.property import PropertyAnalysis
 from distverify.analysis.sample import analyse_sample
 from distverify.analysis.warm_up import warm_up_for
 from distverify.bounds.columns import BLOCK_BYTES
-from distverify.data.vector import load_box
+from distverify.data.vector import load_box, load_matrix
 from distverify.driver import Planning, Progress, carry_out
 from distverify.errors import SettingsError
 from distverify.executors import choose_executor
@@ -48,6 +48,8 @@ __all__ = ["Progress", "certify", "prepare_run", "run"]
 _PATIENCE = 5.0
 # What a domain without data is examined for.
 _OF_DOMAIN = ("jacobian", "lipschitz", "monotone", "outputs")
+# A family of perturbations by a matrix in a file.
+_LINEAR = "linear:"
 _OPTIONS = (Settings, Inputs, Workers, Division, Output)
 
 
@@ -131,6 +133,8 @@ def prepare_run(
     factors = told.pop("feature_eps", None)
     if isinstance(told.get("domain"), str | os.PathLike):
         told["domain"] = load_box(told["domain"])
+    if str(family := told.get("perturbation")).startswith(_LINEAR):
+        told["perturbation"] = load_matrix(str(family).removeprefix(_LINEAR))
     if kind_of(x) == PROPERTIES:
         told["compute"] = (PROPERTY,)
     elif x is None:
@@ -171,10 +175,13 @@ def run(
             within["time_limit"] = workers.time_limit
         analyse = partial(analyse_sample, **within) if within else analyse_sample
         in_pieces = partial(analyse_in_pieces, **within)
-    variables = payload_variables(settings, outputs=network.output_size, inputs=network.input_size)
+    size = settings.inputs_of(network.input_size)
+    variables = payload_variables(settings, outputs=network.output_size, inputs=size)
+    # What workers keep for pieces is of one network; each sample's family is a network of its own.
+    whole = settings.perturbation is not None
     planning = Planning(
         sample_cost(network, settings), _bytes_per_sample(variables), division.samples_per_unit,
-        division.pieces_per_sample, planned,
+        1 if whole else division.pieces_per_sample, planned,
     )  # fmt: skip
     planning.check(data.labels.size)
     environment = describe_environment(command) | {"inputs": prepared.described}
@@ -185,20 +192,21 @@ def run(
     if prepared.warnings:
         environment["warnings"] = list(prepared.warnings)
     manifest = Manifest(
-        model=prepared.model, model_digest=network.digest, input_size=network.input_size,
+        model=prepared.model, model_digest=network.digest, input_size=size,
         output_size=network.output_size, data=data.name, data_digest=prepared.digest,
         indices=tuple(int(i) for i in data.indices), settings=settings, distverify_version=__version__,
         created=datetime.now(UTC), environment=environment,
-        names=prepared.names, axis_names=dict(prepared.axis_names),
+        names=prepared.names, axis_names=dict(prepared.axis_names), features=network.input_size if whole else 0,
     )  # fmt: skip
     job = Job(
         network, data, settings, analyse, warm_up_for(network, settings), variables,
-        analyse_in_pieces=in_pieces, piece_worker=BoundsWorker, patience=_PATIENCE if settings.nodes else math.inf,
+        analyse_in_pieces=None if whole else in_pieces, piece_worker=BoundsWorker,
+        patience=_PATIENCE if settings.nodes and not whole else math.inf,
         ends_in_order=settings.nodes > 0,
     )  # fmt: skip
     journal = Journal.open(output.output, manifest, overwrite=output.overwrite, retry_failed=output.retry_failed)
     with journal:
-        carry_out(journal, executor, job, planning, str(output.output), progress)
+        carry_out(journal, executor, job, planning, str(output.output), progress, within.get("time_limit"))
     return open_result(output.output)
 
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from distverify.analysis.cost import SampleCost
-from distverify.analysis.network import analyse_network
 from distverify.errors import Interrupted, ResultError, SettingsError, argument
 from distverify.results.journal.journal import Journal
 from distverify.results.statistics import describe_statistics, speed_range
@@ -20,8 +19,8 @@ from distverify.runtime.auto import AutoExecutor
 from distverify.runtime.job import Event, Executor, Job, PieceDone, Session, UnitDone, WorkersChanged
 from distverify.runtime.plan import HUGE_SECONDS, make_plan, probe_units
 from distverify.runtime.signals import Signals
-from distverify.runtime.threads import limit_threads
 from distverify.status import COMPUTED
+from distverify.whole_network import compute_network
 from distverify.work import Plan, RunStatistics, WorkUnit
 
 # The statistics of many workers take a while to gather: not after every unit.
@@ -122,9 +121,11 @@ class Planning:
 
 def carry_out(
     journal: Journal, executor: Executor, job: Job, planning: Planning, output: str,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | None = None, time_limit: float | None = None,
 ) -> None:  # fmt: skip
     """Compute what is pending, and finish the result file.
+
+    ``time_limit`` is that of the searches over the whole network, in seconds.
 
     Raises
     ------
@@ -133,18 +134,20 @@ def carry_out(
     ExecutorError, ResultError
         Nothing is kept, and nothing is left behind.
     """
-    _Run(journal, job, planning, output, progress).carry_out(executor)
+    _Run(journal, job, planning, output, progress, time_limit).carry_out(executor)
 
 
 class _Run:
     def __init__(
-        self, journal: Journal, job: Job, planning: Planning, output: str, progress: Callable[[Progress], None] | None
-    ) -> None:
+        self, journal: Journal, job: Job, planning: Planning, output: str, progress: Callable[[Progress], None] | None,
+        time_limit: float | None,
+    ) -> None:  # fmt: skip
         self._journal = journal
         self._job = job
         self._planning = planning
         self._output = output
         self._progress = progress
+        self._time_limit = time_limit
         self._begin = time.perf_counter()
         self._computing: float | None = None  # since when there are workers
         self._total = job.data.size
@@ -173,12 +176,12 @@ class _Run:
                 if isinstance(executor, AutoExecutor):
                     if self._worth_a_trial():
                         self._compute(executor.here, signals, trial=True)
-                    executor = executor.elsewhere()
+                    executor = executor.elsewhere() if self._done < self._total else executor.here
                 if self._done < self._total and not signals.stopped():
                     self._compute(executor, signals)
                 if self._done < self._total:
                     raise self._interrupted()
-                self._finish()
+                self._finish(executor, signals)
         except KeyboardInterrupt:
             raise self._interrupted() from None
         except Interrupted:
@@ -305,11 +308,10 @@ class _Run:
         elif not self._probes or 2 * len(self._timed) >= self._wanted:
             self._make_plan(session, seconds)
 
-    def _finish(self) -> None:
+    def _finish(self, executor: Executor, signals: Signals) -> None:
         self._phase = "finishing"
         self._tell()
-        with limit_threads(1):
-            facts = analyse_network(self._job.network, self._job.settings)
+        facts = compute_network(self._job, executor, signals.stopped, self._time_limit)
         journal = self._journal
         seconds = time.perf_counter() - self._begin
         told: dict[str, Any] = {

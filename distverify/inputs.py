@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from distverify.data.dataset import Dataset, dataset_from_arrays, load_dataset
+from distverify.data.family import check_family
 from distverify.data.image_layout import arrange_images, order_by
 from distverify.data.labels import NO_LABEL
 from distverify.data.plausible import find_implausible
@@ -147,11 +148,14 @@ def prepare_samples(
 ) -> Prepared:
     """The samples or properties for a network of :func:`prepare_network`."""
     inputs = preprocessed(inputs)
-    chosen = feature_factors(network.input_size, factors, inputs.features)
+    size = settings.inputs_of(network.input_size)
+    chosen = feature_factors(size, factors, inputs.features)
     if chosen is not None:
         settings = replace(settings, feature_eps=chosen)
     described = _describe(network, inputs)
-    called = _axis_names(network, inputs)  # refused before anything is read
+    called = _axis_names(size, network.output_size, inputs)  # refused before anything is read
+    if settings.perturbation is not None and settings.family != "linear":
+        called = {"input": (settings.family,), **called}
     paths = property_paths(x)
     if paths:
         found = load_properties(
@@ -172,7 +176,7 @@ def prepare_samples(
         data = replace(data, name=OF_DOMAIN)
         return Prepared(network, model, data, data.digest, settings, described, axis_names=called)
     data = _open_dataset(x, y, inputs, network)
-    if data.input_names and inputs.layout == "flat":
+    if data.input_names and inputs.layout == "flat" and settings.perturbation is None:
         called = {"input": data.input_names, **called}
     if len(data.class_names) == network.output_size:
         called = {"output": data.class_names, **called}
@@ -304,7 +308,9 @@ def check_fit(prepared: Prepared) -> Prepared:
             f"compute: {differentiating[0]} is about derivatives, and this network jumps ({jump}); leave {differentiating[0]} "
             "out, and compute outputs, margins, radius or verified"
         )
-    if settings.clip is not None:
+    if settings.perturbation is not None:
+        check_family(data, network, settings)
+    elif settings.clip is not None:
         low, high = settings.clip
         outside = np.flatnonzero((data.inputs < low).any(axis=1) | (data.inputs > high).any(axis=1))
         if outside.size:
@@ -315,7 +321,7 @@ def check_fit(prepared: Prepared) -> Prepared:
             )
     if prepared.properties:
         return prepared
-    warnings = find_implausible(network, data, settings.eps, prepared.described["scale"])
+    warnings = find_implausible(network, data, () if settings.family else settings.eps, prepared.described["scale"])
     if data.regression:
         warnings += (
             "data: y holds real numbers, taken for targets of a regression; bounds are computed without a class",
@@ -367,10 +373,10 @@ def recorded_inputs(stored: Mapping[str, Any], others: Mapping[str, Any]) -> Inp
     return Inputs(**{name: stored[name] for name in named} | dict(others))
 
 
-def _axis_names(network: Network, inputs: Inputs) -> dict[str, tuple[str, ...]]:
+def _axis_names(points: int, outputs: int, inputs: Inputs) -> dict[str, tuple[str, ...]]:
     """The names of inputs and outputs that are said, checked."""
     called: dict[str, tuple[str, ...]] = {}
-    given = {"input": (inputs.input_names, network.input_size), "output": (inputs.output_names, network.output_size)}
+    given = {"input": (inputs.input_names, points), "output": (inputs.output_names, outputs)}
     for axis, (value, size) in given.items():
         if value is None:
             continue

@@ -36,6 +36,11 @@ MARCH_EVALUATIONS = 16
 MARCH_TOLERANCE = 1e-3
 
 
+# Of inputs, around a sample: x + M t with t in a ball. A matrix is one, too: a row for each feature.
+FAMILIES = ("brightness", "contrast", "haze")
+Perturbation = str | tuple[tuple[float, ...], ...]
+# Where t may lie in a family, unless it is said: haze is of 0 to 1.
+_FAMILY_CLIP = {"haze": (0.0, 1.0)}
 # LO, HI for all features; or a lower and an upper number for each.
 Domain = tuple[float, float] | tuple[tuple[float, ...], tuple[float, ...]]
 # An HDF5 attribute holds a box of so many features.
@@ -102,6 +107,12 @@ class Settings:
         "feature; DATA may then be left out.", "Balls", parse=parse.interval_or_file, metavar="LO,HI|FILE",
         needs=_used_by("domain"),
     )  # fmt: skip
+    perturbation: Perturbation | None = option(  # noqa: RUF009  # a field, as all the others
+        None, "A family of inputs x + M t around each sample, in place of all inputs: brightness (x + t), contrast (x + t (x - 1/2)), haze "
+        "(x + t (1 - x), t from 0 to 1), or linear:FILE, a matrix M (.npy, .csv) with a row for each feature and a column for each "
+        "parameter. Balls, {eps}, {clip}, derivatives and constants are then about t.", "Balls", parse=parse.perturbation(FAMILIES),
+        metavar="FAMILY", needs=_used_by("clip"),
+    )  # fmt: skip
     march_evaluations: int = option(
         MARCH_EVALUATIONS, "Most Jacobian bounds per radius; more give larger radii by Jacobian bounds.", "What is computed",
         parse=parse.at_least(1), metavar="N", needs=_used_by("march_evaluations"),
@@ -165,19 +176,38 @@ class Settings:
             _set(self, "domain", _domain(self.domain))
         if self.feature_eps is not None:
             _set(self, "feature_eps", feature_factors(self.feature_eps, self.norm))
+        if self.perturbation is not None:
+            _set(self, "perturbation", _perturbation(self.perturbation))
         if self.march_evaluations < 1:
             raise SettingsError(f"march_evaluations: got {self.march_evaluations}; give a whole number of at least 1")
         if not 0.0 <= self.march_tolerance < 1.0:
             raise SettingsError(f"march_tolerance: got {self.march_tolerance}; give a number of at least 0 and below 1")
         if self.nodes < 0:
             raise SettingsError(f"nodes: got {self.nodes}; give a whole number of at least 0")
-        searched = sorted(q.name for q in catalogue.chosen(self.compute) if q.search_at) if self.nodes else []
+        searched = (
+            sorted(q.name for q in catalogue.chosen(self.compute) if q.search_at or q.searched) if self.nodes else []
+        )
         if searched and self.method == "interval":
             raise SettingsError(
                 f"nodes: got {self.nodes} with {argument('method', 'interval')} and {' and '.join(searched)}; a search for those "
                 "needs linear, coupled or recurjac"
             )
         self._refuse()
+        if self.perturbation is not None and self.clip is None:
+            _set(self, "clip", _FAMILY_CLIP.get(self.family))
+
+    @property
+    def family(self) -> str:
+        """Name of the perturbations' family, "linear" for a matrix; empty where all inputs are looked at."""
+        if self.perturbation is None:
+            return ""
+        return self.perturbation if isinstance(self.perturbation, str) else "linear"
+
+    def inputs_of(self, features: int) -> int:
+        """How many numbers an analysed point has: the features, or the parameters of the family of perturbations."""
+        if self.perturbation is None:
+            return features
+        return 1 if isinstance(self.perturbation, str) else len(self.perturbation[0])
 
     def _refuse(self) -> None:
         """Refuse what nothing that is computed would use, and radii that are missing."""
@@ -188,6 +218,16 @@ class Settings:
             given -= {"compute"}
         refuse(options_of(Settings), values, given)
         quantities = catalogue.chosen(self.compute)
+        if self.perturbation is not None:
+            if whole := sorted(q.name for q in quantities if q.of_network):
+                raise SettingsError(
+                    f"perturbation: got {self.family}, which is about inputs around samples, and {whole[0]} is about all inputs; "
+                    "leave one of them out"
+                )
+            if self.clip is not None and not self.clip[0] <= 0.0 <= self.clip[1]:
+                raise SettingsError(
+                    f"clip: got {self.clip[0]:g},{self.clip[1]:g}; beside a perturbation it is about t, and must hold 0, the sample itself"
+                )
         over_domain = self.domain is not None
         needs_eps = sorted(q.name for q in quantities if q.needs_eps and not (q.of_domain and over_domain))
         if needs_eps and not self.eps:
@@ -204,12 +244,20 @@ class Settings:
         if self.feature_eps is not None:
             # An HDF5 attribute is too small for a value per feature: the values are stored beside it.
             out["feature_eps"] = hashlib.sha256(array("d", self.feature_eps).tobytes()).hexdigest()
+        if not (self.perturbation is None or isinstance(self.perturbation, str)):
+            numbers = array("d", [v for row in self.perturbation for v in row])
+            shape = f"{len(self.perturbation)}x{len(self.perturbation[0])}"
+            out["perturbation"] = f"linear {shape} {hashlib.sha256(numbers.tobytes()).hexdigest()}"
         return out
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], feature_eps: Iterable[float] | None = None) -> Settings:
-        """The inverse of :meth:`to_json`; ``feature_eps`` are the values that its hash stands for."""
+    def from_json(
+        cls, data: Mapping[str, Any], feature_eps: Iterable[float] | None = None, perturbation: Any = None
+    ) -> Settings:
+        """The inverse of :meth:`to_json`; ``feature_eps`` and ``perturbation`` are the values that its hashes stand for."""
         values = dict(data)
+        if str(values.get("perturbation")).startswith("linear"):
+            values["perturbation"] = perturbation
         values["norm"] = float(values["norm"])
         for name in ("eps", "compute", "clip", "domain"):
             if values.get(name) is not None:
@@ -238,6 +286,26 @@ def feature_factors(values: Iterable[float], norm: float) -> tuple[float, ...]:
             f"feature_eps: got {other} for norm {norm:g}; only norm inf takes other factors than 0 and 1"
         )
     return factors
+
+
+def _perturbation(family: Any) -> Perturbation:
+    """A family's name, or the rows of a matrix."""
+    if isinstance(family, str):
+        _choice("perturbation", family, FAMILIES, "or a matrix with a row for each feature (linear:FILE)")
+        return family
+    try:
+        rows = tuple(tuple(float(v) for v in (row if hasattr(row, "__len__") else (row,))) for row in family)
+    except (TypeError, ValueError):
+        raise SettingsError(
+            f"perturbation: got {type(family).__name__}; give {', '.join(FAMILIES)}, or a matrix of numbers with a row for each feature"
+        ) from None
+    widths = sorted({len(row) for row in rows})
+    if len(widths) != 1 or not widths[0] or not all(math.isfinite(v) for row in rows for v in row):
+        raise SettingsError(
+            f"perturbation: got {len(rows)} rows of {widths or 'no'} values; give finite numbers, a row for each feature and as many "
+            "columns as parameters"
+        )
+    return rows
 
 
 def _set(settings: Settings, name: str, value: object) -> None:

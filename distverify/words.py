@@ -66,12 +66,27 @@ def describe_settings(settings: Settings) -> str:
         parts += [f"eps {radii(settings.eps)}"] if settings.eps else []
         parts += [f"compute {', '.join(settings.compute)}", f"method {settings.method}"]
         parts += [f"layer bounds {settings.layer_bounds}"]
-        usual = {"norm", "eps", "compute", "method", "layer_bounds", "targets", "clip", "domain", "feature_eps"}
+        usual = {
+            "norm",
+            "eps",
+            "compute",
+            "method",
+            "layer_bounds",
+            "targets",
+            "clip",
+            "domain",
+            "feature_eps",
+            "perturbation",
+        }
         if set(catalogue.names_using("targets")) & set(settings.compute):
             targets = settings.targets
             parts.append(f"target class {targets}" if isinstance(targets, int) else f"{targets} radius")
+        if settings.perturbation is not None:
+            parts.append(f"perturbation {settings.family}: inputs {perturbation(settings)}")
         if settings.clip is not None:
-            parts.append(f"inputs in [{settings.clip[0]:g}, {settings.clip[1]:g}]")
+            parts.append(
+                f"{'t' if settings.perturbation is not None else 'inputs'} in [{settings.clip[0]:g}, {settings.clip[1]:g}]"
+            )
         if settings.domain is not None:
             parts.append(f"domain {domain(settings.domain)}")
         if settings.feature_eps is not None:
@@ -82,6 +97,16 @@ def describe_settings(settings: Settings) -> str:
         n: v for n, v in vars(settings).items() if n not in usual and v != (defaults_of(Settings) | {"seed": 0})[n]
     }
     return "; ".join(parts + [f"{name.replace('_', ' ')} {value}" for name, value in others.items()])
+
+
+def perturbation(settings: Settings) -> str:
+    """The inputs of the settings' family of perturbations, as a formula: ``x + t (1 - x)``."""
+    formula = {"brightness": "x + t", "contrast": "x + t (x - 1/2)", "haze": "x + t (1 - x)", "linear": "x + M t"}[
+        settings.family
+    ]
+    if isinstance(settings.perturbation, tuple):
+        formula += f", M of {len(settings.perturbation)} x {len(settings.perturbation[0])}"
+    return formula
 
 
 def domain(sides: Any) -> str:

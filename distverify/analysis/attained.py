@@ -25,6 +25,8 @@ from distverify.region import Ball, Box
 _SAMPLES = 64
 # A gradient counts as larger if floating point says so by this much, relatively.
 _WORTH = 1e-9
+# Steps uphill, from so many points, and how far they go at first and at last, in shares of the region.
+_STEPS, _CLIMBERS, _PACES = 8, 4, (1.0, 0.1)
 # Points that are evaluated with rounding, at most, for one that is as large as floating point promised.
 _TRIES = 4
 
@@ -84,25 +86,73 @@ class AttainedConstant:
     point: Floats | None = None
     promised: float = 0.0
     _room: Room = field(init=False)
+    _best: Floats = field(init=False)
     _waiting: list[tuple[float, Floats]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._room = Room.of(self.region)
+        self._best = np.zeros((0, self.network.input_size))
 
     def sample(self, seed: int | Sequence[int], count: int = _SAMPLES) -> float:
         """Look at the middle, corners and random points of the region."""
         return self.look(self._room.starts(count, np.random.default_rng(seed)))
 
+    def climb(self) -> float:
+        """Go uphill from the best points that were sampled: along the change of the derivatives that make up the constant.
+
+        Where v is the direction in which the Jacobian J moves most (a row's signs, for norm inf), the constant is about u'J v, and its
+        derivative by x that of the gradient of u'f along v: a difference of two gradients. Across a kink, too, it points to the
+        steeper side.
+        """
+        x = self._best
+        for step in range(_STEPS if len(x) else 0):
+            pace = _PACES[0] * (_PACES[1] / _PACES[0]) ** (step / (_STEPS - 1))
+            rows, along = self._leading(jacobian_at(self.network, x, self.rows))
+            ahead, behind = self._room.move(x, -along, 0.1 * pace), self._room.move(x, along, 0.1 * pace)
+            both = jacobian_at(self.network, np.concatenate([ahead, behind]), self.rows)
+            change = np.einsum("nkd,nk->nd", both[: len(x)] - both[len(x) :], rows)
+            moved = self._room.move(x, -change, pace)
+            before, after = self._seen(jacobian_at(self.network, x, self.rows)), self._seen(self._jacobians(moved))
+            x = np.where((after > before)[:, None], moved, x)
+        return self.promised
+
+    def _leading(self, jacobians: Floats) -> tuple[Floats, Floats]:
+        """Of Jacobians [N, K, D], the rows u [N, K] and the input's direction v [N, D] that make up their norms, about."""
+        scaled = jacobians if self.weights is None else jacobians * self.weights
+        each = np.arange(len(scaled))
+        rows = np.zeros(scaled.shape[:2])
+        if self.norm == 2.0:
+            u, _, v = np.linalg.svd(scaled, full_matrices=False)
+            return u[:, :, 0], v[:, 0]
+        if self.norm == math.inf:
+            best = np.abs(scaled).sum(axis=2).argmax(axis=1)
+            rows[each, best] = 1.0
+            return rows, np.sign(scaled[each, best])
+        column = np.abs(scaled).sum(axis=1).argmax(axis=1)
+        rows[:] = np.sign(scaled[each, :, column])
+        along = np.zeros((len(scaled), scaled.shape[2]))
+        along[each, column] = 1.0
+        return rows, along
+
     def look(self, points: Floats) -> float:
         """Look at ``points`` float64 [K, D], brought into the region; the largest value that floating point has promised."""
+        self._jacobians(points)
+        return self.promised
+
+    def _seen(self, jacobians: Floats) -> Floats:
+        return induced_norms(jacobians if self.weights is None else jacobians * self.weights, self.norm)
+
+    def _jacobians(self, points: Floats) -> Floats:
+        """Of ``points``, brought into the region; the one of the largest constant is noted."""
         x = self._room.clamp(points)
         jacobians = jacobian_at(self.network, x, self.rows)
-        seen = induced_norms(jacobians if self.weights is None else jacobians * self.weights, self.norm)
+        seen = self._seen(jacobians)
         best = int(np.argmax(seen))
+        self._best = x[np.argsort(-seen, kind="stable")[:_CLIMBERS]] if not len(self._best) else self._best
         if seen[best] > self.promised * (1.0 + _WORTH) and self._room.holds(x[best]):
             self.promised = float(seen[best])
             self._waiting.append((self.promised, x[best].copy()))
-        return self.promised
+        return jacobians
 
     def confirm(self) -> float:
         """Evaluate what was promised, with rounding: :attr:`value`, which is all that is promised from then on."""

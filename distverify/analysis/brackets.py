@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from distverify.analysis.attained import AttainedConstant
+from distverify.analysis.box_tree import BoxTree, LargestConstant, pays_to_halve
 from distverify.analysis.branching.constants import ConstantTree
 from distverify.analysis.branching.polytopes import Problem, pose, with_own_slopes
 from distverify.bounds.chain import backward_chain
@@ -21,6 +23,9 @@ from distverify.questions.memory import Memory
 from distverify.questions.pieces import Arrays, Block
 from distverify.questions.question import Cuts, Question, cut, stacked
 from distverify.region import Ball
+
+# Points of a box of few dimensions that are looked at first.
+_SAMPLES = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +91,7 @@ class ConstantSearch:
 
         attained = AttainedConstant(self.network, self.region, rows, norm, weights)
         attained.sample(seed)
+        attained.climb()
         tree = ConstantTree(
             self.problem,
             backward_chain(self.enclosure, rows),
@@ -96,6 +102,32 @@ class ConstantSearch:
         )
         tree.plant()
         tree.grow(nodes, _Packed(attained, self.problem), deadline)
+        place = np.full(self.network.input_size, np.nan) if attained.point is None else attained.point
+        return Bracket(tree.bound, attained.value, place, tree.lower, tree.upper, tree.nodes)
+
+
+class BoxSearch:
+    """The same for networks of curved activations over boxes of few dimensions, which are halved."""
+
+    def __init__(self, network: Network, region: Ball, norm: float, weights: Floats | None = None) -> None:
+        self.network = network
+        self.region = region
+        self.norm = norm
+        self.weights = weights
+
+    def bracket(
+        self, rows: Floats, nodes: int, seed: int | Sequence[int] = 0, deadline: float | None = None
+    ) -> Bracket:
+        """See :meth:`ConstantSearch.bracket`."""
+        attained = AttainedConstant(self.network, self.region, rows, self.norm, self.weights)
+        attained.sample(seed, _SAMPLES)
+        attained.climb()
+        tree = BoxTree(self.network, self.region, rows, LargestConstant(self.norm, self.weights), attained.look)
+        # What floating point has promised may not be certain: then the search goes on.
+        attained.confirm()
+        tree.grow(nodes, deadline)
+        if attained.promised > attained.confirm():
+            tree.grow(nodes, deadline)
         place = np.full(self.network.input_size, np.nan) if attained.point is None else attained.point
         return Bracket(tree.bound, attained.value, place, tree.lower, tree.upper, tree.nodes)
 
@@ -133,8 +165,8 @@ class Brackets(Question[Arrays]):
     seed : tuple of int
     together : bool
         Whether the induced norm of all rows follows, by one tree more. For norm inf it is the largest of the rows' constants.
-    deadline : float, optional
-        By ``time.monotonic``; for whoever answers by himself.
+    seconds : float, optional
+        For each tree.
     """
 
     region: Ball
@@ -146,7 +178,7 @@ class Brackets(Question[Arrays]):
     nodes: int
     seed: tuple[int, ...]
     together: bool = True
-    deadline: float | None = None
+    seconds: float | None = None
 
     @property
     def trees(self) -> int:
@@ -159,12 +191,19 @@ class Brackets(Question[Arrays]):
 
     def answer(self, memory: Memory, block: Block) -> Arrays:
         """For each tree "bound", "attained", "nodes" and "attained_at" [D]; "lower" and "upper" [K, D] of the rows."""
-        search = ConstantSearch(memory.network, self.region, self.norm, self.weights, self.method, self.layer_bounds)
+        search: ConstantSearch | BoxSearch
+        if pays_to_halve(memory.network, self.region):
+            search = BoxSearch(memory.network, self.region, self.norm, self.weights)
+        else:
+            search = ConstantSearch(
+                memory.network, self.region, self.norm, self.weights, self.method, self.layer_bounds
+            )
         count = self.rows.shape[0]
-        found = [
-            search.bracket(self.rows[k : k + 1] if k < count else self.rows, self.nodes, (k, *self.seed), self.deadline)
-            for k in range(*block)
-        ]
+        found = []
+        for k in range(*block):
+            deadline = None if self.seconds is None else time.monotonic() + self.seconds
+            rows = self.rows[k : k + 1] if k < count else self.rows
+            found.append(search.bracket(rows, self.nodes, (k, *self.seed), deadline))
         own = [b for k, b in zip(range(*block), found, strict=True) if k < count]
         nothing = np.zeros((0, memory.network.input_size))
         return {

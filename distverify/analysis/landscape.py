@@ -11,9 +11,13 @@ from numpy.typing import ArrayLike
 from distverify.analysis.around import Around
 from distverify.analysis.reuse import BySlopes
 from distverify.analysis.search import Floats, search_each
+from distverify.analysis.stationary import widen_stationary_free
 from distverify.arguments import network_of
 from distverify.bounds.jacobian import check_differentiable, check_methods, output_rows
+from distverify.bounds.methods import WITHOUT_RECURSION
+from distverify.errors import SettingsError
 from distverify.network.graph import Network
+from distverify.questions.askers import Alone
 from distverify.questions.bounder import Bounder
 from distverify.questions.region import RegionBounds
 from distverify.questions.rows import Derivatives, monotone_features
@@ -33,6 +37,8 @@ def stationary_free_radius(
     clip: tuple[float, float] | None = None,
     feature_eps: ArrayLike | None = None,
     rows: Sequence[int] | None = None,
+    nodes: int = 0,
+    seed: int = 0,
 ) -> Floats:
     """For each output, the radius of a ball around ``x0`` in which it certainly has no stationary point.
 
@@ -45,17 +51,33 @@ def stationary_free_radius(
     norm, method, layer_bounds, clip, feature_eps : see :func:`distverify.certified_radius`
     rows : sequence of int, optional
         Outputs to look at; all by default.
+    nodes : int
+        Subproblems for each output, at most, by which a search for kept signs widens the radii: boxes where few features move,
+        else those of branch and bound over neurons. The same number gives the same result, to the last bit.
+    seed : int
+        Of the points that are looked at.
 
     Returns
     -------
     float64 [rows]
         Verified radii; 0 where no derivative has a known sign even at ``x0``.
+
+    Raises
+    ------
+    SettingsError
+        Unknown methods, a negative ``nodes``, nodes with a method that cannot search.
     """
     check_methods(method, layer_bounds)
+    if nodes < 0:
+        raise SettingsError(f"nodes: got {nodes}; give a whole number, 0 for none")
+    if nodes and method in WITHOUT_RECURSION:
+        raise SettingsError(f"nodes: got {nodes} with method {method}; a search needs linear, coupled or recurjac")
     network = network_of(network)
     check_differentiable(network)
     balls = Balls(Ball(x0, 0.0, norm, clip, feature_eps).x0, norm, clip, feature_eps)
-    return find_stationary_free(Bounder(network, method, layer_bounds), balls, output_rows(network, rows, None))
+    bounder, matrix = Bounder(network, method, layer_bounds), output_rows(network, rows, None)
+    radii = find_stationary_free(bounder, balls, matrix)
+    return widen_stationary_free(bounder, balls, matrix, radii, nodes, (seed,))[0] if nodes else radii
 
 
 def find_stationary_free(bounder: Bounder, balls: Balls, rows: Floats) -> Floats:
@@ -79,9 +101,20 @@ def find_stationary_free(bounder: Bounder, balls: Balls, rows: Floats) -> Floats
 def radii_of(around: Around) -> SampleResult:
     """The quantity "landscape"."""
     rows = None if around.settings.landscape_outputs == "all" else [around.own]
-    network = around.bounder.network
-    radii = np.full(network.output_size, np.nan)
-    radii[slice(None) if rows is None else rows] = find_stationary_free(
-        around.bounder, around.balls, output_rows(network, rows, None)
+    network, settings = around.bounder.network, around.settings
+    matrix, own = output_rows(network, rows, None), slice(None) if rows is None else rows
+    radii, lost = np.full(network.output_size, np.nan), np.full(network.output_size, np.nan)
+    radii[own] = find_stationary_free(around.bounder, around.balls, matrix)
+    if not settings.nodes:
+        return {"stationary_free_radius": radii}
+    deadline = around.deadline if isinstance(around.bounder.searches, Alone) else None
+    radii[own], lost[own] = widen_stationary_free(
+        around.bounder,
+        around.balls,
+        matrix,
+        radii[own],
+        settings.nodes,
+        (settings.seed, 5, around.sample.index),
+        deadline,
     )
-    return {"stationary_free_radius": radii}
+    return {"stationary_free_radius": radii, "stationary_sign_lost": lost}

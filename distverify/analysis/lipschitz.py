@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -122,10 +121,11 @@ def lipschitz_constant(
     places = np.full((rows.size, network.input_size), np.nan)
     if not nodes:
         return LipschitzConstants(rows, vector, np.zeros(rows.size), places)
-    deadline = None if time_limit is None else time.monotonic() + time_limit
     question = Brackets(
-        region, outputs, measured, weights, method, layer_bounds, nodes, tuple(np.atleast_1d(seed).tolist()), True, deadline
+        region, outputs, measured, weights, method, layer_bounds, nodes, tuple(np.atleast_1d(seed).tolist()), True,
     )  # fmt: skip
+    if time_limit is not None:
+        question = replace(question, seconds=time_limit / question.trees)
     found = Alone(network).ask(question)
     rows = np.fmin(rows, found["bound"])
     vector = min(vector, float(found["vector_bound"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from distverify.bounds.lipschitz import product_of_norms
 from distverify.network.graph import Network
 from distverify.quantities import catalogue
 from distverify.quantities.quantity import referred
+from distverify.questions.askers import ThroughCrew
 from distverify.questions.bounder import Bounder
 from distverify.questions.pieces import Arrays
 from distverify.questions.rows import Derivatives
@@ -21,10 +23,19 @@ from distverify.region import Ball, domain_box
 from distverify.settings import Settings
 
 
-def analyse_network(network: Network, settings: Settings) -> Arrays:
+def analyse_network(
+    network: Network, settings: Settings, time_limit: float | None = None, asker: ThroughCrew | None = None
+) -> Arrays:
     """Compute what ``settings`` ask for without a sample.
 
     Constants are meant in the norm of the settings, with their ``feature_eps``.
+
+    Parameters
+    ----------
+    time_limit : float, optional
+        Seconds after which searches end, with what is proved.
+    asker : ThroughCrew, optional
+        Whose workers grow the searches' trees; the same results, to the bit.
 
     Returns
     -------
@@ -32,7 +43,8 @@ def analyse_network(network: Network, settings: Settings) -> Arrays:
         By variable name: what the chosen quantities say of the network, and with a domain of all inputs in it.
     """
     facts: Arrays = {}
-    bounder = Bounder(network, settings.method, settings.layer_bounds)
+    bounder = Bounder(network, settings.method, settings.layer_bounds, searches=asker)
+    deadline = None if time_limit is None else time.monotonic() + time_limit
     quantities = catalogue.chosen(settings.compute)
     for q in quantities:
         if q.compute_network:
@@ -48,7 +60,7 @@ def analyse_network(network: Network, settings: Settings) -> Arrays:
             facts |= outputs_derivatives(bounder, known, stored, settings, _weights(settings))
         for q in over_domain:
             if q.search_domain and settings.nodes:
-                facts |= referred(q.search_domain)(bounder, known, settings, facts)
+                facts |= referred(q.search_domain)(bounder, known, settings, facts, deadline)
     return facts
 
 

@@ -15,9 +15,10 @@ from distverify.errors import SettingsError
 from distverify.network.graph import Network, NetworkBuilder
 from distverify.network.linear.dense import Dense
 from distverify.network.linear.operator import Array
-from distverify.network.nodes import ActivationNode, LinearNode, Term
-
-FAMILIES = ("brightness", "contrast", "haze")
+from distverify.network.nodes import Term, Unfolded
+from distverify.network.normalisation import moved_up
+from distverify.settings import FAMILIES, Settings
+from distverify.work import Sample
 
 
 def perturbed(network: Network, x: ArrayLike, family: str | ArrayLike) -> Network:
@@ -54,13 +55,26 @@ def perturbed(network: Network, x: ArrayLike, family: str | ArrayLike) -> Networ
         )
     builder = NetworkBuilder((matrix.shape[1],), "perturbation")
     builder.linear("perturbed", [Term(0, Dense(np.ascontiguousarray(matrix), roundings=roundings))], centre)
-    # The perturbed sample takes the input's place, so that every index moves up by one.
-    for node in network.nodes[1:]:
-        if isinstance(node, LinearNode):
-            builder.add(replace(node, terms=tuple(Term(t.source + 1, t.operator) for t in node.terms)))
-        elif isinstance(node, ActivationNode):
-            builder.add(replace(node, source=node.source + 1))
-    return builder.build(network.output + 1, network.remarks).in_precision(network.precision)
+    first = list(builder.nodes)
+    builder.nodes += moved_up(network.nodes)
+    made = builder.build(network.output + 1, network.remarks).in_precision(network.precision)
+    if network.unfolded is not None:
+        # What a runtime evaluates is the file's network, after the same layer.
+        earlier = NetworkBuilder((matrix.shape[1],), "perturbation")
+        earlier.nodes = first + moved_up(network.unfolded.nodes)
+        nodes = earlier.build(network.unfolded.output + 1).nodes
+        same = {i + 1: place + 1 for i, place in network.unfolded.places.items()}
+        made.unfolded = Unfolded(nodes, network.unfolded.output + 1, {0: 0, **same})
+    return made
+
+
+def along_family(network: Network, sample: Sample, settings: Settings) -> tuple[Network, Sample]:
+    """What a run analyses: the network of t and t = 0, where its inputs are those of a family; else both as they are."""
+    family = settings.perturbation
+    if family is None:
+        return network, sample
+    one = perturbed(network, sample.x, family if isinstance(family, str) else np.array(family))
+    return one, replace(sample, x=np.zeros(one.input_size))
 
 
 def _matrix(family: str | ArrayLike, centre: Array) -> tuple[Array, int]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from distverify.analysis.around import Around, Over
 from distverify.analysis.decision import decide
+from distverify.analysis.perturbation import along_family
 from distverify.bounds.columns import BLOCK_BYTES
 from distverify.errors import PieceError
 from distverify.network.graph import Network
@@ -57,6 +58,7 @@ def analyse_sample(
         What the first quantity raised, if none could be computed.
     HandedBack
     """
+    network, sample = along_family(network, sample, settings)
     searches = None if patience == math.inf else Impatient(network, patience)
     bounder = Bounder(network, settings.method, settings.layer_bounds, block_bytes, searches=searches)
     return analyse_through(bounder, sample, settings, time_limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from distverify.analysis.around import Around, Over
 from distverify.analysis.brackets import Brackets
 from distverify.analysis.margins import margin_constants_of, margins_around
 from distverify.analysis.signs import Signs, signs_of
+from distverify.analysis.time_left import seconds_for_each
 from distverify.bounds.jacobian import output_rows
 from distverify.bounds.reduced import Floats
 from distverify.questions.askers import Alone
@@ -49,7 +50,13 @@ def margins_over(over: Over) -> Arrays:
     around = over.around
     region = around.balls.at(over.eps)
     found = _ask(
-        around.bounder, region, problem.rows, around.settings, (1, around.sample.index), around.deadline, together=False
+        around.bounder,
+        region,
+        problem.rows,
+        around.settings,
+        (1, around.sample.index),
+        _deadline(around),
+        together=False,
     )
     known = around.once(margin_constants_of)(over.known)
     return {
@@ -63,16 +70,17 @@ def signs_over(over: Over) -> Arrays:
     around = over.around
     known = around.derivatives(over.known)
     region = around.balls.at(over.eps)
-    left = None
-    if around.deadline is not None and isinstance(around.bounder.searches, Alone):
-        left = max(0.0, around.deadline - time.monotonic()) / around.bounder.network.output_size
+    left = seconds_for_each(around.bounder, _deadline(around), around.bounder.network.output_size)
     seed = 3, around.sample.index
     return {"monotone": _signs(around.bounder, region, around.settings, known["monotone"], seed, left)}
 
 
-def signs_over_domain(bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays) -> Arrays:
+def signs_over_domain(
+    bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays, deadline: float | None
+) -> Arrays:
     """The quantity "monotone" over the domain."""
-    signs = _signs(bounder, known.place.region, settings, facts["domain_monotone"], (4,))
+    seconds = seconds_for_each(bounder, deadline, bounder.network.output_size)
+    signs = _signs(bounder, known.place.region, settings, facts["domain_monotone"], (4,), seconds)
     return {"domain_monotone": signs}
 
 
@@ -96,9 +104,11 @@ def _signs(
     return signs_of(*bounds, np.asarray(told["rising_at"], np.int64), np.asarray(told["falling_at"], np.int64))
 
 
-def constants_over_domain(bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays) -> Arrays:
+def constants_over_domain(
+    bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays, deadline: float | None
+) -> Arrays:
     """The quantity "lipschitz" over the domain."""
-    found = _of_outputs(bounder, known.place.region, settings, (2,))
+    found = _of_domain(bounder, known, settings, deadline)
     return {
         "domain_lipschitz": np.fmin(_floats(facts, "domain_lipschitz"), _floats(found, "bound")),
         "domain_lipschitz_vector": np.fmin(_floats(facts, "domain_lipschitz_vector"), _floats(found, "vector_bound")),
@@ -107,13 +117,22 @@ def constants_over_domain(bounder: Bounder, known: RegionBounds, settings: Setti
     }
 
 
-def jacobian_over_domain(bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays) -> Arrays:
+def jacobian_over_domain(
+    bounder: Bounder, known: RegionBounds, settings: Settings, facts: Arrays, deadline: float | None
+) -> Arrays:
     """The quantity "jacobian" over the domain."""
-    found = _of_outputs(bounder, known.place.region, settings, (2,))
+    found = _of_domain(bounder, known, settings, deadline)
     return {
         "domain_jacobian_lower": np.fmax(_floats(facts, "domain_jacobian_lower"), _floats(found, "lower")),
         "domain_jacobian_upper": np.fmin(_floats(facts, "domain_jacobian_upper"), _floats(found, "upper")),
     }
+
+
+def _of_domain(bounder: Bounder, known: RegionBounds, settings: Settings, deadline: float | None) -> Arrays:
+    """The trees of all outputs over the domain, grown once for all quantities."""
+    if "constants" not in bounder.searched:
+        bounder.searched["constants"] = _of_outputs(bounder, known.place.region, settings, (2,), deadline)
+    return bounder.searched["constants"]
 
 
 def _outputs(over: Over) -> Arrays:
@@ -123,8 +142,13 @@ def _outputs(over: Over) -> Arrays:
     if over.eps not in grown:
         region = around.balls.at(over.eps)
         seed = 0, around.sample.index
-        grown[over.eps] = _of_outputs(around.bounder, region, around.settings, seed, around.deadline)
+        grown[over.eps] = _of_outputs(around.bounder, region, around.settings, seed, _deadline(around))
     return grown[over.eps]
+
+
+def _deadline(around: Around) -> float | None:
+    """Of searches that are not dealt out: keys of pieces must not depend on the time of day."""
+    return around.deadline if isinstance(around.bounder.searches, Alone) else None
 
 
 def _grown(around: Around) -> dict[float, Arrays]:
@@ -144,9 +168,9 @@ def _ask(
 ) -> Arrays:  # fmt: skip
     weights = None if settings.feature_eps is None else np.asarray(settings.feature_eps, dtype=np.float64)
     question = Brackets(
-        region, rows, settings.norm, weights, bounder.method, bounder.layer_bounds, settings.nodes,
-        (settings.seed, *seed), together, deadline if isinstance(bounder.searches, Alone) else None,
+        region, rows, settings.norm, weights, bounder.method, bounder.layer_bounds, settings.nodes, (settings.seed, *seed), together,
     )  # fmt: skip
+    question = replace(question, seconds=seconds_for_each(bounder, deadline, question.trees))
     found = bounder.ask(question)
     bounder.subproblems += int(np.sum(found["nodes"]))
     return found

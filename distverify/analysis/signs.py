@@ -178,7 +178,7 @@ class Signs(Question[Arrays]):
         else:
             if self.nodes:
                 tree = Brackets(
-                    self.region, row, np.inf, None, self.method, self.layer_bounds, self.nodes, seed, False, deadline
+                    self.region, row, np.inf, None, self.method, self.layer_bounds, self.nodes, seed, False, self.seconds
                 ).answer(memory, (0, 1))  # fmt: skip
                 lower, upper = np.fmax(lower, _floats(tree, "lower")[0]), np.fmin(upper, _floats(tree, "upper")[0])
                 nodes = int(tree["nodes"].sum())

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from distverify.analysis.perturbation import along_family
 from distverify.analysis.points import Surroundings
 from distverify.attacks.attained import ATTAINED, Target
 from distverify.network.graph import Network
@@ -46,6 +47,7 @@ class Attack:
 
     def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
         """What was attained around the sample, by the names of :data:`distverify.attacks.attained.ATTAINED`."""
+        network, sample = along_family(network, sample, settings)
         row = self.positions[sample.index]
         generator = np.random.default_rng((self.seed, sample.index))
         around = Surroundings(Balls(sample.x, settings.norm, settings.clip, settings.feature_eps), generator)

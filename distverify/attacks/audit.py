@@ -277,7 +277,7 @@ def _job(
         points,
         seed,
     )
-    sizes = {"eps": len(settings.eps), "output": network.output_size, "input": network.input_size}
+    sizes = {"eps": len(settings.eps), "output": network.output_size, "input": settings.inputs_of(network.input_size)}
     variables = {n: (tuple(sizes[d] for d in ATTAINED[n].dims), ATTAINED[n].dtype) for n in attack.asked}
     return Job(network, data.select(positions), settings, attack, warm_up_for(network, settings), variables), positions
 

@@ -10,6 +10,7 @@ import numpy as np
 from distverify.analysis.attack import Attacker, Room
 from distverify.analysis.evaluation import highest_at
 from distverify.analysis.margins import choose_targets
+from distverify.analysis.perturbation import along_family
 from distverify.analysis.property import inner_box, targets_of
 from distverify.bounds.jacobian import margin_rows
 from distverify.bounds.reduced import Floats
@@ -41,6 +42,7 @@ def replay(network: Network, sample: Sample, settings: Settings, verified: Float
         An upper bound of the margin of the class that is ahead there: at most 0 where it is one. inf: outside of the ball, or
         falsified without a point.
     """
+    network, sample = along_family(network, sample, settings)
     label = int(np.argmax(network(sample.x)[0])) if sample.label < 0 else sample.label
     chosen = choose_targets(network(sample.x)[0], label, settings.targets, (settings.seed, sample.index))
     rows = margin_rows(network.output_size, label, chosen)

@@ -51,6 +51,9 @@ class BoxBounds:
         By how much a derivative moves along each input over the box, about: magnitudes. Only choices rest on it.
     off : float64 [B, K, inputs]
         By how much more it may move.
+    forms : float64 [K, 1 + n, inputs, B]
+        Of the derivatives over the n inputs that move: c and A, so that each derivative lies within c + A t +/- ``off`` for some t
+        in [-1, 1]^n, the same t for all of them.
     """
 
     lower: Floats
@@ -59,6 +62,7 @@ class BoxBounds:
     jacobian_upper: Floats
     bends: Floats
     off: Floats
+    forms: Floats
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,7 +185,7 @@ def bound_boxes(network: Network, lower: Floats, upper: Floats, rows: Floats) ->
     return BoxBounds(
         _closed(low.T, -np.inf), _closed(high.T, np.inf), _closed(jl.transpose(2, 0, 1), -np.inf),
         _closed(ju.transpose(2, 0, 1), np.inf), np.ascontiguousarray(bends.transpose(3, 0, 1, 2)),
-        np.ascontiguousarray(off.transpose(2, 0, 1)),
+        np.ascontiguousarray(off.transpose(2, 0, 1)), parts,
     )  # fmt: skip
 
 

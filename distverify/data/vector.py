@@ -51,6 +51,33 @@ def load_box(path: str | os.PathLike[str]) -> tuple[tuple[float, ...], tuple[flo
     return tuple(lower), tuple(upper)
 
 
+def load_matrix(path: str | os.PathLike[str]) -> tuple[tuple[float, ...], ...]:
+    """Rows of numbers: an array of one or two axes from ``.npy``, else a line of text for each, with commas or white space.
+
+    Raises
+    ------
+    DataError
+        A file that cannot be read, holds something else than numbers, or rows of several lengths.
+    """
+    file = Path(path)
+    try:
+        check_memory(str(path), 8 * file.stat().st_size)
+        if file.suffix.lower() == ".npy":
+            values = np.asarray(np.load(file, allow_pickle=False), dtype=np.float64)
+        else:
+            lines = [line.replace(",", " ").split() for line in file.read_text(encoding="utf-8").splitlines()]
+            values = np.array([line for line in lines if line], dtype=np.float64)
+        if values.ndim not in (1, 2) or not values.size:
+            raise ValueError(f"shape {values.shape}")
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
+    except (ValueError, TypeError, EOFError) as error:
+        raise DataError(
+            f"{path}: is no matrix of numbers ({error}); give a row for each feature, and a column for each parameter"
+        ) from None
+    return tuple(tuple(row) for row in values.reshape(values.shape[0], -1).tolist())
+
+
 def read_names(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """The lines of a text file that are not blank.
 

@@ -89,7 +89,7 @@ def apply_normalisation(network: Network, mean: ArrayLike, std: ArrayLike, *, la
     builder = NetworkBuilder(network.input_shape, network.nodes[0].name)
     builder.linear("normalisation", [Term(0, scale)], shift, error)
     first = list(builder.nodes)
-    builder.nodes += _moved(network.nodes)
+    builder.nodes += moved_up(network.nodes)
     before = list(builder.nodes)
     output = network.output + 1
     simplify(builder, output)
@@ -97,15 +97,15 @@ def apply_normalisation(network: Network, mean: ArrayLike, std: ArrayLike, *, la
     if network.unfolded is not None:
         # What had been folded before stays known.
         earlier = NetworkBuilder(network.input_shape)
-        earlier.nodes = first + _moved(network.unfolded.nodes)
+        earlier.nodes = first + moved_up(network.unfolded.nodes)
         nodes, place = earlier.build(network.unfolded.output + 1).nodes, builder.places(output)
         same = {i + 1: place[k + 1] for i, k in network.unfolded.places.items() if i > 0 and k + 1 in place}
         normalised.unfolded = Unfolded(nodes, network.unfolded.output + 1, {0: 0, **same})
     return normalised
 
 
-def _moved(nodes: Sequence[Node]) -> list[Node]:
-    """The nodes after the input, where the normalisation has taken its place: every index moves up by one."""
+def moved_up(nodes: Sequence[Node]) -> list[Node]:
+    """The nodes after the input, where a linear node has taken its place: every index moves up by one."""
     moved: list[Node] = []
     for node in nodes[1:]:
         if isinstance(node, LinearNode):

@@ -25,6 +25,7 @@ class SettingsKeywords(TypedDict, total=False):
     clip: tuple[float, float] | None
     feature_eps: ArrayLike | str | os.PathLike[str] | None
     domain: tuple[float, float] | tuple[ArrayLike, ArrayLike] | str | os.PathLike[str] | None
+    perturbation: str | ArrayLike | None
     march_evaluations: int
     march_tolerance: float
     landscape_outputs: str

@@ -96,6 +96,18 @@ def per_feature(text: str) -> tuple[float, ...] | Path:
     return path if path.suffix.lower() in (".npy", ".csv", ".txt") else numbers(text)
 
 
+def perturbation(families: tuple[str, ...]) -> Callable[[str], str]:
+    """A reader of one of ``families``, or of ``linear:FILE``."""
+
+    def family(text: str) -> str:
+        kind, colon, file = text.partition(":")
+        if text in families or (kind == "linear" and colon and file):
+            return text
+        raise ValueError(f"got {text!r}; write {', '.join(families)}, or linear:FILE with a matrix")
+
+    return family
+
+
 def names(text: str) -> tuple[str, ...] | Path:
     """Names with commas between them, or the name of a .txt file with one in a line."""
     path = Path(text)

@@ -46,6 +46,12 @@ RULES = (
          f"out, or give {argument('nodes')}: searches end in order"),
     Rule("model_layout", lambda v: v.get("layout") == "flat" and _no_mean(v),
          f"nothing depends on it without {argument('layout')}, {argument('mean')} or {argument('std')}; leave it out"),
+    Rule("perturbation", lambda v: v.get("domain") is not None,
+         f"{argument('domain')} is a box of inputs without a sample; leave one of them out"),
+    Rule("perturbation", lambda v: v.get("eps_units") == "normalised",
+         f"a family is one of inputs as the data have them; leave {argument('eps_units')} out"),
+    Rule("pieces_per_sample", lambda v: v.get("perturbation") is not None,
+         f"with {argument('perturbation')} a sample has few inputs, and is computed by one worker; leave it out"),
     Rule("eps_units", lambda v: "mean" in v and _no_mean(v),
          f"normalised units need {argument('mean')} or {argument('std')}; add them, or leave {argument('eps_units')} out"),
 )  # fmt: skip

@@ -7,7 +7,7 @@ import math
 from distverify.pages.content import Content
 from distverify.quantities import catalogue
 from distverify.results.telling import is_around_samples
-from distverify.words import domain, norm_name, radii
+from distverify.words import domain, norm_name, perturbation, radii
 
 _NORMS = {
     math.inf: "every input value may change by at most eps",
@@ -25,7 +25,8 @@ def in_words(content: Content) -> str:
     """The paragraph that a page begins with: what was certified, for which model and data, and what came out."""
     summary, settings, given = content.summary, content.settings, content.provenance
     model, data = given["model"], given["data"]
-    network = f"The network {model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)"
+    inputs = model.get("features", model["inputs"])
+    network = f"The network {model['name']} ({inputs} inputs, {model['outputs']} outputs)"
     if "property" in settings.compute:
         first = f"{network} was examined for {data['samples']:,} properties of {data['name']}."
     elif not is_around_samples(settings):
@@ -36,6 +37,11 @@ def in_words(content: Content) -> str:
             if not isinstance(low, tuple):
                 which = f"with every value between {low:g} and {high:g}"
             first = f"{network} was examined for all inputs {which}."
+    elif settings.perturbation is not None:
+        first = (
+            f"{network} was examined on {data['samples']:,} samples x of {data['name']}, for the inputs {perturbation(settings)} "
+            f"({settings.family}) with t of {norm_name(settings.norm)} norm at most eps; derivatives and constants are with respect to t."
+        )
     else:
         first = (
             f"{network} was examined on {data['samples']:,} samples of {data['name']}, in balls of the "
@@ -45,7 +51,8 @@ def in_words(content: Content) -> str:
     if settings.feature_eps is not None:
         parts.append("Each feature has a factor of its own for eps; features of factor 0 are fixed.")
     if settings.clip is not None:
-        parts.append(f"Only points with all values between {settings.clip[0]:g} and {settings.clip[1]:g} count.")
+        what = "t" if settings.perturbation is not None else "points with all values"
+        parts.append(f"Only {what} between {settings.clip[0]:g} and {settings.clip[1]:g} count.")
     change = (
         "change its class" if settings.targets == "untargeted" else f"be classified as its target ({settings.targets})"
     )

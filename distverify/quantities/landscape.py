@@ -25,7 +25,14 @@ LANDSCAPE = Quantity(
         number("stationary_free_radius", "sample output", "radius without a stationary point of the output row"),
     ),
     compute="distverify.analysis.landscape:radii_of",
-    uses=frozenset({"clip", "feature_eps", "landscape_outputs"}),
+    searched=(
+        number(
+            "stationary_sign_lost", "sample output",
+            "radius at which every derivative of the output row certainly takes both signs, so that none is kept beyond; inf: none was "
+            "found",
+        ),
+    ),
+    uses=frozenset({"clip", "feature_eps", "landscape_outputs", "nodes"}),
     effort=Effort(searches=True, differentiates=True),
     claims=(Claim("stationary_free_radius", "sign_kept", AT_LEAST, _keeps_sign, graded=False),),
     spreads=(

@@ -13,7 +13,8 @@ OUTPUTS = Quantity(
     ),
     compute_at="distverify.analysis.outputs:bounds_over",
     needs_eps=True,
-    uses=frozenset({"eps", "clip", "feature_eps", "domain", "arithmetic"}),
+    search_domain="distverify.analysis.outputs:search_domain",
+    uses=frozenset({"eps", "clip", "feature_eps", "domain", "arithmetic", "nodes"}),
     of_domain={
         "lower": number("domain_output_lower", "output", "lower bound of the output over the domain"),
         "upper": number("domain_output_upper", "output", "upper bound of the output over the domain"),

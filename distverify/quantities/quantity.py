@@ -168,7 +168,8 @@ class Quantity:
     searched_domain : tuple of Variable
         The same over the whole domain, of what ``search_domain`` computes.
     search_domain : str
-        Reference to a function (bounder, bounds of the domain's nodes, settings, facts by variable) -> values by variable.
+        Reference to a function (bounder, bounds of the domain's nodes, settings, facts by variable, deadline by ``time.monotonic`` or
+        None) -> values by variable.
     needs_eps : bool
         Whether it is about given balls: without radii (but with a domain) there is none of its variables of samples.
     compares : bool

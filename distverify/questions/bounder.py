@@ -50,6 +50,8 @@ class Bounder:
     searches : Asker
     subproblems : int
         That searches tell to have bounded.
+    searched : dict str -> arrays
+        What searches over the whole domain found, for other quantities.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Bounder:
         self._asker = crew or Alone(network)
         self.searches: Asker = searches or self._asker
         self.subproblems = 0
+        self.searched: dict[str, Arrays] = {}
         self._stages = LayerStages(network, self._layers, self._asker.pieces, self._asker.cuts)
         self._rows = Rows(self._asker, method, block_bytes)
         self.method = method

@@ -15,7 +15,7 @@ import numpy as np
 
 from distverify.results.blocks import blocks
 from distverify.results.layout import ROOT, read_text, write_text
-from distverify.results.schema import COORDINATES, FEATURE_EPS
+from distverify.results.schema import COORDINATES, FEATURE_EPS, PERTURBATION
 
 HEAD, CONTENT = "head_sha256", "content_sha256"  # root attributes: of what every reader looks at first, and of all
 # Of how netCDF links dimensions, which programs that copy a file number anew.
@@ -25,7 +25,7 @@ _LINKS = ("CLASS", "NAME", "DIMENSION_LIST", "REFERENCE_LIST", "_N", "_nc")
 def head_digest(file: h5py.File, dataset: Callable[[str], h5py.Dataset] | None = None) -> str:
     """SHA-256 of the provenance, the coordinates and what the settings hold the hash of: of what every reader looks at first."""
     digest = hashlib.sha256((read_text(file, "provenance") or "").encode())
-    for name in sorted(v.name for v in (*COORDINATES, FEATURE_EPS) if v.name in file):
+    for name in sorted(v.name for v in (*COORDINATES, FEATURE_EPS, PERTURBATION) if v.name in file):
         _add_values(digest.update, name, file[name] if dataset is None else dataset(name))
     return digest.hexdigest()
 

@@ -23,6 +23,7 @@ from distverify.results.schema import (
     FEATURE_EPS,
     IMAGE_AXES,
     MESSAGE_BYTES,
+    PERTURBATION,
     PROPERTY_NAME,
     Variable,
     attributes,
@@ -62,6 +63,7 @@ def write_coordinates(file: h5py.File, manifest: Manifest) -> None:
         "sample": np.array(manifest.indices, dtype=np.int64),
         "output": np.arange(manifest.output_size, dtype=np.int64),
         "input": np.arange(manifest.input_size, dtype=np.int64),
+        "feature": np.arange(manifest.features, dtype=np.int64),
         "eps": np.array(manifest.settings.eps, dtype=np.float64),
     }
     for variable in COORDINATES:
@@ -75,6 +77,9 @@ def write_coordinates(file: h5py.File, manifest: Manifest) -> None:
     if manifest.settings.feature_eps is not None:
         file.create_dataset(FEATURE_EPS.name, data=np.array(manifest.settings.feature_eps))
         describe_dataset(file, FEATURE_EPS, manifest)
+    if manifest.settings.family == "linear":
+        file.create_dataset(PERTURBATION.name, data=np.array(manifest.settings.perturbation))
+        describe_dataset(file, PERTURBATION, manifest)
     if manifest.names:
         _write_names(file, PROPERTY_NAME, manifest.names, manifest)
     for axis, places in _image_axes(manifest).items():
@@ -109,11 +114,6 @@ def _write_names(file: h5py.File, variable: Variable, names: Sequence[str], mani
     values = np.array([encode_message(name) for name in names], dtype=variable.dtype)
     file.create_dataset(variable.name, data=values.astype(h5py.string_dtype("utf-8", MESSAGE_BYTES)))
     describe_dataset(file, variable, manifest)
-
-
-def read_feature_eps(file: h5py.File) -> NDArray[np.float64] | None:
-    """The factors that the settings of a result hold the hash of, None where there are none."""
-    return np.asarray(file[FEATURE_EPS.name][:], dtype=np.float64) if FEATURE_EPS.name in file else None
 
 
 def describe_dataset(file: h5py.File, variable: Variable, manifest: Manifest) -> None:

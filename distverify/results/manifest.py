@@ -48,6 +48,9 @@ class Manifest:
         Of the property files, one per sample; empty for a data set. Not part of the identity.
     axis_names : dict "input" or "output" -> tuple of str
         What inputs and outputs are called, as far as that is known. Not part of the identity.
+    features : int
+        Of a sample, where inputs are parameters of a family of perturbations around it; else 0. Not part of the identity, as it
+        follows from the model.
     plan : Plan or None
         How the run is cut, None until that is decided. Not part of the identity: it changes no number.
     schema_version : int
@@ -66,6 +69,7 @@ class Manifest:
     environment: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
     axis_names: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    features: int = 0
     plan: Plan | None = None
     schema_version: int = SCHEMA_VERSION
 
@@ -81,6 +85,7 @@ class Manifest:
             "eps": len(self.settings.eps),
             "output": self.output_size,
             "input": self.input_size,
+            "feature": self.features,
         }
 
     @cached_property
@@ -104,6 +109,7 @@ class Manifest:
                 "digest": self.model_digest,
                 "inputs": self.input_size,
                 "outputs": self.output_size,
+                **({"features": self.features} if self.features else {}),
             },
             "data": {"name": self.data, "digest": self.data_digest, "samples": self.samples},
             "settings": self.settings.to_json(),
@@ -116,11 +122,12 @@ class Manifest:
 
     @classmethod
     def from_provenance(
-        cls, data: dict[str, Any], indices: tuple[int, ...], feature_eps: Iterable[float] | None = None
-    ) -> Manifest:
+        cls, data: dict[str, Any], indices: tuple[int, ...], feature_eps: Iterable[float] | None = None,
+        perturbation: Any = None,
+    ) -> Manifest:  # fmt: skip
         """The manifest that :meth:`provenance` tells of, without its plan.
 
-        ``feature_eps`` are the values that the settings hold the hash of.
+        ``feature_eps`` and ``perturbation`` are the values that the settings hold the hashes of.
 
         Raises
         ------
@@ -136,12 +143,13 @@ class Manifest:
                 data=str(data["data"]["name"]),
                 data_digest=str(data["data"]["digest"]),
                 indices=indices,
-                settings=Settings.from_json(data["settings"], feature_eps),
+                settings=Settings.from_json(data["settings"], feature_eps, perturbation),
                 distverify_version=str(data["distverify_version"]),
                 created=datetime.fromisoformat(data["start"]),
                 environment=dict(data["environment"]),
                 names=tuple(str(name) for name in data.get("names", ())),
                 axis_names={str(axis): tuple(map(str, names)) for axis, names in data.get("axis_names", {}).items()},
+                features=int(data["model"].get("features", 0)),
                 schema_version=int(data["schema_version"]),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -158,6 +166,7 @@ class Manifest:
         data["names"] = list(self.names)
         data["axis_names"] = self.axis_names
         data["feature_eps"] = self.settings.feature_eps
+        data["perturbation"] = self.settings.perturbation
         return json.dumps(data)
 
     @classmethod
@@ -175,7 +184,7 @@ class Manifest:
             plan = None if data.get("plan") is None else Plan.from_json(data["plan"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ResultError(f"{path}: not a manifest of distverify ({type(error).__name__}: {error})") from error
-        return replace(cls.from_provenance(data, indices, data.get("feature_eps")), plan=plan)
+        return replace(cls.from_provenance(data, indices, data.get("feature_eps"), data.get("perturbation")), plan=plan)
 
 
 def identity(provenance: dict[str, Any], indices: list[int]) -> str:

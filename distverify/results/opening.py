@@ -26,7 +26,7 @@ from distverify.results.files import open_to_read
 from distverify.results.layout import read_root, read_text
 from distverify.results.manifest import Manifest, identity
 from distverify.results.remote_files import open_remote
-from distverify.results.schema import COORDINATES, FEATURE_EPS, SCHEMA_VERSION, Variable, all_variables
+from distverify.results.schema import COORDINATES, FEATURE_EPS, PERTURBATION, SCHEMA_VERSION, Variable, all_variables
 from distverify.settings import Settings
 
 _SOURCE = re.compile(r"(?P<folder>[^/]+\.parts)/(?P<name>[^/]+\.h5)")
@@ -96,10 +96,13 @@ class OpenResult:
         self._sizes = self._stated_sizes()
         coordinates = {v.name: self._own(v) for v in COORDINATES if self._sizes[v.name]}
         factors = self._own(FEATURE_EPS) if FEATURE_EPS.name in file else None
-        self.settings = self._stated_settings(factors)
+        matrix = self._own(PERTURBATION) if PERTURBATION.name in file else None
+        self.settings = self._stated_settings(factors, matrix)
         self._check_identity(coordinates)
         samples = tuple(coordinates["sample"].tolist()) if "sample" in coordinates else ()
-        self.manifest = Manifest.from_provenance(provenance, samples, self.settings.feature_eps)
+        self.manifest = Manifest.from_provenance(
+            provenance, samples, self.settings.feature_eps, self.settings.perturbation
+        )
         self.end = None if provenance["end"] is None else datetime.fromisoformat(str(provenance["end"]))
         if read_text(file, HEAD) not in (None, head_digest(file, self.dataset)):
             raise self._contradiction("its head", "does not have the digest that it had")
@@ -112,6 +115,7 @@ class OpenResult:
                 "eps": len(self.provenance["settings"]["eps"]),
                 "output": self.provenance["model"]["outputs"],
                 "input": self.provenance["model"]["inputs"],
+                "feature": self.provenance["model"].get("features", 0),
             }
             if not all(isinstance(n, int) and n >= 0 for n in sizes.values()):
                 raise ValueError(f"sizes {sizes}")
@@ -129,16 +133,18 @@ class OpenResult:
             raise self._contradiction(variable.name, "lies in another file")
         return np.asarray(dataset[:])
 
-    def _stated_settings(self, factors: NDArray[np.float64] | None) -> Settings:
+    def _stated_settings(self, factors: NDArray[np.float64] | None, matrix: NDArray[np.float64] | None) -> Settings:
         try:
-            settings = Settings.from_json(self.provenance["settings"], factors)
+            settings = Settings.from_json(self.provenance["settings"], factors, matrix)
         except Exception as error:  # of any kind: they come from the file
             raise ResultError(
                 f"{self.path}: its settings cannot be read ({error}); it was written by another version of distverify "
                 f"({self.provenance.get('distverify_version')}): use that one, or upgrade"
             ) from error
-        if factors is not None and settings.to_json()["feature_eps"] != self.provenance["settings"].get("feature_eps"):
-            raise self._contradiction(FEATURE_EPS.name, "is not what the settings say")
+        for variable, values in ((FEATURE_EPS, factors), (PERTURBATION, matrix)):
+            stated = self.provenance["settings"].get(variable.name)
+            if values is not None and settings.to_json()[variable.name] != stated:
+                raise self._contradiction(variable.name, "is not what the settings say")
         return settings
 
     def _check_identity(self, coordinates: dict[str, NDArray[Any]]) -> None:
@@ -147,6 +153,7 @@ class OpenResult:
             "eps": np.array(self.settings.eps, dtype=np.float64),
             "output": np.arange(self._sizes["output"]),
             "input": np.arange(self._sizes["input"]),
+            "feature": np.arange(self._sizes["feature"]),
         }
         for name, values in expected.items():
             if name in coordinates and not np.array_equal(coordinates[name], values):

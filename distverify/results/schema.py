@@ -42,6 +42,7 @@ COORDINATES = (
     whole("sample", "sample", "index of the sample in the data set"),
     whole("output", "output", "output row of the network"),
     whole("input", "input", "index of the flattened input"),
+    whole("feature", "feature", "index of the sample's flattened values, where inputs are parameters of perturbations"),
     number("eps", "eps", "radius of the ball around the sample"),
 )
 _ALWAYS = (
@@ -56,6 +57,7 @@ _ALWAYS = (
 )
 SUBPROBLEMS = whole("subproblems", "sample", "subproblems of all search trees that were bounded")
 FEATURE_EPS = number("feature_eps", "input", "factor of eps for the feature, 0 where it is fixed")
+PERTURBATION = number("perturbation", "feature input", "by how much the parameter moves the sample's value")
 AXIS_NAMES = {
     "input": Variable("input_name", ("input",), TEXT, b"", "1", "what the input is called, with its units"),
     "output": Variable("output_name", ("output",), TEXT, b"", "1", "what the output is called, with its units"),
@@ -92,7 +94,7 @@ def hulls_for(settings: Settings) -> tuple[Variable, ...]:
 
 def all_variables(settings: Settings) -> tuple[Variable, ...]:
     """Every variable that a finished file of such a run may hold."""
-    beside = (*COORDINATES, *AXIS_NAMES.values(), *IMAGE_AXES.values(), FEATURE_EPS, PROPERTY_NAME)
+    beside = (*COORDINATES, *AXIS_NAMES.values(), *IMAGE_AXES.values(), FEATURE_EPS, PERTURBATION, PROPERTY_NAME)
     return beside + variables_for(settings) + run_variables_for(settings) + hulls_for(settings)
 
 

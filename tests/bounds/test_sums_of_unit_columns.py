@@ -16,7 +16,7 @@ from distverify.network.linear.dense import Dense
 from distverify.region import Ball
 from tests.networks import Floats, enclose_by
 
-UNIT = 2.0**-53
+UNIT, SINGLE_UNIT = 2.0**-53, 2.0**-24
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class NothingToSpare(Rounding):
         return lower, upper
 
 
-def two_ways(direct: float, around: float, steep: float, most: float) -> Enclosure:
+def two_ways(direct: float, around: float, steep: float, most: float, single: bool = False) -> Enclosure:
     """``steep (direct + around) x - most x``: the input reaches a neuron directly, and through another neuron of slope ``around``.
 
     ``most`` of it is taken off again, exactly, so that no rounding of large numbers hides what is left.
@@ -41,7 +41,9 @@ def two_ways(direct: float, around: float, steep: float, most: float) -> Enclosu
     meeting = builder.linear("sum", [(0, Dense(direct * one)), (first, Dense(one))])
     second = builder.activation("second", meeting, "leaky_relu", {"slope": steep})
     network = builder.build(builder.linear("out", [(second, Dense(one)), (0, Dense(-most * one))]))
-    rounding = NothingToSpare(unit=UNIT, eta=0.0, tiny=0.0)
+    rounding = NothingToSpare(
+        unit=SINGLE_UNIT if single else UNIT, eta=0.0, tiny=0.0, dtype=np.float32 if single else np.float64
+    )
     return enclose_by("plain", network, Ball(np.array([-2.0]), 0.5), "interval", rounding)
 
 
@@ -60,4 +62,23 @@ def test_sums_with_unit_columns_are_charged(method: str) -> None:
         assert Fraction(float(bounds.lower[0, 0])) <= truth <= Fraction(float(bounds.upper[0, 0]))
         computed = Fraction((direct + around) * steep)
         worst = max(worst, abs(whole - computed) / (Fraction(UNIT) * whole))
+    assert worst > Fraction(3, 2), "the case catches nothing: scaling's own charge would cover both roundings"
+
+
+def test_sums_with_unit_columns_are_charged_by_coupled_in_single_precision() -> None:
+    """In double precision what parallel lines are off by, a few units, would hide that nothing is charged for the sum."""
+    rng = np.random.default_rng(0)
+    worst = Fraction(0)
+    for _ in range(60):
+        direct, steep, near = (
+            float(np.float32(rng.uniform(*ends))) for ends in ((1.0, 1.05), (0.5, 0.525), (0.8, 0.99))
+        )
+        around = near * SINGLE_UNIT
+        most = float(np.float32(direct) * np.float32(steep))
+        bounds = bound_rows(two_ways(direct, around, steep, most, single=True), np.ones((1, 1)), "coupled", "backward")
+        whole = Fraction(steep) * (Fraction(direct) + Fraction(around))
+        truth = whole - Fraction(most)
+        assert Fraction(float(bounds.lower[0, 0])) <= truth <= Fraction(float(bounds.upper[0, 0]))
+        computed = Fraction(float((np.float32(direct) + np.float32(around)) * np.float32(steep)))
+        worst = max(worst, abs(whole - computed) / (Fraction(SINGLE_UNIT) * whole))
     assert worst > Fraction(3, 2), "the case catches nothing: scaling's own charge would cover both roundings"
