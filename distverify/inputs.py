@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from distverify.data.axis_names import axis_names
 from distverify.data.dataset import Dataset, dataset_from_arrays, load_dataset
 from distverify.data.family import check_family
 from distverify.data.image_layout import arrange_images, order_by
@@ -22,7 +23,6 @@ from distverify.data.readers import name_of
 from distverify.data.remote import is_remote, local_copy
 from distverify.data.selection import feature_factors
 from distverify.data.sequences import is_sequence_of_samples, read_samples
-from distverify.data.vector import read_names
 from distverify.data.vnnlib.property import Property, is_property_file
 from distverify.errors import DataError, ModelError, SettingsError, argument
 from distverify.network.archive import is_archive, read_archive
@@ -30,7 +30,6 @@ from distverify.network.graph import Network
 from distverify.network.normalisation import apply_normalisation, mean_and_std
 from distverify.network.onnx.importer import load_onnx
 from distverify.network.torch_import import is_module, load_torch
-from distverify.options import parse
 from distverify.options.option import options_of
 from distverify.options.rules import ARRAYS, FILE, PROPERTIES
 from distverify.options.run import Inputs
@@ -153,9 +152,7 @@ def prepare_samples(
     if chosen is not None:
         settings = replace(settings, feature_eps=chosen)
     described = _describe(network, inputs)
-    called = _axis_names(size, network.output_size, inputs)  # refused before anything is read
-    if settings.perturbation is not None and settings.family != "linear":
-        called = {"input": (settings.family,), **called}
+    called = axis_names(size, network.output_size, inputs, settings)  # refused before anything is read
     paths = property_paths(x)
     if paths:
         found = load_properties(
@@ -371,26 +368,6 @@ def recorded_inputs(stored: Mapping[str, Any], others: Mapping[str, Any]) -> Inp
     """The inputs that a provenance tells of, for the same data again; ``others`` are those that it does not hold."""
     named = [name for name in options_of(Inputs) if name in stored and name not in _CHOSEN]
     return Inputs(**{name: stored[name] for name in named} | dict(others))
-
-
-def _axis_names(points: int, outputs: int, inputs: Inputs) -> dict[str, tuple[str, ...]]:
-    """The names of inputs and outputs that are said, checked."""
-    called: dict[str, tuple[str, ...]] = {}
-    given = {"input": (inputs.input_names, points), "output": (inputs.output_names, outputs)}
-    for axis, (value, size) in given.items():
-        if value is None:
-            continue
-        # A text is what was typed; a Path is a file.
-        names = parse.names(value) if isinstance(value, str) else value
-        if isinstance(names, os.PathLike):
-            names = read_names(names)
-        called[axis] = tuple(str(name).strip() for name in names)
-        if len(called[axis]) != size or not all(called[axis]):
-            got = "an empty name" if len(called[axis]) == size else f"{len(called[axis])} names"
-            raise SettingsError(
-                f"{axis}_names: got {got}; the network has {size} {axis}s, give a name for each with commas between them"
-            )
-    return called
 
 
 def _describe(network: Network, inputs: Inputs) -> dict[str, Any]:

@@ -76,5 +76,5 @@ def test_misuse() -> None:
         dv.stationary_free_radius(network("relu"), X, nodes=-1)
     with pytest.raises(SettingsError, match="nodes: got 4 with method interval; a search needs linear"):
         dv.stationary_free_radius(network("relu"), X, nodes=4, method="interval")
-    with pytest.raises(SettingsError, match="nodes: got 4 with method interval and landscape"):
+    with pytest.raises(SettingsError, match="nodes: got 4 with method='interval' and landscape"):
         Settings(compute=("landscape",), nodes=4, method="interval")

@@ -17,13 +17,14 @@ from distverify.analysis.brackets import BoxSearch, ConstantSearch
 from distverify.analysis.signs import monotonicity
 from distverify.bounds.enclosure import enclose
 from distverify.bounds.methods import RowBounds, bound_rows
+from distverify.network.graph import Network
 from distverify.region import Ball, Box
 from tests.networks import build_chain
 from tests.oracle.files import figures
-from tests.oracle.test_smooth_networks import KINDS, network
 
 T = TypeVar("T")
 _RUNS = 5
+KINDS = {"digits_tanh": "tanh", "digits_sigmoid": "sigmoid", "he4_tanh": "tanh", "xavier4_sigmoid": "sigmoid"}
 _WAYS = (("linear", "backward"), ("linear", "both"), ("coupled", "backward"), ("coupled", "both"))
 
 
@@ -40,7 +41,9 @@ def smooth() -> None:
     print("|---" * 5 + "|")
     for name, kind in KINDS.items():
         stored = figures(f"lirpa_smooth_{name}.npz")
-        net, x = network(stored, kind), stored["x"][0].reshape(-1).astype(np.float64)
+        weights = sorted(key for key in stored if key.startswith("W") and "/" not in key)
+        layers = [(stored[w].astype(np.float64), stored["b" + w[1:]].astype(np.float64)) for w in weights]
+        net, x = Network.from_layers(layers, activation=kind), stored["x"][0].reshape(-1).astype(np.float64)
         for eps in (0.002, 0.01, 0.05):
             enclosure, rows = enclose(net, Ball(x, eps)), np.eye(net.output_size)
             times: dict[tuple[str, str], list[float]] = {way: [] for way in _WAYS}
