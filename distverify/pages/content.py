@@ -19,7 +19,7 @@ from distverify.results.reader import Result
 from distverify.results.summary import Summary, arrays_told
 from distverify.results.telling import sentence, spreads_told, tells_classes
 from distverify.settings import Settings
-from distverify.status import COMPUTED, OK
+from distverify.status import COMPUTED, FALSIFIED, OK, VERIFIED_MEANINGS
 from distverify.words import significant
 
 Floats = NDArray[np.float64]
@@ -42,6 +42,8 @@ class JacobianMap:
         Per radius: largest possible |df/dx| of the pixel (of its channels).
     sign : list of float64 [H, W]
         Per radius: 1 or -1 where every channel's derivative certainly has this sign all over the ball, else 0.
+    names : tuple of str
+        Of the label and of the predicted class.
     """
 
     sample: int
@@ -51,6 +53,7 @@ class JacobianMap:
     eps: list[float]
     magnitude: list[Floats]
     sign: list[Floats]
+    names: tuple[str, str]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +73,8 @@ class Content:
     classes_told : bool
         Whether classes mean something in the run.
     ranges : Ranges
+    class_names : list of str
+        Empty where outputs have no names.
     shape : tuple of int or None
         [H, W] or [C, H, W] or [H, W, C] if the inputs are taken for images.
     """
@@ -84,6 +89,23 @@ class Content:
     shape: tuple[int, ...] | None
     classes_told: bool
     ranges: Ranges
+    class_names: list[str]
+
+    def class_name(self, number: int) -> str:
+        """What a class is called; its number where it has no name."""
+        return self.class_names[number] if 0 <= number < len(self.class_names) else str(number)
+
+    def verdicts(self) -> list[tuple[str, list[str]]]:
+        """What is known at the smallest and the largest radius, and how: name and words [sample]."""
+        codes, eps = self.arrays.get(VERDICT), self.settings.eps
+        if codes is None or codes.ndim != 2:
+            return []
+        radii = sorted({min(eps), max(eps)})
+        meanings = [text.replace("_", " ").replace("crown", "CROWN") for text in VERIFIED_MEANINGS]
+        return [
+            (f"verdict at {significant(r)}", [meanings[int(c) - FALSIFIED] for c in codes[:, eps.index(r)]])
+            for r in radii
+        ]
 
     @property
     def spreads(self) -> tuple[Spread, ...]:
@@ -107,6 +129,13 @@ class Content:
         """Distances of the computed samples' nearest counterexamples, float64 [n]; inf: none was found; empty where none was looked for."""
         values = np.asarray(self.arrays.get(ATTACKED, np.zeros(0)), dtype=np.float64)
         return np.asarray(values[self.computed & ~np.isnan(values)]) if values.size else values
+
+    def attained(self, spread: Spread) -> list[float] | None:
+        """The other end of a bracket, where the run has it: medians over the computed samples, one for each radius."""
+        values = self.arrays.get(f"{spread.name}_attained")
+        if values is None or values.ndim != 2 or np.isnan(values[self.computed]).all(axis=0).any():
+            return None
+        return [float(v) for v in np.nanmedian(values[self.computed], axis=0)]
 
     def of_samples(self) -> list[tuple[str, Floats]]:
         """What is told of single samples: name and values [sample], at the smallest radius of the run where it is about radii."""
@@ -146,6 +175,7 @@ class Content:
 
 # The other end of certified radii, where a run looked for it.
 ATTACKED = "radius_attacked"
+VERDICT = "verified"
 
 
 def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence[int] | None = None) -> Content:
@@ -184,6 +214,7 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
         image,
         tells_classes(summary, result.settings),
         gather_ranges(result, _names(result, dims)),
+        _names(result, dims)["output"] if "output_name" in dims else [],
     )
     if "jacobian_lower" in dims and image is not None:
         positions = _chosen(content, samples)
@@ -278,6 +309,7 @@ def _map(result: Result, content: Content, position: int, shape: tuple[int, ...]
     return JacobianMap(
         int(content.arrays["sample"][position]), int(content.arrays["label"][position]), predicted,
         image[:, :, 0] if image.shape[2] == 1 else image, [radii[k] for k in picked], magnitude, sign,
+        (content.class_name(int(content.arrays["label"][position])), content.class_name(predicted)),
     )  # fmt: skip
 
 

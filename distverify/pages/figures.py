@@ -189,7 +189,8 @@ def distribution_by_class(content: Content, spread: Spread) -> Figure:
     for axes, number in zip(grid.flat, chosen, strict=False):
         axes.step(*every, where="post", color=MUTED, linewidth=0.9)
         axes.step(*distribution(by_class[number], 150), where="post", color=SERIES[0])
-        axes.set_title(f"class {number} ({by_class[number].size})", fontsize=9, pad=3)
+        name = content.class_name(number) if content.class_names else f"class {number}"
+        axes.set_title(f"{name[:14]} ({by_class[number].size})", fontsize=9, pad=3)
         axes.set_ylim(0, 1.05)
         axes.set_yticks([0, 0.5, 1], ["0", "50 %", "100 %"])
         axes.locator_params(axis="x", nbins=2)
@@ -209,6 +210,12 @@ def quantiles_over_eps(contents: Sequence[Content], spread: Spread) -> Figure:
         low, middle, high = np.array([[found[e].low, found[e].median, found[e].high] for e in eps]).T
         prefix = f"{content.name}: " if len(contents) > 1 else ""
         axes.plot(eps, middle, color=_colour(k), linestyle=_dash(k), marker="o", markersize=4, label=f"{prefix}median")
+        attained = content.attained(spread) if len(contents) == 1 else None
+        if attained is not None:
+            ends = [attained[list(content.settings.eps).index(e)] for e in eps]
+            axes.plot(eps, ends, color=SERIES[1], linestyle=_dash(1), marker="o", markersize=4, label="median attained")
+            axes.fill_between(eps, ends, middle, color=SERIES[1], alpha=0.35, linewidth=0, label="between: not known")
+            top += [e for e in ends if math.isfinite(e)]
         if len(eps) > 1:
             axes.fill_between(
                 eps, low, high, color=_colour(k), alpha=0.2, linewidth=0, label=f"{prefix}5 to 95 % of samples"
@@ -291,7 +298,7 @@ def jacobian_map(m: JacobianMap) -> Figure:
 
 
 def _map_label(m: JacobianMap) -> str:
-    label = f"label {m.label}, predicted class {m.predicted}" if m.label >= 0 else f"output {m.predicted}"
+    label = f"label {m.names[0]}, predicted class {m.names[1]}" if m.label >= 0 else f"output {m.names[1]}"
     return f"Sample {m.sample} ({label}): bounds and certain signs of the derivatives"
 
 

@@ -6,15 +6,20 @@ import html
 import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 from matplotlib.figure import Figure
 
 from distverify.pages.figures import GRID, INK, MUTED, SERIES, UNKNOWN, drawing
+from distverify.pages.hover import curves_of
 
 # The page's own colours, which follow the reader's light or dark setting, in place of those of the files.
 _VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--line", UNKNOWN: "--unknown"} | {
     colour: f"--c{k}" for k, colour in enumerate(SERIES, start=1)
 }
+
+
+_WIDE = 5  # columns from which on a narrow page shows rows as blocks
 
 
 class Html(str):
@@ -63,11 +68,17 @@ def table(
     """A table; columns named in ``words`` hold text, all others numbers. A sortable one is sorted by a click on a heading."""
     kinds = ["t" if header in words else "n" for header in headers]
     head = tag("thead", tag("tr", *(tag("th", h, scope="col", class_=k) for h, k in zip(headers, kinds, strict=True))))
-    body = tag(
-        "tbody", *(tag("tr", *(tag("td", c, class_=k) for c, k in zip(row, kinds, strict=True))) for row in rows)
-    )
-    below = [tag("caption", caption)] if caption else []
-    return tag("div", tag("table", *below, head, body, **({"class_": "sortable"} if sortable else {})), class_="scroll")
+    wide = len(headers) >= _WIDE
+    body = tag("tbody", *(tag("tr", *map(partial(_cell, wide), row, kinds, headers)) for row in rows))
+    classes = " ".join([*(["sortable"] if sortable else []), *(["wide"] if wide else [])])
+    made = tag("div", tag("table", head, body, **({"class_": classes} if classes else {})), class_="scroll")
+    # Beside the table, not in it: a caption would be as wide as the table, where the page is narrower.
+    return join([made, tag("p", caption, class_="note")]) if caption else made
+
+
+def _cell(wide: bool, value: object, kind: str, header: str) -> Html:
+    """A cell; of a wide table with its heading, which stands in it where the page is narrow."""
+    return tag("td", value, class_=kind, **({"data_label": header} if wide else {}))
 
 
 def tiles(values: Mapping[str, tuple[str, str]]) -> Html:
@@ -94,4 +105,6 @@ def picture(figure: Figure, name: str, label: str, caption: object) -> Html:
     svg = svg.replace("<svg ", f'<svg role="img" aria-label="{text(label)}" ', 1)
     for colour, variable in _VARIABLES.items():
         svg = re.sub(rf"(?<=[:\s]){re.escape(colour)}\b", f"var({variable})", svg)
-    return tag("figure", Html(svg), tag("figcaption", caption), id=name)
+    curves = curves_of(figure)
+    told = {} if curves is None else {"data_curves": curves}
+    return tag("figure", Html(svg), tag("figcaption", caption), id=name, **told)

@@ -42,8 +42,11 @@ def render(contents: Sequence[Content], figures: Figures) -> str:
             body += [tag("h2", content.name), tag("p", in_words(content)), *_failures(content), *_provenance(content)]
     body += _citations(contents)
     style = resources.files("distverify.pages").joinpath("style.css").read_text(encoding="utf-8")
-    # Nothing may be loaded, and nothing run but the script that sorts tables, whatever text the files hold.
-    script = resources.files("distverify.pages").joinpath("sort.js").read_text(encoding="utf-8")
+    # Nothing may be loaded, and nothing run but the script for tables and values under the pointer, whatever text the files hold.
+    script = "".join(
+        resources.files("distverify.pages").joinpath(name).read_text(encoding="utf-8")
+        for name in ("sort.js", "hover.js")
+    )
     digest = b64encode(sha256(script.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'"
     head = join([
@@ -156,20 +159,30 @@ def _samples(content: Content) -> list[object]:
     if not order:
         return []
     arrays, columns, classes = content.arrays, content.of_samples(), content.classes_told
+    verdicts = content.verdicts()
     some = order if len(order) <= _SAMPLES_LISTED else order[: _SAMPLES_LISTED // 2] + order[-_SAMPLES_LISTED // 2 :]
     headers = [
         "sample",
         *(["label", "predicted", "status"] if classes else []),
         *(name for name, _ in columns),
+        *(name for name, _ in verdicts),
         "seconds",
     ]
+    words = ["status", *(["label", "predicted"] if content.class_names else []), *(name for name, _ in verdicts)]
 
     def row(i: int) -> list[object]:
         label = int(arrays["label"][i])
         status = STATUS_MEANINGS[int(arrays["status"][i])]
-        known = ["-" if label < 0 else label, int(arrays["predicted"][i]), status] if classes else []
+        predicted = content.class_name(int(arrays["predicted"][i]))
+        known = ["-" if label < 0 else content.class_name(label), predicted, status] if classes else []
         own = [significant(float(values[i])) for _, values in columns]
-        return [int(arrays["sample"][i]), *known, *own, significant(float(arrays["seconds"][i]))]
+        return [
+            int(arrays["sample"][i]),
+            *known,
+            *own,
+            *(values[i] for _, values in verdicts),
+            significant(float(arrays["seconds"][i])),
+        ]
 
     said = (
         "Samples are numbered as in the data set"
@@ -178,7 +191,7 @@ def _samples(content: Content) -> list[object]:
     )
     if len(some) < len(order):
         said += f" Of {len(order):,} samples the first and the last {len(some) // 2:,} are listed; distverify export has all."
-    listed = table(headers, map(row, some), words=["status"], sortable=True)
+    listed = table(headers, map(row, some), words=words, sortable=True)
     return [tag("h2", "Samples"), tag("p", said, class_="note"), tag("div", listed, class_="long")]
 
 

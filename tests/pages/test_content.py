@@ -74,5 +74,5 @@ def test_failed_and_misclassified_samples_count_as_not_certified(tmp_path: Path)
 def test_samples_that_are_not_there(tmp_path: Path) -> None:
     with pytest.raises(ResultError, match="samples: the result has no sample 3"):
         gather(write_result(tmp_path / "out.h5"), samples=[3])
-    with pytest.raises(ResultError, match="has no Jacobians of images to draw for --samples"):
+    with pytest.raises(ResultError, match="has no Jacobians of images to draw for samples"):
         gather(write_result(tmp_path / "r.h5", compute=("radius",)), samples=[105])
