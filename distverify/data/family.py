@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from distverify.data.dataset import Dataset
-from distverify.errors import DataError, SettingsError
+from distverify.errors import DataError, SettingsError, argument
 from distverify.network.graph import Network
 from distverify.settings import Settings
 
@@ -24,5 +24,5 @@ def check_family(data: Dataset, network: Network, settings: Settings) -> None:
     if settings.family in ("contrast", "haze") and not (low >= 0.0 and high <= 1.0):
         raise DataError(
             f"perturbation: {settings.family} is one of pixels from 0 to 1, and values of the data go from {low:g} to {high:g}; "
-            "divide them (--scale 255), or give a matrix (linear:FILE)"
+            f"divide them ({argument('scale', 255)}), or give a matrix (linear:FILE)"
         )
