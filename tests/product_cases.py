@@ -61,8 +61,8 @@ def make_product(rng: np.random.Generator, element: str) -> ProductCase:
 def _polynomial(rng: np.random.Generator) -> Polynomial:
     made: Polynomial = {}
     for _ in range(int(rng.integers(1, 4))):
-        names = rng.choice(sorted(NAMES), int(rng.integers(1, 4) > 1) + 1)
-        made[tuple(sorted(map(str, names)))] = Fraction(int(rng.integers(1, 9)) * int(rng.choice([-1, 1])), 4)
+        chosen = rng.choice(sorted(NAMES), int(rng.integers(1, 4) > 1) + 1)
+        made[tuple(sorted(map(str, chosen)))] = Fraction(int(rng.integers(1, 9)) * int(rng.choice([-1, 1])), 4)
     names = tuple(sorted(map(str, rng.choice(sorted(NAMES), 2))))
     made[names] = made.get(names, Fraction(0)) or Fraction(1)
     return made
