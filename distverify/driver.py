@@ -132,7 +132,7 @@ def carry_out(
     Interrupted
         A signal or an error stopped it; what was computed is kept.
     ExecutorError, ResultError
-        Nothing is kept, and nothing is left behind.
+        Nothing is kept, and nothing is left behind but an older result that was to be replaced.
     """
     _Run(journal, job, planning, output, progress, time_limit).carry_out(executor)
 
@@ -227,7 +227,8 @@ class _Run:
                 f"{self._output}.parts: was removed while the run went on, and with it what was finished; run the same "
                 "command to start afresh"
             )
-        return Interrupted(self._done, self._total, self._output, cause)
+        journal = self._journal
+        return Interrupted(self._done, self._total, self._output, cause, begun=journal.begun, afresh=journal.afresh)
 
     def _refuse_another_plan(self) -> None:
         plan, planning = self._journal.manifest.plan, self._planning

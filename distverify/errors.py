@@ -77,6 +77,17 @@ class PieceError(DistverifyError):
 class Interrupted(DistverifyError):
     """A signal, or an error told first, stopped the run; what was computed is kept, and the same command continues.
 
+    Parameters
+    ----------
+    done, total, output
+        See below.
+    cause : Exception, optional
+        Told first.
+    begun : bool
+        False: an older result stands there still, for nothing was computed yet.
+    afresh : bool
+        The run was to replace an older result, and would do so again.
+
     Attributes
     ----------
     done, total : int
@@ -85,17 +96,26 @@ class Interrupted(DistverifyError):
         The result path.
     """
 
-    def __init__(self, done: int, total: int, output: str, cause: Exception | None = None) -> None:
+    def __init__(
+        self,
+        done: int,
+        total: int,
+        output: str,
+        cause: Exception | None = None,
+        *,
+        begun: bool = True,
+        afresh: bool = False,
+    ) -> None:
         reason = ""
         if cause is not None:
-            reason = (
-                f"error: {cause.marked}\n"
-                if isinstance(cause, DistverifyError)
-                else f"error: {type(cause).__name__}: {cause}\n"
-            )
-        super().__init__(
-            f"{reason}interrupted: {done} of {total} samples are kept in {output}.parts; run the same command to continue"
-        )
+            told = cause.marked if isinstance(cause, DistverifyError) else f"{type(cause).__name__}: {cause}"
+            reason = f"error: {told}\n"
+        if begun:
+            told = f"{done} of {total} samples are kept in {output}.parts; run the same command to continue"
+            told += f", without {argument('overwrite', True)} where it was given" if afresh else ""
+        else:
+            told = f"nothing was computed yet, and {output} is as it was; run the same command again"
+        super().__init__(f"{reason}interrupted: {told}")
         self.done = done
         self.total = total
         self.output = output

@@ -37,11 +37,12 @@ def demo(ctx: click.Context, output: Path, quiet: bool) -> None:
     from distverify.cli.tables import print_result
     from distverify.demo import DATA, MODEL
     from distverify.pages.report import report
+    from distverify.results.journal.folder import MANIFEST_NAME, folder_of
 
     # A file that the user named may be anything: only the demo's own is replaced unasked, and an interrupted
     # demo is continued, as every run is.
     own = ctx.get_parameter_source("output") is ParameterSource.DEFAULT
-    interrupted = Path(f"{output}.parts").exists()
+    interrupted = (folder_of(output) / MANIFEST_NAME).exists()
     with reporting(quiet) as progress:
         result = certify(
             MODEL,

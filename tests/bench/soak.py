@@ -1,10 +1,10 @@
 """Soak a run: ``nice -n 5 python -m tests.bench.soak --minutes 24``.
 
 Samples sleep instead of computing for long, so that the processor is left to what is tested. Every minute a process of the run is
-killed, by turns the one that the shell sees, a worker and the one that computes; now and then an ``fsync`` or a rename of the driver
-fails; a run that has ended is given the same command again. All the while programs read the result file with at most 256 open files
-(:mod:`tests.bench.polling`) and compare what they get with an undisturbed run. Afterwards the run goes on to its end, under their eyes.
-Prints a table of faults and one of reads; exits 1 where a read was wrong, or a committed sample was computed again.
+killed, by turns a worker, the one that the shell sees, a worker, and the one that computes; now and then an ``fsync`` or a rename of
+the driver fails; a run that has ended is given the same command again. All the while programs read the result file with at most 256
+open files (:mod:`tests.bench.polling`) and compare what they get with an undisturbed run. Afterwards the run goes on to its end, under
+their eyes. Prints a table of faults and one of reads; exits 1 where a read was wrong, or a committed sample was computed again.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ from tests.faults.harness import Case, Run, assert_like_truth, start
 _WIDTHS = (2, 4, 2)
 _OPTIONS = ("--eps", "0.02", "--compute", "lipschitz")
 _SHELL, _COMPUTES, _WORKER = "the process that the shell sees", "the process that computes", "a worker"
-_TURNS = (_SHELL, _WORKER, _COMPUTES, _WORKER)
+_TURNS = (_WORKER, _SHELL, _WORKER, _COMPUTES)
 _COMMANDS = {_COMPUTES: r"tests\.faults\.driver", _WORKER: r"ray::Worker"}
 _DISK = re.compile(r"cannot be written \((soak: [a-z ]+)\)")
 _STOPPED = "Ctrl-C"
 _LOOK_SECONDS = 0.25
+_CALM_SECONDS = 15.0  # between the first commit of a command, or a kill, and the next kill
 
 
 @dataclass
@@ -68,6 +69,7 @@ class Soak:
         self._kill_every, self._disk_every, self._seconds = kill_every, disk_every, seconds
         self._next_kill = time.monotonic() + kill_every
         self._kills = 0
+        self._calm = 0.0
         self._ended_by: dict[int, str] = {}  # worker's process -> fault
 
     def run(self) -> None:
@@ -111,12 +113,13 @@ class Soak:
     def _harm(self, run: Run, committed: int) -> tuple[str, str]:
         """Kill by turns until the run has ended, or the time is up: what ended it, and how it ended."""
         fault = ""
+        self._calm = 0.0  # until when nothing is killed
         while run.process.poll() is None and not fault:
             time.sleep(_LOOK_SECONDS)
             if time.monotonic() > self._end:
                 fault = _STOPPED
                 os.kill(run.pid, signal.SIGINT)
-            elif time.monotonic() > self._next_kill and self._computing(run, committed):
+            elif time.monotonic() > max(self._next_kill, self._calm) and self._computing(run, committed):
                 fault = self._kill(run, _TURNS[self._kills % len(_TURNS)])
         status = run.finish()
         if not fault:
@@ -140,6 +143,7 @@ class Soak:
             os.kill(pids[0], signal.SIGKILL)
         self._kills += 1
         self._next_kill += self._kill_every
+        self._calm = time.monotonic() + _CALM_SECONDS
         tally = self._tally(fault)
         tally.tries += 1
         if role != _WORKER:
@@ -151,8 +155,10 @@ class Soak:
         return ""
 
     def _computing(self, run: Run, committed: int) -> bool:
-        """Whether this command has committed more than what was there: one that is starting has nothing to lose."""
-        return len(self._committed()) > committed and bool(self._pids(run, _WORKER))
+        """Whether this command has been at work for a while: one that is starting has nothing to lose."""
+        if not self._calm and len(self._committed()) > committed:
+            self._calm = time.monotonic() + _CALM_SECONDS
+        return 0.0 < self._calm < time.monotonic() and bool(self._pids(run, _WORKER))
 
     def _pids(self, run: Run, role: str) -> list[int]:
         if role == _SHELL:
@@ -188,7 +194,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=6000)
     parser.add_argument("--seconds", type=float, default=0.25, help="that a sample sleeps (%(default)s)")
     parser.add_argument("--kill-every", type=float, default=60.0, help="seconds (%(default)s)")
-    parser.add_argument("--disk-every", type=float, default=120.0, help="seconds, on average (%(default)s)")
+    parser.add_argument("--disk-every", type=float, default=240.0, help="seconds, on average (%(default)s)")
     parser.add_argument("--poll", type=float, default=2.0, help="seconds between two reads of a reader, at least")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -61,6 +62,32 @@ def test_other_settings_on_the_same_output_are_refused(output: Path) -> None:
     assert "method" in refused.stderr
     assert output.read_bytes() == before
     assert serial(output, "--method", "recurjac", "--overwrite").exit_code == 0
+
+
+def test_an_old_result_survives_what_fails_before_the_first_sample(
+    output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray")
+    from distverify.runtime.ray import token
+
+    assert serial(output).exit_code == 0
+    before = output.read_bytes()
+    monkeypatch.setattr(token, "admits_with", lambda address, shown: False)
+    monkeypatch.setattr(token, "known_token", lambda: None)
+    with socket.create_server(("127.0.0.1", 0)) as head:
+        here = f"127.0.0.1:{head.getsockname()[1]}"
+        for options, message in (
+            (("--address", "127.0.0.1:1"), "nothing answers at '127.0.0.1:1'"),
+            (("--address", "nowhere"), "give host:port of the head node"),
+            (("--address", here), "demands a token, and none is known here"),
+            (("--samples-per-unit", "100"), "samples_per_unit"),
+            (("--eps", "-1"), "eps"),
+        ):
+            refused = run("certify", MODEL, DATA, "-o", output, "--eps", "0.02", "--overwrite", *options)
+            assert refused.exit_code == 2, refused.output
+            assert message in refused.stderr
+            assert output.read_bytes() == before
+            assert not Path(f"{output}.parts").exists()
 
 
 def test_show_tells_the_layers_of_a_model() -> None:

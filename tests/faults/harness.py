@@ -31,6 +31,8 @@ INTERRUPTED = re.compile(r"interrupted: (\d+) of (\d+) samples are kept in \S+\.
 _AGENT = re.compile(r"ray::(DashboardAgent|RuntimeEnvAgent)|dashboard/agent\.py|runtime_env/agent/main\.py")
 AGENT_SECONDS = 90.0
 _PATIENCE = 120.0  # seconds that anything may take on a busy machine
+_LISTENS = "0A"  # state of a socket in /proc/net/tcp
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F", "00000000000000000000000001000000"}
 _SHARD = re.compile(r"(\d{8,})-(\d{8,})\.\d+\.h5")
 
 
@@ -165,6 +167,20 @@ class Run:
     def command_lines(self) -> dict[int, str]:
         """What these processes are, by their numbers."""
         return {pid: _command(pid) for pid in self.processes()}
+
+    def listening(self) -> set[str]:
+        """The addresses, as the kernel writes them in hexadecimal digits, on which these processes take connections."""
+        sockets = set()
+        for pid in self.processes():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                sockets |= {os.readlink(fd) for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()}
+        found = set()
+        for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+            for line in Path(table).read_text().splitlines()[1:]:
+                _, local, _, state, *_, inode = line.split()[:10]
+                if state == _LISTENS and f"socket:[{inode}]" in sockets:
+                    found.add(local.partition(":")[0])
+        return found
 
     def commands(self) -> str:
         """The same as one text, for tests that wait for a process."""

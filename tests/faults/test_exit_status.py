@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import distverify as dv
-from tests.faults.harness import CHECKOUT, Case, Run, assert_like_truth, complete, start
+from tests.faults.harness import CHECKOUT, LOOPBACK, Case, Run, assert_like_truth, complete, start
 
 pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
@@ -154,6 +154,9 @@ def test_a_stopped_worker_is_told_of(case: Case) -> None:
     pytest.importorskip("ray")
     with start(case, seconds=0.1) as run:
         run.wait_until(lambda: len(case.committed()) > 2)
+        addresses = run.listening()
+        assert addresses, "Ray's processes listen somewhere"
+        assert addresses <= LOOPBACK, "nobody reaches them from another machine"
         stopped = pids(run, "worker")
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)

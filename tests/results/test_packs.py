@@ -33,7 +33,8 @@ def few_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few files in a view, which follows every commit."""
     monkeypatch.setattr("distverify.results.journal.publication.MOST_FILES", MOST)
     monkeypatch.setattr("distverify.results.journal.publication.MASTER_SHARE", np.inf)
-    monkeypatch.setattr("distverify.results.journal.journal.VIEW_PATIENCE", 0.0)
+    for module in ("journal", "older"):
+        monkeypatch.setattr(f"distverify.results.journal.{module}.VIEW_PATIENCE", 0.0)
 
 
 @pytest.fixture

@@ -191,9 +191,10 @@ def test_overwrite_and_other_settings(output: Path) -> None:
     assert len(kept(output)) == 1
     with Journal.open(output, manifest, overwrite=True) as journal:
         assert journal.recall(0, "key") is None
-        assert kept(output) == []
+        assert len(kept(output)) == 1  # until there is something to keep
         for unit in units_of(manifest):
             journal.commit(unit, make_payload(manifest, unit))
+            assert kept(output) == []
         journal.consolidate(END)
     assert [p.name for p in folder(output).iterdir()] == ["thesis.piece.txt"]
 

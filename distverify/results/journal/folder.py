@@ -55,6 +55,18 @@ def link_finished(output: Path, base: Path) -> None:
             raise writing_failed(base, error) from error
 
 
+def holds_nothing(folder: Path) -> bool:
+    """Whether nothing is in it but our lock."""
+    return [path.name for path in folder.iterdir()] == [LOCK_NAME]
+
+
+def leave(folder: Path) -> None:
+    """Remove a folder with nothing in it but our lock; one that somebody has removed is gone already."""
+    with suppress(FileNotFoundError):
+        if holds_nothing(folder):
+            clear(folder)
+
+
 def clear(folder: Path, *, keep_lock: bool = False) -> None:
     """Remove what is ours; a file of somebody else stays, and so does the folder then.
 

@@ -3,7 +3,8 @@
 While a run goes on, ``OUT.h5`` is a virtual master over the shards in ``OUT.h5.parts/``; many of them are merged to
 packs, so that they stay few. At the end one consolidated file takes the master's place and the folder goes. At every
 moment a killed driver leaves one of the two, and every row that was committed. No file goes while a program has a
-view open that maps it.
+view open that maps it. An old result that is to be replaced, or whose failed samples are tried again, stays as it is until
+there is something to keep.
 """
 
 from __future__ import annotations
@@ -17,26 +18,24 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 
-from distverify.errors import ResultError, argument
+from distverify.errors import ResultError
 from distverify.results.files import write_text_atomically
 from distverify.results.identify import Existing, identify
 from distverify.results.incomplete import lacking
 from distverify.results.journal.consolidate import Facts, write_finished
 from distverify.results.journal.coverage import Coverage
-from distverify.results.journal.folder import MANIFEST_NAME, clear, folder_of, link_finished, lock_place
+from distverify.results.journal.folder import MANIFEST_NAME, clear, folder_of, holds_nothing, leave, lock_place
 from distverify.results.journal.listing import BASE_NAME, find_shards
-from distverify.results.journal.lock import LOCK_NAME, DriverLock
+from distverify.results.journal.lock import DriverLock
+from distverify.results.journal.older import VIEW_PATIENCE, OldResult, refuse_difference
 from distverify.results.journal.pieces import PieceStore
 from distverify.results.journal.publication import Publication
 from distverify.results.journal.shards import FINISHED, Rows, Shard, write_shard
-from distverify.results.journal.views import Views
-from distverify.results.manifest import Manifest, difference
+from distverify.results.manifest import Manifest
 from distverify.status import COMPUTED, STATUS_MEANINGS
 from distverify.work import Payload, Plan, WorkUnit
 
 _log = logging.getLogger(__name__)
-# How long the end of a run waits for programs that have the view of the unfinished run open.
-VIEW_PATIENCE = 3.0
 # A piece is kept if it took so long in kernels, or longer if it is large: to write it and to read it back takes 1 ms
 # and 2 ms per MB, so up to about a tenth of its own time.
 KEEP_SECONDS = 0.2
@@ -54,21 +53,26 @@ class Journal:
         Of the run: on a resumed one with the time at which it first started, and with its plan.
     finished : bool
         The result is complete, and nothing is to be done.
+    afresh : bool
+        It was opened to replace what is there.
     problems : tuple of str
         Shards and pieces that were found damaged or foreign and moved aside.
     """
 
     def __init__(
-        self, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, coverage: Coverage, shown: bool = False
-    ) -> None:
+        self, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, coverage: Coverage, shown: bool = False,
+        old: OldResult | None = None,
+    ) -> None:  # fmt: skip
         self.output = output
         self.parts = parts
         self.manifest = manifest
         self.finished = False
+        self.afresh = False
         self.problems: tuple[str, ...] = ()
         self._lock = lock
         self._coverage = coverage
-        self._pieces = PieceStore(parts, manifest.run_id)
+        self._old = old  # until there is something to keep
+        self._pieces = PieceStore(parts, manifest.run_id, fresh=old is not None)
         self._publication = Publication(output, parts, coverage, shown)
 
     @classmethod
@@ -88,9 +92,10 @@ class Journal:
             The result file; missing folders are made, a symbolic link is followed.
         manifest : Manifest
         overwrite : bool
-            Start afresh, whatever is there.
+            Start afresh, whatever is there; it goes when there is something to keep in its stead.
         retry_failed : bool
-            Samples that failed, timed out or lack a quantity that failed are pending again; also of a finished result.
+            Samples that failed, timed out or lack a quantity that failed are pending again; also of a finished result, which
+            stays one until there is something to keep.
 
         Raises
         ------
@@ -101,11 +106,11 @@ class Journal:
         path = Path(os.path.realpath(output))
         lock = lock_place(path)
         try:
-            return cls._open_locked(path, lock, manifest, overwrite, retry_failed)
+            journal = cls._open_locked(path, lock, manifest, overwrite, retry_failed)
+            journal.afresh = overwrite
+            return journal
         except BaseException:
-            parts = folder_of(path)
-            if [p.name for p in parts.iterdir()] == [LOCK_NAME]:
-                clear(parts)
+            leave(folder_of(path))
             lock.release()
             raise
 
@@ -114,40 +119,45 @@ class Journal:
         cls, output: Path, lock: DriverLock, manifest: Manifest, overwrite: bool, retry_failed: bool
     ) -> Journal:
         parts = folder_of(output)
-        if overwrite:
-            _start_afresh(output, parts)
-        existing = None if overwrite else identify(output)
+        if overwrite and (output.exists() or not holds_nothing(parts)):
+            return cls(output, parts, lock, manifest, Coverage(manifest.samples), old=OldResult(output, parts))
+        existing = identify(output)
         if existing is not None and existing.finished:
-            _refuse_difference(manifest, existing.manifest, output, "the finished result")
+            refuse_difference(manifest, existing.manifest, output, "the finished result")
             manifest = replace(manifest, created=existing.manifest.created)
-            if not (retry_failed and existing.failed):
-                return cls._of_finished(output, parts, lock, manifest, existing)
-            # Left by a crash after the last step, or before the first of a retry.
-            if not Views(output, parts).release(VIEW_PATIENCE):
-                raise _in_use(output)
-            clear(parts, keep_lock=True)
-        elif (parts / MANIFEST_NAME).exists():
+            return cls._of_finished(output, parts, lock, manifest, existing, retry_failed)
+        if (parts / MANIFEST_NAME).exists():
             interrupted = Manifest.read(parts / MANIFEST_NAME)
-            _refuse_difference(manifest, interrupted, output, "the interrupted run")
+            refuse_difference(manifest, interrupted, output, "the interrupted run")
             manifest = replace(manifest, created=interrupted.created, plan=interrupted.plan or manifest.plan)
         elif existing is not None:  # a master whose folder is gone: nothing to continue, but not to be lost unseen
-            _refuse_difference(manifest, existing.manifest, output, "the interrupted run")
+            refuse_difference(manifest, existing.manifest, output, "the interrupted run")
         write_text_atomically(parts / MANIFEST_NAME, manifest.to_json())
-        if existing is not None and existing.finished:
-            link_finished(output, parts / BASE_NAME)
-        shown = existing is not None and not existing.finished
-        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples), shown)
+        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples), shown=existing is not None)
         journal._resume(retry_failed)
         return journal
 
     @classmethod
     def _of_finished(
-        cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, existing: Existing
+        cls, output: Path, parts: Path, lock: DriverLock, manifest: Manifest, existing: Existing, retry_failed: bool
     ) -> Journal:
-        journal = cls(output, parts, lock, manifest, Coverage(manifest.samples))
-        journal._coverage.add(Shard(output, Rows.of(WorkUnit(0, manifest.samples), 0), FINISHED), existing.status)
+        rows, coverage = Rows.of(WorkUnit(0, manifest.samples), 0), Coverage(manifest.samples)
+        if retry_failed and existing.failed:
+            coverage.add(Shard(parts / BASE_NAME, rows, FINISHED), existing.status, existing.lacking)
+            coverage.reopen_failed()
+            return cls(output, parts, lock, manifest, coverage, old=OldResult(output, parts, base=parts / BASE_NAME))
+        coverage.add(Shard(output, rows, FINISHED), existing.status)
+        journal = cls(output, parts, lock, manifest, coverage)
         journal.finished = True
         return journal
+
+    def _begin(self) -> bool:
+        """Let the old result give way, now that there is something to keep; True if there was one."""
+        if self._old is None:
+            return False
+        self._old.give_way(self.manifest)
+        self._old = None
+        return True
 
     def _resume(self, retry_failed: bool) -> None:
         for stale in self.parts.glob("*.tmp"):
@@ -175,7 +185,8 @@ class Journal:
         if plan.samples != self.manifest.samples:
             raise ResultError(f"plan: is for {plan.samples} samples; the run has {self.manifest.samples}")
         manifest = replace(self.manifest, plan=plan)
-        write_text_atomically(self.parts / MANIFEST_NAME, manifest.to_json())
+        if self._old is None:
+            write_text_atomically(self.parts / MANIFEST_NAME, manifest.to_json())
         self.manifest = manifest
 
     def pending(self, units: Iterable[WorkUnit]) -> Iterator[WorkUnit]:
@@ -206,6 +217,7 @@ class Journal:
             If the payload does not fit, or the disk does not take it; nothing committed before is lost.
         """
         self._check_open()
+        self._begin()
         shard = write_shard(self.parts, unit, self._coverage.next_attempt(unit), payload, self.manifest)
         with self._publication.mutex:
             status = payload["status"].astype("int8")
@@ -238,7 +250,10 @@ class Journal:
             raise ResultError(f"position: got {position}, outside of the run's {self.manifest.samples} samples")
         size = sum(array.nbytes for array in payload.values())
         if seconds >= KEEP_SECONDS * max(1.0, size / _KEEP_BYTES):
+            begun = self._begin()
             self._pieces.keep(position, key, payload)
+            if begun:  # else the run could not be told from what was there
+                self._publication.begin(self.manifest)
 
     def recall(self, position: int, key: str) -> Payload | None:
         """What :meth:`commit_piece` kept, in this run or in an interrupted one; None where there is nothing.
@@ -284,6 +299,7 @@ class Journal:
             raise ResultError(
                 f"{self.output}: {pending} samples are pending; run the same command to compute them first"
             )
+        self._begin()
         with self._publication.mutex:
             self._publication.keep_view()
             write_finished(self.output, self.parts, self.manifest, self._coverage.segments(), finished, facts or {})
@@ -293,21 +309,32 @@ class Journal:
     @property
     def removed(self) -> bool:
         """Whether somebody removed the folder, with all that was committed."""
-        return not (self.parts / MANIFEST_NAME).exists()
+        return self._old is None and not (self.parts / MANIFEST_NAME).exists()
+
+    @property
+    def begun(self) -> bool:
+        """Whether an old result, if there was one, has given way to this run."""
+        return self._old is None
 
     @property
     def kept(self) -> bool:
-        """Whether a run that continues this one finds anything: samples, or pieces of one."""
+        """Whether a run that continues this one finds anything of it: samples, or pieces of one."""
+        if self._old is not None:
+            return False
         committed = self.status_counts()["pending"] < self.manifest.samples
         return (committed or self.pieces_kept > 0) and not self.removed
 
     def abandon(self) -> None:
-        """Close a journal that keeps nothing, and remove it from the disk, the result file too."""
+        """Close a journal that keeps nothing, and remove it from the disk, its result file too; an old one stays."""
         if self.kept or self.finished or not self._lock.held:
             return
+        if self._old is not None:
+            self.close()
+            return
         with self._publication.mutex:
+            if self._publication.shown:
+                self.output.unlink(missing_ok=True)
             self._publication.end()
-            self.output.unlink(missing_ok=True)
             with suppress(ResultError):
                 clear(self.parts)
             self._lock.release()
@@ -319,7 +346,9 @@ class Journal:
         with self._publication.mutex:
             try:
                 self._publication.stop(self.manifest)
-                if self.finished:
+                if self._old is not None:
+                    leave(self.parts)
+                elif self.finished:
                     self._clear()
             finally:
                 self._lock.release()
@@ -351,34 +380,3 @@ class Journal:
     def _check_open(self) -> None:
         if self.finished or not self._lock.held:
             raise ResultError(f"{self.output}: the journal is {'finished' if self.finished else 'closed'}")
-
-
-def _refuse_difference(this: Manifest, other: Manifest, output: Path, name: str) -> None:
-    lines = difference(this, other, name)
-    if lines:
-        listed = "\n  ".join(lines)
-        raise ResultError(
-            f"{output}: holds {name} of another computation:\n  {listed}\n"
-            f"choose another {argument('output')}, or replace it ({argument('overwrite', True)})"
-        )
-
-
-def _start_afresh(output: Path, parts: Path) -> None:
-    """Remove what is left of another run; a finished file stays until another takes its place."""
-    views = Views(output, parts)
-    with suppress(ResultError):
-        existing = identify(output)
-        if existing is not None and not existing.finished:
-            views.keep()
-            output.unlink()
-    if not views.release(VIEW_PATIENCE):
-        views.put_back()
-        raise _in_use(output)
-    clear(parts, keep_lock=True)
-
-
-def _in_use(output: Path) -> ResultError:
-    return ResultError(
-        f"{output}: a program still has the view of an unfinished run open that is to be removed; close it there, or "
-        f"choose another {argument('output')}"
-    )

@@ -36,13 +36,15 @@ class PieceStore:
     folder : Path
         Its listing says what is there; the files are looked into when they are asked for.
     run_id : str
+    fresh : bool
+        What is there is not of this run, and will be removed.
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
+    def __init__(self, folder: Path, run_id: str, fresh: bool = False) -> None:
         self._folder = folder
         self._run_id = run_id
         self._names: dict[int, set[str]] = {}
-        for path in folder.glob(f"*{SUFFIX}"):
+        for path in () if fresh else folder.glob(f"*{SUFFIX}"):
             name = _NAME.fullmatch(path.name)
             if name is not None:
                 self._names.setdefault(int(name[1]), set()).add(path.name)

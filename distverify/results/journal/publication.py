@@ -49,6 +49,11 @@ class Publication:
         self._cost = 0.0  # seconds
         self._later: threading.Timer | None = None
 
+    @property
+    def shown(self) -> bool:
+        """Whether a master of this run is at the place of the result."""
+        return self._shown
+
     def update(self, manifest: Manifest) -> None:
         """Show what was committed: now, or as soon as the master's share of the time allows it.
 

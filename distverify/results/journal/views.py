@@ -59,6 +59,15 @@ class Views:
                 return False
             time.sleep(_POLL_SECONDS)
 
+    def unread(self, patience: float = 0.0) -> bool:
+        """Whether nobody has the present view open, after waiting up to ``patience`` seconds."""
+        deadline = time.monotonic() + patience
+        while not _lockable(self._output):
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(_POLL_SECONDS)
+        return True
+
     @property
     def oldest(self) -> int | None:
         """The number of the oldest past view that is still open; None where none is."""
@@ -80,6 +89,22 @@ class Views:
             return os.path.samefile(self._path(number), self._output)
         except FileNotFoundError:
             return False
+
+
+def _lockable(path: Path) -> bool:
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # it is not there, or nobody may read it
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # no locks on this disk
+        return True
+    finally:
+        os.close(fd)
+    return True
 
 
 def _end(path: Path) -> bool:

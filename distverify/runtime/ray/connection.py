@@ -14,7 +14,7 @@ from typing import Any
 
 from distverify.errors import ExecutorError, argument
 from distverify.runtime.ray.head_watch import HeadLostError
-from distverify.runtime.ray.own import private_folder
+from distverify.runtime.ray.own import on_loopback, private_folder
 from distverify.runtime.ray.token import admitted, own_token
 from distverify.runtime.worker import describe
 
@@ -83,7 +83,7 @@ def connected(address: str | None) -> Iterator[bool]:
 def _surroundings(address: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """What a connection needs around it: a private folder and token, or to be admitted. Where to connect, and with which options."""
     if address == "local":
-        with private_folder() as folder, own_token(folder):
+        with private_folder() as folder, own_token(folder), on_loopback():
             yield address, {"_temp_dir": str(folder / "ray")}
         return
     if address == "auto":

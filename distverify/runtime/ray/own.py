@@ -1,4 +1,4 @@
-"""A folder for a Ray of our own: nobody else's, and gone when the run has ended, however it ended."""
+"""A Ray of our own: its folder is nobody else's, and gone when the run has ended, however it ended; other machines do not reach it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from importlib import import_module
 from pathlib import Path
 
 _PREFIX = "distverify-ray-"
 _LOCK = "lock"
+_SWITCH = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 _LONGEST_BASE = 24  # characters: sockets in the folder have paths of at most 107, of which Ray's own names take 75
 _TRIES = 20  # to remove the folder while Ray's processes still end
 _PAUSE = 0.1  # seconds
@@ -41,6 +43,26 @@ def private_folder() -> Iterator[Path]:
                 break
             time.sleep(_PAUSE)
         os.close(lock)
+
+
+@contextmanager
+def on_loopback() -> Iterator[None]:
+    """A Ray that is started in the context listens on this machine's loopback addresses only.
+
+    That is what Ray does by default on macOS and Windows, by a switch that it reads when it starts; on Linux its processes would
+    listen on all addresses. A user who has set the switch's variable has decided.
+    """
+    constants = import_module("ray._private.ray_constants")
+    switch = "ENABLE_RAY_CLUSTER"
+    before = getattr(constants, switch, None)
+    if before is None or _SWITCH in os.environ:
+        yield
+        return
+    setattr(constants, switch, False)
+    try:
+        yield
+    finally:
+        setattr(constants, switch, before)
 
 
 def _remove_if_left(folder: Path) -> None:
