@@ -80,7 +80,6 @@ def test_an_old_result_survives_what_fails_before_the_first_sample(
             (("--address", "127.0.0.1:1"), "nothing answers at '127.0.0.1:1'"),
             (("--address", "nowhere"), "give host:port of the head node"),
             (("--address", here), "demands a token, and none is known here"),
-            (("--samples-per-unit", "100"), "samples_per_unit"),
             (("--eps", "-1"), "eps"),
         ):
             refused = run("certify", MODEL, DATA, "-o", output, "--eps", "0.02", "--overwrite", *options)
