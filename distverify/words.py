@@ -172,6 +172,7 @@ def provenance_facts(provenance: Mapping[str, Any]) -> dict[str, str]:
         "Data SHA-256": data["digest"],
         "Values": ", ".join(normalisation),
         "Warnings": "; ".join(environment.get("warnings", ())),
+        "Batch axis": {True: "yes, as was said", False: "no, as was said"}.get(inputs.get("batch_axis")),
         "Outputs": inputs.get("outputs"),
         "Reference": inputs.get("reference"),
         "Start": provenance["start"],

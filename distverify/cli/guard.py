@@ -140,6 +140,8 @@ def _end_with(parent: int) -> None:
 def _how(ended: int, presses: int, said: str) -> str:
     """One line for people about a child that ended without a word."""
     kept = "what was finished is kept: run the same command to continue"
+    if "--overwrite" in sys.argv:
+        kept += ", without --overwrite"
     if presses:
         return f"interrupted; {kept}"
     if ended == -signal.SIGKILL:

@@ -212,6 +212,8 @@ def difference(this: Manifest, other: Manifest, other_name: str = "the interrupt
     ]
     if this.model_digest == other.model_digest:
         pairs.pop()
+    else:  # of the same file, read in another way
+        pairs.append(("one input of the model", _shape_of(this), _shape_of(other)))
     if this.indices != other.indices:
         pairs.append(("samples", _selection(this), _selection(other)))
     elif this.data_digest != other.data_digest:
@@ -246,6 +248,12 @@ def _version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _shape_of(manifest: Manifest) -> str:
+    told = manifest.environment.get("inputs", {})
+    axis = {True: ", batch axis yes", False: ", batch axis no"}.get(told.get("batch_axis"), "")
+    return f"shape {told.get('shape', [manifest.input_size])}{axis}"
 
 
 def _named(name: str, digest: str) -> str:

@@ -7,10 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import distverify as dv
 from distverify.bounds.jacobian import jacobian_bounds
-from distverify.errors import ModelError
+from distverify.errors import ModelError, ResultError
 from distverify.network.onnx.importer import load_onnx
 from distverify.region import Ball
+from distverify.words import provenance_facts
 from tests.network.onnx_models import model, node, save
 
 W = np.arange(12.0).reshape(4, 3)
@@ -85,3 +87,19 @@ def test_refused(shape: tuple, batch_axis: bool | None, message: str, tmp_path: 
         load_onnx(
             save(model([node("Relu", "x", "y")], shape=shape, output_shape=shape), tmp_path), batch_axis=batch_axis
         )
+
+
+def test_a_file_tells_it_and_another_reading_of_the_model_is_another_run(tmp_path: Path) -> None:
+    path = save(model([node("MatMul", "x w", "y")], {"w": W}, shape=(1, 4), output_shape=(1, 3)), tmp_path)
+    x, options = (
+        np.ones((2, 4)),
+        {"output": tmp_path / "out.h5", "executor": "serial", "compute": "outputs", "eps": 0.1},
+    )
+    with dv.certify(path, x, batch_axis=False, **options) as result:
+        told = result.provenance["environment"]["inputs"]
+        assert (told["batch_axis"], told["shape"]) == (False, [1, 4])
+        assert provenance_facts(result.provenance)["Batch axis"] == "no, as was said"
+    lines = r"one input of the model: this run has shape \[4\]; the finished result has shape \[1, 4\], batch axis no"
+    with pytest.raises(ResultError, match=lines):
+        dv.certify(path, x, **options)
+    assert dv.audit(tmp_path / "out.h5", path, x, executor="serial").violations == 0
