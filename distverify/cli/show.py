@@ -70,6 +70,7 @@ def show(file: str | Path, short: bool, as_object: bool, watch: bool, verify: bo
             tables.print_result(moment)
             run_tables.print_workers(moment)
             tables.print_classes(moment)
+            tables.print_ranges(moment)
             tables.print_contents(moment)
 
 

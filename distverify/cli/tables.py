@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FAILURES_SHOWN = 5
 NAMES_SHOWN = 20
 VERDICTS_SHOWN = 200
+RANGES_SHOWN = 60
 # By code of "verified".
 VERDICTS = {
     FALSIFIED: "falsified, counterexample stored",
@@ -65,6 +66,27 @@ def print_classes(result: Result) -> None:
 
     if classes := result.per_class():
         print_tables([_table_of(rows_of_classes(classes))])
+
+
+def print_ranges(result: Result) -> None:
+    """Ranges of outputs and of derivatives with their signs on stdout, where they are few or have names."""
+    from distverify.pages.content import axis_names
+    from distverify.pages.ranges import gather_ranges
+
+    ranges = gather_ranges(result, axis_names(result, result.dims))
+    tables: list[Table] = []
+    for headers, rows in (
+        (("Output", "Over", "Range"), ranges.outputs),
+        (("Output", "Input", "Over", "Derivative", "The output"), ranges.derivatives),
+    ):
+        if rows:
+            table = columns_table(*headers)
+            for row in rows[:RANGES_SHOWN]:
+                add_row(table, *row)
+            if len(rows) > RANGES_SHOWN:
+                table.caption, table.caption_justify = f"and {len(rows) - RANGES_SHOWN:,} more: report has all", "left"
+            tables.append(table)
+    print_tables(tables)
 
 
 def print_contents(result: Result) -> None:

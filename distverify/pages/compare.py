@@ -26,7 +26,25 @@ def compare(contents: Sequence[Content]) -> Html:
                 class_="bad",
             )
         )
+    parts += _ranges(contents)
     return join([*parts, *(d for other in contents[1:] for d in _differences(contents[0], other))])
+
+
+def _ranges(contents: Sequence[Content]) -> list[object]:
+    """Ranges of outputs and derivatives under their names, a column for each result: those that several have first."""
+    parts: list[object] = []
+    for title, heads, tables in (
+        ("Ranges of outputs", ["output", "over"], [c.ranges.outputs for c in contents]),
+        ("Derivatives and signs", ["output", "input", "over"], [c.ranges.derivatives for c in contents]),
+    ):
+        keyed = [{tuple(row[: len(heads)]): ": ".join(row[len(heads) :][::-1]) for row in rows} for rows in tables]
+        every = dict.fromkeys(key for known in keyed for key in known)
+        listed = sorted(every, key=lambda key: -sum(key in known for known in keyed))
+        if listed:
+            headers = [*heads, *(c.name for c in contents)]
+            cells = ([*key, *(known.get(key, "-") for known in keyed)] for key in listed)
+            parts += [tag("h3", title), table(headers, cells, words=headers)]
+    return parts
 
 
 def _headlines(contents: Sequence[Content]) -> Html:
@@ -78,13 +96,15 @@ def _differences(one: Content, other: Content) -> list[object]:
         )
         order = np.argsort(np.where(known, -np.abs(b - a), 0.0), kind="stable")
         differing = [int(k) for k in order if known[k] and a[k] != b[k]]
+        classes = one.classes_told
         rows = [
-            [int(common[k]), int(one.arrays["label"][i[k]]), significant(a[k]), significant(b[k]), f"{b[k] - a[k]:+.4g}",
-             f"{b[k] / a[k]:.3g}" if a[k] else "-"] for k in differing[:_LISTED]
+            [int(common[k]), *([int(one.arrays["label"][i[k]])] if classes else []), significant(a[k]), significant(b[k]),
+             f"{b[k] - a[k]:+.4g}", f"{b[k] / a[k]:.3g}" if a[k] else "-"] for k in differing[:_LISTED]
         ]  # fmt: skip
+        headers = ["sample", *(["label"] if classes else []), one.name, other.name, "difference", "ratio"]
         more = f"the {_LISTED} largest differences; all values: distverify export" if len(differing) > _LISTED else ""
         if rows:
-            parts.append(table(["sample", "label", one.name, other.name, "difference", "ratio"], rows, caption=more))
+            parts.append(table(headers, rows, caption=more))
     if len(parts) == 1:
         parts.append(tag("p", "The two have no quantity in common to compare.", class_="note"))
     return parts

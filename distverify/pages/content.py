@@ -213,8 +213,8 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
         [],
         image,
         tells_classes(summary, result.settings),
-        gather_ranges(result, _names(result, dims)),
-        _names(result, dims)["output"] if "output_name" in dims else [],
+        gather_ranges(result, axis_names(result, dims)),
+        axis_names(result, dims)["output"] if "output_name" in dims else [],
     )
     if "jacobian_lower" in dims and image is not None:
         positions = _chosen(content, samples)
@@ -224,7 +224,7 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
     return content
 
 
-def _names(result: Result, dims: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+def axis_names(result: Result, dims: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
     """What outputs and inputs are called."""
     return {
         axis: result[f"{axis}_name"].tolist() if f"{axis}_name" in dims else [f"{axis} {k}" for k in range(size)]

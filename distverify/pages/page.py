@@ -241,7 +241,7 @@ def _provenance(content: Content) -> list[object]:
     model, data = told["model"], told["data"]
     rows: dict[str, object] = {
         "Result file": content.name,
-        "Model": f"{model['name']} ({model['inputs']} inputs, {model['outputs']} outputs)",
+        "Model": f"{model['name']} ({model.get('features', model['inputs'])} inputs, {model['outputs']} outputs)",
         "Data": f"{data['name']} ({data['samples']:,} samples)",
         "Settings": describe_settings(content.settings),
     }
