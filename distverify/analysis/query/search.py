@@ -17,6 +17,7 @@ from distverify.analysis.branching.polytopes import Target
 from distverify.analysis.query.joint import Joint
 from distverify.analysis.query.open_case import OpenCase
 from distverify.analysis.query.rows import Alternative, Sizes, alternatives
+from distverify.analysis.query.space import Sides
 from distverify.analysis.query.witness import Judge, Witness
 from distverify.analysis.verify import VERIFIED, pursue
 from distverify.bounds.enclosure import enclose
@@ -45,11 +46,12 @@ class WitnessSearch(Attacker):
 
     judge: Judge | None = None
     found: Callable[[Witness], None] = lambda witness: None
+    sides: Sides | None = None
 
     def confirm(self, target: int, x: Floats) -> Floats | None:
         """``x`` if it is a witness."""
         assert self.judge is not None
-        witness = self.judge.accept(x)
+        witness = self.judge.accept(x, self.sides)
         if witness is None:
             return None
         self.found(witness)
@@ -62,11 +64,19 @@ class WitnessHunt(Hunt):
 
     judge: Judge | None = None
     found: Callable[[Witness], None] = lambda witness: None
+    sides: Sides | None = None
 
     def attacker(self, memory: Memory) -> Attacker:
         """See :class:`WitnessSearch`."""
         return WitnessSearch(
-            memory.network, self.region, self.targets, self.seed, self.inner, judge=self.judge, found=self.found
+            memory.network,
+            self.region,
+            self.targets,
+            self.seed,
+            self.inner,
+            judge=self.judge,
+            found=self.found,
+            sides=self.sides,
         )
 
 
@@ -133,9 +143,9 @@ def _search_box(
         others = [case for case in group if id(case) not in bare]
         left = _search_box(others, low, high, nodes, ends, found) if others else []
         return [*left, *(case for case in group if id(case) in bare)]
-    _corners(judge, low, high, found)
+    _corners(judge, group[0].sides, low, high, found)
     known = Hunt.of(region, targets, 0)
-    hunt = WitnessHunt(known.key, known.region, known.targets, known.seed, known.inner, judge, found)
+    hunt = WitnessHunt(known.key, known.region, known.targets, known.seed, known.inner, judge, found, group[0].sides)
     verdict = pursue(network, hunt, nodes * len(targets), ends)
     if verdict.status == VERIFIED:
         return []
@@ -148,9 +158,9 @@ def _plain_weights(group: Sequence[OpenCase]) -> bool:
     return all(Fraction(float(w)) == w for case in group for atom in case.case.atoms for w in atom.polynomial.values())
 
 
-def _corners(judge: Judge, low: Floats, high: Floats, found: Callable[[Witness], None]) -> None:
+def _corners(judge: Judge, sides: Sides, low: Floats, high: Floats, found: Callable[[Witness], None]) -> None:
     for point in (np.clip(0.5 * low + 0.5 * high, low, high), low, high):
-        witness = judge.accept(point)
+        witness = judge.accept(point, sides)
         if witness is not None:
             found(witness)
 
@@ -194,7 +204,9 @@ def _look(case: OpenCase, found: Callable[[Witness], None]) -> None:
                 target_of(a, joint.network.output_size, zeros, None) for a in alternatives(case.case, place, None)
             ]
             if targets:
-                WitnessSearch(joint.network, region, targets, 0, None, judge, found).search(list(range(len(targets))))
+                WitnessSearch(joint.network, region, targets, 0, None, judge, found, sides).search(
+                    list(range(len(targets)))
+                )
             continue
         points = low + rng.random((_SAMPLES, low.size)) * (high - low)
         points[: _SAMPLES // 4] = np.where(rng.random((_SAMPLES // 4, low.size)) < 0.5, low, high)

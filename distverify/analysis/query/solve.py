@@ -139,7 +139,7 @@ class _Solver:
         from distverify.analysis.query.monotone import contradicted
 
         def attempt(u: Floats) -> None:
-            witness = case.judge.accept(u)
+            witness = case.judge.accept(u, case.sides)
             if witness is not None:
                 self._take(witness)
 

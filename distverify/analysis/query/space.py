@@ -6,6 +6,10 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from distverify.analysis.query.cases import Atom, Case, Side
 from distverify.analysis.query.formats import FloatFormat
@@ -67,6 +71,13 @@ class Sides:
 
     lower: list[Side]
     upper: list[Side]
+
+    @cached_property
+    def within(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The largest box of float64 numbers inside, float64 [coordinates] each; infinite where there is no bound."""
+        low = np.array([-math.inf if s is None else -_inwards(-s[0], s[1]) for s in self.lower])
+        high = np.array([math.inf if s is None else _inwards(s[0], s[1]) for s in self.upper])
+        return low, np.maximum(low, high)
 
     def box(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """The smallest box of float64 numbers around it; None where it is unbounded."""
@@ -159,6 +170,16 @@ def _size(atom: Atom, of: Mapping[int, int], sides: Sides) -> Fraction:
             part *= max(abs(low[0]), abs(high[0]))
         total += part
     return total
+
+
+def _inwards(exact: Fraction, strict: bool) -> float:
+    """The largest float64 number that is no larger, or smaller where it is strict."""
+    try:
+        value = float(exact)
+    except OverflowError:
+        return math.copysign(math.inf, exact)
+    over = Fraction(value) >= exact if strict else Fraction(value) > exact
+    return math.nextafter(value, -math.inf) if over else value
 
 
 def _outwards(exact: Fraction, towards: float) -> float:

@@ -60,15 +60,20 @@ class Judge:
         return sorted(self.joint.bound.query.assertions, key=inputs_only)
 
     def accept(self, u: Floats, sides: Sides | None = None) -> Witness | None:
-        """The witness at ``u`` [coordinates], if it certainly is one; ``sides`` are where numbers are moved to lie within."""
+        """The witness at ``u`` [coordinates], if it certainly is one; over the reals it is moved to lie within ``sides``.
+
+        Boxes of float64 numbers are around those of a query's decimals, and searches end at their sides.
+        """
         format_ = self.joint.bound.format
         if format_ is not None:
             return self.accept_floats(u.astype(format_.dtype).astype(np.float64), format_)
         if not self.readable:
             return None
         short = u.astype(np.float32).astype(np.float64)
+        if sides is not None:
+            short, u = (np.clip(point, *sides.within) for point in (short, u))
         for point in (u,) if (short == u).all() else (short, u):
-            found = self.accept_real([Fraction(float(v)) for v in point])
+            found = self._accept_exactly(point)
             if found is not None:
                 return found
         return None
@@ -90,32 +95,58 @@ class Judge:
     def accept_real(self, u: Sequence[Fraction]) -> Witness | None:
         """The same for a query about reals, in exact arithmetic."""
         joint = self.joint
-        of, query = joint.space.of, joint.bound.query
-        known: dict[int, Interval] = {e: (u[p], u[p]) for e, p in of.items()}
         exact = joint.exact
-        if exact is not None:
-            known.update({e: (v, v) for e, v in zip(joint.elements, value_at(exact, u), strict=True) if e not in of})
-        else:
-            from distverify.bounds.interval import output_at
-
+        if exact is None:
             x = np.array([float(v) for v in u])
-            if any(Fraction(float(a)) != b for a, b in zip(x, u, strict=True)):
-                return None
-            low, high = output_at(joint.plain, x)
-            if not (np.isfinite(low).all() and np.isfinite(high).all()):
-                return None
-            for e, a, b in zip(joint.elements, low, high, strict=True):
-                if e not in of:
-                    known[e] = Fraction(float(a)), Fraction(float(b))
+            return None if any(Fraction(float(a)) != b for a, b in zip(x, u, strict=True)) else self._accept_exactly(x)
+        of = joint.space.of
+        known = _Known(of, u)
+        known.update({e: (v, v) for e, v in zip(joint.elements, value_at(exact, u), strict=True) if e not in of})
+        return self._certainly(known)
+
+    def _accept_exactly(self, x: Floats) -> Witness | None:
+        joint = self.joint
+        if joint.exact is not None:
+            return self.accept_real([Fraction(float(v)) for v in x])
+        from distverify.bounds.interval import output_at
+
+        low, high = output_at(joint.plain, x)
+        if not (np.isfinite(low).all() and np.isfinite(high).all()):
+            return None
+        known = _Known(joint.space.of, x)
+        for e, a, b in zip(joint.elements, low.tolist(), high.tolist(), strict=True):
+            if e not in known.of:
+                known[e] = Fraction(a), Fraction(b)
+        return self._certainly(known)
+
+    def _certainly(self, known: _Known) -> Witness | None:
+        """The witness of what is known, if all assertions certainly hold."""
         if not all(certain(f, known) for f in self._formulas):
             return None
+        query, u = self.joint.bound.query, known.point
         values: list[Any] = [None] * query.size
+        for e in known.of:
+            known[e]
         for e, (a, b) in known.items():
             values[e] = a if a == b else (a + b) / 2
         if any(v is None for v in values):
             told = self.joint.run(np.array([float(v) for v in u]))
             values = [float(t) if v is None else v for v, t in zip(values, told, strict=True)]
         return Witness(values)
+
+
+class _Known(dict[int, Interval]):
+    """Intervals of elements; those of inputs, numbers of ``point``, are made when they are asked for."""
+
+    def __init__(self, of: Mapping[int, int], point: Sequence[Fraction] | Floats) -> None:
+        super().__init__()
+        self.of, self.point = of, point
+
+    def __missing__(self, element: int) -> Interval:
+        value = self.point[self.of[element]]
+        exact = value if isinstance(value, Fraction) else Fraction(float(value))
+        self[element] = exact, exact
+        return self[element]
 
 
 def certain(formula: Formula, known: Mapping[int, Interval]) -> bool:

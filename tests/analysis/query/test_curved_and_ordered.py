@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -107,3 +108,20 @@ def test_models_that_cannot_be_read_are_sampled(tmp_path: Path) -> None:
         answer = solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30)
         assert answer.status == status
     assert solve(open_query(query, {"f": tmp_path / "f.onnx"})).status == UNSAT
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_witnesses_lie_in_the_decimal_box(sign: int, tmp_path: Path) -> None:
+    """The float64 number that is nearest to 0.1 is above it, and a search ends there; too wide for exact search."""
+    write_model(
+        tmp_path / "f.onnx", [(np.full((250, 1), float(sign)), np.zeros(250)), (np.ones((1, 250)), np.zeros(1))], [1]
+    )
+    low, high = ("0.0", "0.1") if sign > 0 else ("-0.1", "0.0")
+    text = (
+        "(vnnlib-version <2.0>)(declare-network f (declare-input X real [1,1]) (declare-output Y real [1,1]))"
+        f"(assert (>= X[0,0] {low})) (assert (<= X[0,0] {high})) (assert (>= Y[0,0] 24.9999999))"
+    )
+    (tmp_path / "q.vnnlib").write_text(text)
+    answer = solve(open_query(tmp_path / "q.vnnlib", {"f": tmp_path / "f.onnx"}), time.monotonic() + 20)
+    assert answer.status == "sat"
+    assert abs(Fraction(answer.witness.values[0])) <= Fraction("0.1")
