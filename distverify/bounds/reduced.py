@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distverify.bounds.edges import Edge, some_rows
+from distverify.bounds.fans import Fan
 from distverify.kernels.rounding import Rounding
 from distverify.network.linear.operator import LinearOperator
 from distverify.region import Ball
@@ -96,6 +98,14 @@ class Group:
     @property
     def size(self) -> int:
         return int(self.magnitude.size)
+
+    @cached_property
+    def fan(self) -> Fan:
+        """The lines that rows may choose from; of the input there are none."""
+        assert self.interval is not None
+        assert self.parameters is not None
+        lower, upper = (np.ascontiguousarray(side) for side in self.interval)
+        return Fan.of(self.code, lower, upper, self.parameters)
 
 
 @dataclass(frozen=True, eq=False)

@@ -106,14 +106,12 @@ def highest(code, l, u, p0, p1, sign, slope, breaks, n):
 
 
 @helper
-def _support_slope(code, l, u, p0, p1, sign, breaks, n):
-    """Slope of the line that touches the concave hull of sign s at the midpoint of [l, u]: the line of least area.
+def _support_slope(code, l, u, p0, p1, sign, m, breaks, n):
+    """Slope of the line that touches the concave hull of sign s on [l, u] at ``m``; at the midpoint it is the line of least area.
 
-    For S-shaped functions the tangent or the secant of CROWN, with the tangent point at the midpoint where the hull is
-    curved there.
+    For S-shaped functions the tangent or the secant of CROWN, with the tangent point at ``m`` where the hull is curved there.
     """
-    m = l + 0.5 * (u - l)
-    slope = slope_at(code, m, 1, p0, p1)
+    slope = slope_at(code, m, 1 if m < u else -1, p0, p1)
     if not math.isfinite(slope):
         slope = 0.0
     scale = abs(value(code, l, p0, p1)) + abs(value(code, u, p0, p1)) + abs(slope) * (abs(l) + abs(u))
@@ -151,12 +149,56 @@ def _line(code, l, u, p0, p1, sign, breaks, n):
         if h > 1e200:
             return 0.0, sign * math.inf
         return 0.0, sign * (h + NUDGE * (abs(h) + 1.0 + noise))
-    slope = _support_slope(code, l, u, p0, p1, sign, breaks, n)
+    slope = _support_slope(code, l, u, p0, p1, sign, l + 0.5 * (u - l), breaks, n)
+    return slope, _intercept(code, l, u, p0, p1, sign, slope, breaks, n)
+
+
+@helper
+def _intercept(code, l, u, p0, p1, sign, slope, breaks, n):
+    """The intercept of a line of that slope, whatever it is, with sign (line - s) >= 0 on the bounded [l, u] in exact arithmetic."""
+    far = max(abs(l), abs(u))
+    noise = column(code, NOISE, p0, p1) + column(code, NOISE_FAR, p0, p1) * far
     x, h = highest(code, l, u, p0, p1, sign, slope, breaks, n)
     magnitude = max(abs(value(code, x, p0, p1)) + abs(slope * x), max(abs(slope * l) + abs(slope * u), abs(h))) + max(
         abs(value(code, l, p0, p1)), abs(value(code, u, p0, p1))
     )
-    return slope, sign * (h + NUDGE * (magnitude + number(code, SMALL_ARGUMENTS) * min(1.0, far) + noise) + TINY)
+    return sign * (h + NUDGE * (magnitude + number(code, SMALL_ARGUMENTS) * min(1.0, far) + noise) + TINY)
+
+
+@helper
+def fan_of_lines(code, l, u, p0, p1, sign, scratch, slopes, cuts):
+    """Lines with sign (line - s) >= 0 on [l, u] that touch the function's hull at evenly spaced points: ``slopes``, ``cuts`` [K].
+
+    Around one kink they are the pieces on either side, and lines between them. Where there are no such lines both arrays stay as they are.
+    """
+    last = slopes.shape[0] - 1
+    if integer(code, STEPS) > 0 or l < -HUGE or u > HUGE:
+        return
+    if integer(code, PIECES) > 0:
+        first, end, _, _ = lay_out(code, l, u, p0, p1, scratch)
+        if end == first + 1:
+            a, b, c, d = scratch[SLOPES + first], scratch[INTERCEPTS + first], scratch[SLOPES + end], scratch[INTERCEPTS + end]
+            if (a < c) == (sign < 0.0):
+                for k in range(last + 1):
+                    w = k / last
+                    missed = NUDGE * (max(abs(a), abs(c)) * max(abs(l), abs(u)) + abs(b) + abs(d)) + TINY
+                    slopes[k] = (1.0 - w) * a + w * c
+                    cuts[k] = (1.0 - w) * b + w * d + (sign * missed if 0 < k < last else 0.0)
+            return
+    n = turns(code, l, u, p0, p1, scratch)
+    if n < 0:
+        return
+    for k in range(last, -1, -1):
+        m = u if k == last else l + (u - l) * (k / last)
+        slope = _support_slope(code, l, u, p0, p1, sign, m, scratch, n)
+        slopes[k], cuts[k] = slope, _intercept(code, l, u, p0, p1, sign, slope, scratch, n)
+        if k == last:
+            # The hull is one line where it is as steep at both ends.
+            other = _support_slope(code, l, u, p0, p1, sign, l, scratch, n)
+            if abs(other - slope) <= 1e-12 * abs(slope):
+                for i in range(last):
+                    slopes[i], cuts[i] = slopes[last], cuts[last]
+                return
 
 
 @helper
