@@ -174,7 +174,7 @@ def _clearances(enclosure: Enclosure, polytopes: tuple[Polytope, ...], error: Fl
     bounds, inexact = np.concatenate([p.bounds for p in polytopes]), np.concatenate([p.inexact for p in polytopes])
     if bounds.size == 0:
         return bounds
-    lower, _ = enclosure.row_bounds(rows)
+    lower = enclosure.row_minima(rows)
     off = _off(enclosure, rows, inexact, error)
     clear = np.nextafter(np.nextafter(lower - bounds, -np.inf) - off, -np.inf)
     return np.where(np.isnan(clear), -np.inf, clear)

@@ -20,11 +20,9 @@ from distverify.work import Sample
 
 
 def warm_up_for(network: Network, settings: Settings) -> Callable[[], None]:
-    """The warm-up of a run: with kernels on demand where it searches, optimises slopes or meets convolutions."""
-    on_demand = (
-        settings.nodes > 0
-        or settings.layer_bounds == "alpha"
-        or any(has_windows(t.operator) for n in network.nodes if isinstance(n, LinearNode) for t in n.terms)
+    """The warm-up of a run: with kernels on demand where it searches or meets convolutions."""
+    on_demand = settings.nodes > 0 or any(
+        has_windows(t.operator) for n in network.nodes if isinstance(n, LinearNode) for t in n.terms
     )
     return partial(warm_up, on_demand)
 

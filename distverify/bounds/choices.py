@@ -8,11 +8,13 @@ all its choices are sound; its bound is evaluated by :func:`distverify.bounds.cr
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distverify.bounds import crown
-from distverify.bounds.reduced import Affine, Floats, Indices, Lines, Pair, Reduced
+from distverify.bounds.reduced import Affine, Floats, Indices, Pair, Reduced
 from distverify.kernels.choices import ball_minima, box_minima, pull_choices, push_choices
 
 STEPS = 20
@@ -24,6 +26,8 @@ _NO_MATTER = 0.01
 # Coefficients in flight.
 _BLOCK_ENTRIES = 2**20
 _SINGLE = np.float32
+Singles = NDArray[Any]
+ByGroup = dict[int, Singles]
 
 
 @dataclass(eq=False)
@@ -31,21 +35,24 @@ class _Moving:
     """Rows on their way to better lines. ``where``: which rows of the batch they are; all other arrays have a row for each."""
 
     where: Indices
-    given: dict[int, Floats]
+    given: ByGroup
     constant: Floats
-    places: dict[int, Floats]
-    best: dict[int, Floats]
-    first: dict[int, Floats]
-    second: dict[int, Floats]
+    places: ByGroup
+    best: ByGroup
+    first: ByGroup
+    second: ByGroup
     value: Floats
     shown: Floats
     since: Indices
 
     def keep(self, still: Indices) -> _Moving:
         """Without the other rows."""
-        one = self.where[still], {g: a[still] for g, a in self.given.items()}, self.constant[still]
-        by_group = ({g: a[still] for g, a in part.items()} for part in (self.places, self.best, self.first, self.second))
-        return _Moving(*one, *by_group, self.value[still], self.shown[still], self.since[still])
+        given, places, best, first, second = (
+            {g: a[still] for g, a in part.items()}
+            for part in (self.given, self.places, self.best, self.first, self.second)
+        )
+        constant, value, shown = self.constant[still], self.value[still], self.shown[still]
+        return _Moving(self.where[still], given, constant, places, best, first, second, value, shown, self.since[still])
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +66,9 @@ class Choices:
 
     reduced: Reduced
 
-    def bounds(self, affine: Affine, known: Pair, steps: int = STEPS, *, signs: bool = False) -> Pair:
+    def bounds(
+        self, affine: Affine, known: Pair, steps: int = STEPS, *, signs: bool = False, lowest: bool = False
+    ) -> Pair:
         """Bounds at least as good as ``known``, CROWN's: lower, upper float64 [n].
 
         Parameters
@@ -70,18 +79,21 @@ class Choices:
             Of the ascent, at most.
         signs : bool
             A row that is surely not negative, or surely not positive, needs no better bounds.
+        lowest : bool
+            No upper bound is to be better than the known one.
         """
         lower, upper = known
         below = self._below(affine)
         if not any(self.reduced.groups[g].fan.opens for g in below):
             return known
         rows = np.flatnonzero(~((lower >= 0.0) | (upper <= 0.0))) if signs else np.arange(lower.size)
+        sides = 1 if lowest else 2
         widest = sum(self.reduced.groups[g].size for g in [0, *below])
-        block = max(16, _BLOCK_ENTRIES // (2 * max(1, widest)))
+        block = max(16, _BLOCK_ENTRIES // (sides * max(1, widest)))
         lower, upper = lower.copy(), upper.copy()
         for k in range(0, rows.size, block):
             part = rows[k : k + block]
-            low, high = self._block(below, affine.take(part), (lower[part], upper[part]), steps, signs)
+            low, high = self._block(below, affine.take(part), (lower[part], upper[part]), steps, signs, sides)
             lower[part], upper[part] = np.fmax(lower[part], low), np.fmin(upper[part], high)
         return lower, upper
 
@@ -96,44 +108,46 @@ class Choices:
         return sorted(found - {0}, reverse=True)
 
     @np.errstate(over="ignore", invalid="ignore", divide="ignore")
-    def _block(self, below: list[int], affine: Affine, known: Pair, steps: int, signs: bool) -> Pair:
+    def _block(self, below: list[int], affine: Affine, known: Pair, steps: int, signs: bool, sides: int) -> Pair:
         count = affine.constant.size
-        given = {}
+        total = sides * count
+        given: ByGroup = {}
         for group, edge in affine.edges.items():
             rows = edge.rows().astype(_SINGLE)
-            given[group] = np.concatenate([rows, -rows])
-        places = {g: np.repeat(self.reduced.groups[g].fan.start.astype(_SINGLE)[None], 2 * count, axis=0) for g in below}
-        chosen = {g: a.copy() for g, a in places.items()}
-        constant = np.concatenate([affine.constant, -affine.constant]).astype(np.float64)
-        nothing = [{g: np.zeros_like(a) for g, a in places.items()} for _ in range(2)]
-        low = np.full(2 * count, -np.inf)
+            given[group] = rows if sides == 1 else np.concatenate([rows, -rows])
+        places = {g: np.repeat(self.reduced.groups[g].fan.start.astype(_SINGLE)[None], total, axis=0) for g in below}
+        best, first, second = ({g: np.zeros_like(a) for g, a in places.items()} for _ in range(3))
+        constant = np.concatenate([affine.constant, -affine.constant])[:total]
+        low = np.full(total, -np.inf)
         moving = _Moving(
-            np.arange(2 * count), given, constant, places, {g: a.copy() for g, a in places.items()}, *nothing,
-            low.copy(), low.copy(), np.zeros(2 * count, dtype=np.int64),
-        )  # fmt: skip
-        moved = self._ascend(below, moving, known, steps, signs, chosen)
-        again = np.flatnonzero(moved[:count] | moved[count:])
-        if not again.size:
-            return np.full(count, -np.inf), np.full(count, np.inf)
+            np.arange(total), given, constant, places, best, first, second, low, low, np.zeros(total, dtype=np.int64)
+        )
+        chosen = {g: a.copy() for g, a in places.items()}
+        width = np.concatenate([known[1] - known[0]] * sides)
+        moved = self._ascend(below, moving, width, steps, signs, chosen)
+        again = np.flatnonzero(moved.reshape(sides, count).any(axis=0))
         lower, upper = np.full(count, -np.inf), np.full(count, np.inf)
-        # The negatives bound from above, and come first there.
-        both = np.concatenate([count + again, again])
-        lines = {g: self.reduced.groups[g].fan.at(chosen[g][both]) for g in below}
-        lower[again], upper[again] = crown.affine_bounds(self.reduced, affine.take(again), lines)
+        if again.size:
+            # The negatives bound from above, and come first there.
+            both = np.concatenate([again + total - count, again])
+            lines = {g: self.reduced.groups[g].fan.at(chosen[g][both]) for g in below}
+            lower[again], upper[again] = crown.affine_bounds(self.reduced, affine.take(again), lines)
         return lower, upper
 
     def _ascend(
-        self, below: list[int], moving: _Moving, known: Pair, steps: int, signs: bool, chosen: dict[int, Floats]
-    ) -> np.ndarray:
-        """Move all rows to better places; ``chosen`` gets the best ones. Which rows have gained anything: bool [2 n]."""
-        half = known[0].size
-        width = np.concatenate([known[1] - known[0]] * 2)
-        moved, decided = np.zeros(2 * half, dtype=bool), np.zeros(half, dtype=bool)
+        self, below: list[int], moving: _Moving, width: Floats, steps: int, signs: bool, chosen: ByGroup
+    ) -> NDArray[np.bool_]:
+        """Move all rows to better places; ``chosen`` gets the best ones. Which rows have gained anything: bool [R].
+
+        ``width`` [R]: of the intervals that are known. Of rows whose signs matter, the second half are the negatives of the first.
+        """
+        half = -(-width.size // 2)
+        moved, decided = np.zeros(width.size, dtype=bool), np.zeros(half, dtype=bool)
         pace = _RATE
         for step in range(steps + 1):
             rows, value, points = self._pull(below, moving)
             better = value > moving.value
-            np.maximum(moving.value, value, out=moving.value)
+            moving.value = np.fmax(moving.value, value)
             if step == 0:
                 better[:] = True
             else:
@@ -166,11 +180,11 @@ class Choices:
             pace *= _DECAY
         return moved
 
-    def _pull(self, below: list[int], moving: _Moving) -> tuple[dict[int, Floats], Floats, Floats]:
+    def _pull(self, below: list[int], moving: _Moving) -> tuple[ByGroup, Floats, Singles]:
         """All rows down to the input: their coefficients at the groups, the bounds, and where they are attained."""
         value = moving.constant.copy()
-        at: dict[int, Floats] = {}
-        coefficients: dict[int, Floats] = {}
+        at: ByGroup = {}
+        coefficients: ByGroup = {}
         for index in below:
             group = self.reduced.groups[index]
             rows = coefficients.pop(index, None)
@@ -191,7 +205,7 @@ class Choices:
         self._minima(inputs, value, points)
         return at, value, points
 
-    def _minima(self, inputs: Floats, value: Floats, points: Floats) -> None:
+    def _minima(self, inputs: Singles, value: Floats, points: Singles) -> None:
         reduced, region = self.reduced, self.reduced.region
         if region.norm == np.inf:
             box_minima(inputs, reduced.middle, reduced.reach, value, points)
@@ -205,16 +219,16 @@ class Choices:
         )  # fmt: skip
 
     def _push(
-        self, below: list[int], moving: _Moving, rows: dict[int, Floats], points: Floats, pace: float,
-        weights: tuple[float, float], better: np.ndarray,
+        self, below: list[int], moving: _Moving, rows: ByGroup, points: Singles, pace: float,
+        weights: tuple[float, float], better: NDArray[np.bool_],
     ) -> Floats:  # fmt: skip
         """The minimisers up through the lines, and a step at every group; what better places could bring, about."""
         gain = np.zeros(moving.where.size)
-        values: dict[int, Floats] = {0: points.T}
+        values: ByGroup = {0: points.T}
         for index in reversed(below):
             group = self.reduced.groups[index]
             assert group.affine is not None
-            z: Floats | None = None
+            z: Singles | None = None
             for source, edge in group.affine.edges.items():
                 if source in values:
                     z = edge.push(values[source], None, z)

@@ -73,6 +73,12 @@ class Enclosure:
             return np.full(rows.shape[0], np.inf), np.full(rows.shape[0], -np.inf)
         return self.layers.rows(self.reduced, crown.combine(self.reduced, rows))
 
+    def row_minima(self, rows: Floats) -> Floats:
+        """The lower ones of :meth:`row_bounds`."""
+        if self.empty:
+            return np.full(rows.shape[0], np.inf)
+        return self.layers.rows(self.reduced, crown.combine(self.reduced, rows), lowest=True)[0]
+
     @property
     def linear_bounds(self) -> dict[int, Pair]:
         """The bounds of the linear nodes: what a subproblem may start ``within``."""
@@ -167,7 +173,9 @@ class Encloser:
                     lower[rows], upper[rows] = known
                     rows = still - first
                 if rows.size:
-                    low, high = self._layers.rows(self._enclosure.reduced, affine, signs=self._only_signs())
+                    # Who asks for the outputs' own bounds asks for rows of them.
+                    layers = self._layers if self._readers[self.node] != [None] else LAYER_METHODS["crown"]
+                    low, high = layers.rows(self._enclosure.reduced, affine, signs=self._only_signs())
                     lower[rows], upper[rows] = np.fmax(lower[rows], low), np.fmin(upper[rows], high)
         if self.node in self._within:
             low, high = (side[first:last] for side in self._within[self.node])
@@ -263,10 +271,7 @@ class Encloser:
         return matter
 
     def _only_signs(self) -> bool:
-        """Whether all that reads the open node is linear on either side of 0.
-
-        The outputs' own bounds are what later bounds start from; who asks for them asks for rows.
-        """
+        """Whether all that reads the open node is linear on either side of 0."""
         return all(n is None or n.code == ACTIVATIONS["leaky_relu"].code for n in self._readers[self.node])
 
     def _append(self, lower: Floats, upper: Floats) -> None:

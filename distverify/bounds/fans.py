@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from distverify.kernels.choices import fill_chosen, fill_fans
 from distverify.kernels.table import PIECES, ROWS, TURNS
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 # Two pieces, and what lies between; or tangents.
 _PIECES, _TANGENTS = 2, 9
@@ -32,7 +34,7 @@ class Fan:
     """
 
     lines: tuple[Floats, Floats, Floats, Floats]
-    single: tuple[Floats, Floats, Floats, Floats]
+    single: tuple[Singles, Singles, Singles, Singles]
     start: Floats
     far: Floats
 
@@ -52,7 +54,7 @@ class Fan:
         """Whether there is anything to choose."""
         return any(bool((side != side[:, :1]).any()) for side in self.lines)
 
-    def at(self, places: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+    def at(self, places: NDArray[Any]) -> tuple[Floats, Floats, Floats, Floats]:
         """The lines at ``places`` float32 [R, n]: su, cu, sl, cl float64 [R, n], sound whatever the places are."""
         su, cu, sl, cl = np.empty((4, *places.shape))
         fill_chosen(places, self.far, *self.lines, su, cu, sl, cl)

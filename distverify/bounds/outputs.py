@@ -81,7 +81,7 @@ def output_bounds(
         everything = np.full(network.output_size, np.inf)
         return OutputBounds(-everything, everything)
     enclosure = enclose(network, region, layer_bounds)
-    lower = enclosure.row_bounds(both_sides(network.output_size))[0]
+    lower = enclosure.row_minima(both_sides(network.output_size))
     bounds = tightest(lower, (enclosure.lower[network.output], enclosure.upper[network.output]))
     if arithmetic == "exact":
         return bounds

@@ -1,8 +1,8 @@
 """Lines that rows choose for themselves, and the way to better ones: one group of neurons, many rows at once.
 
-Every neuron has a fan of K lines below its activation and one above. What lies between two neighbours is a line below (above) as well: a
-row's choice is a place in [0, 1] along the fan, for the side that its coefficient takes. Of a ReLU the fan below are the slopes between its pieces;
-of a curve the lines that touch it at K points of the interval.
+Every neuron has a fan of K lines below its activation and one above. What lies between two neighbours is a line below (above) as
+well: a row's choice is a place in [0, 1] along the fan, for the side that its coefficient takes. Of a ReLU the fan below are the slopes
+between its pieces; of a curve the lines that touch it at K points of the interval.
 
 All rows bound from below. Arrays are of single precision: where an ascent ends needs no rounding terms, since every place is sound; the
 bound that is told is evaluated anew. Source: Xu et al., ICLR 2021 (arXiv 2011.13824).
@@ -17,13 +17,13 @@ from numba import types
 
 from distverify.kernels.activations import MAX_BREAKS
 from distverify.kernels.clip import support
-from distverify.kernels.jit import b1, f4, f8, helper, i8, kernel_on_demand, readonly, writable
+from distverify.kernels.jit import b1, f4, f8, helper, i8, kernel, readonly, writable
 from distverify.kernels.lanes import LANES
 from distverify.kernels.relaxations import fan_of_lines, neuron_lines
 from distverify.kernels.rounding import NUDGE, TINY
 
 
-@kernel_on_demand(
+@kernel(
     types.void(
         i8, readonly(1), readonly(1), readonly(2), writable(2), writable(2), writable(2), writable(2), writable(1)
     )
@@ -49,7 +49,7 @@ def fill_fans(code, lower, upper, parameters, below, below_cut, above, above_cut
                     below[i], below_cut[i] = sl, cl
                 if not (math.isfinite(above[i, k]) and math.isfinite(above_cut[i, k])):
                     above[i], above_cut[i] = su, cu
-        at_end = (su == above[i, last] and cu == above_cut[i, last] and sl == below[i, last] and cl == below_cut[i, last])
+        at_end = su == above[i, last] and cu == above_cut[i, last] and sl == below[i, last] and cl == below_cut[i, last]
         at_begin = su == above[i, 0] and cu == above_cut[i, 0] and sl == below[i, 0] and cl == below_cut[i, 0]
         start[i] = 1.0 if at_end else (0.0 if at_begin else 0.5)
 
@@ -65,7 +65,7 @@ def _between(fan, cut, place):
     return fan[k] + w * ds, cut[k] + w * dc, last * ds, last * dc
 
 
-@kernel_on_demand(
+@kernel(
     types.void(
         readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(1),
         writable(2, f4), writable(1),
@@ -87,14 +87,28 @@ def pull_choices(rows, places, below, below_cut, above, above_cut, bias, out, co
         constant[r] += total
 
 
-@kernel_on_demand(
+@kernel(
     types.void(
         readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), f8, f8, f8, readonly(1, b1),
         writable(2, f4), writable(2, f4), writable(2, f4), writable(2, f4), writable(2, f4), writable(1),
     )
 )  # fmt: skip
 def push_choices(
-    rows, below, below_cut, above, above_cut, pace, first_part, second_part, better, best, places, z, first, second, gain
+    rows,
+    below,
+    below_cut,
+    above,
+    above_cut,
+    pace,
+    first_part,
+    second_part,
+    better,
+    best,
+    places,
+    z,
+    first,
+    second,
+    gain,
 ):
     """Take the minimiser from ``z`` [R, n] (becomes a) along the lines, and make a step of Adam with the supergradient.
 
@@ -124,7 +138,7 @@ def push_choices(
         gain[r] += total
 
 
-@kernel_on_demand(types.void(readonly(2, f4), readonly(1), readonly(1), writable(1), writable(2, f4)))
+@kernel(types.void(readonly(2, f4), readonly(1), readonly(1), writable(1), writable(2, f4)))
 def box_minima(rows, middle, reach, total, points):
     """Add the minimum of every row over a box to ``total`` [R]; ``points`` [R, n] get the minimisers."""
     n = rows.shape[1]
@@ -148,9 +162,7 @@ def box_minima(rows, middle, reach, total, points):
         total[r] += ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
-@kernel_on_demand(
-    types.void(readonly(2, f4), readonly(1), f8, f8, b1, readonly(1), readonly(1), writable(1), writable(2, f4))
-)
+@kernel(types.void(readonly(2, f4), readonly(1), f8, f8, b1, readonly(1), readonly(1), writable(1), writable(2, f4)))
 def ball_minima(rows, x0, eps, norm, boxed, lo, hi, total, points):
     """As :func:`box_minima`, over a ball of ``norm`` 2 or 1 around ``x0``, ``boxed`` in x0 + eps [lo, hi]."""
     n = rows.shape[1]
@@ -165,7 +177,16 @@ def ball_minima(rows, x0, eps, norm, boxed, lo, hi, total, points):
             points[r, j] = x0[j] - eps * point[j]
 
 
-@kernel_on_demand(
+@helper
+def _missed(fan, cut, far):
+    """More than rounding may do to a line between two of the fan, at |z| <= far."""
+    steepest, highest = 0.0, 0.0
+    for k in range(fan.shape[0]):
+        steepest, highest = max(steepest, abs(fan[k])), max(highest, abs(cut[k]))
+    return NUDGE * (steepest * far + highest) + TINY
+
+
+@kernel(
     types.void(
         readonly(2, f4), readonly(1), readonly(2), readonly(2), readonly(2), readonly(2),
         writable(2), writable(2), writable(2), writable(2),
@@ -188,12 +209,3 @@ def fill_chosen(places, far, below, below_cut, above, above_cut, su, cu, sl, cl)
             if ds != 0.0 or dc != 0.0:
                 cut += _missed(above[j], above_cut[j], far[j])
             cu[r, j] = cut
-
-
-@helper
-def _missed(fan, cut, far):
-    """More than rounding may do to a line between two of the fan, at |z| <= far."""
-    steepest, highest = 0.0, 0.0
-    for k in range(fan.shape[0]):
-        steepest, highest = max(steepest, abs(fan[k])), max(highest, abs(cut[k]))
-    return NUDGE * (steepest * far + highest) + TINY

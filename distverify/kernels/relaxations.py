@@ -177,7 +177,12 @@ def fan_of_lines(code, l, u, p0, p1, sign, scratch, slopes, cuts):
     if integer(code, PIECES) > 0:
         first, end, _, _ = lay_out(code, l, u, p0, p1, scratch)
         if end == first + 1:
-            a, b, c, d = scratch[SLOPES + first], scratch[INTERCEPTS + first], scratch[SLOPES + end], scratch[INTERCEPTS + end]
+            a, b, c, d = (
+                scratch[SLOPES + first],
+                scratch[INTERCEPTS + first],
+                scratch[SLOPES + end],
+                scratch[INTERCEPTS + end],
+            )
             if (a < c) == (sign < 0.0):
                 for k in range(last + 1):
                     w = k / last

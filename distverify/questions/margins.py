@@ -30,7 +30,7 @@ class Margins(Question[Floats]):
 
     def answer(self, memory: Memory, block: Block) -> Arrays:
         """ "lower", float64 [block]."""
-        return {"lower": memory.at(self.place).enclosure.row_bounds(self.rows[slice(*block)])[0]}
+        return {"lower": memory.at(self.place).enclosure.row_minima(self.rows[slice(*block)])}
 
     def join(self, answers: Sequence[Arrays]) -> Floats:
         """Of all rows."""

@@ -15,10 +15,10 @@ from distverify.bounds.enclosure import Enclosure, enclose
 from distverify.bounds.lipschitz import row_constants
 from distverify.bounds.methods import bound_rows
 from distverify.network.graph import Network
-from distverify.network.onnx.importer import load_onnx
 from distverify.network.normalisation import apply_normalisation
+from distverify.network.onnx.importer import load_onnx
 from distverify.region import Ball
-from tests.bench.cases import CIFAR_NORMALISATION, DATA, digits
+from tests.bench.cases import CIFAR_NORMALISATION, DATA
 
 CASES = [
     ("mnist-net_256x2", 0, 0.005), ("mnist-net_256x2", 0, 0.01), ("mnist-net_256x2", 2, 0.01), ("mnist-net_256x2", 0, 0.03),
@@ -38,10 +38,10 @@ def loaded(name: str, index: int) -> tuple[Network, np.ndarray]:
     return (load_onnx(DATA / f"{name}.onnx"), row[1:] / 255.0)
 
 
-def seconds(call: Callable[[], object]) -> float:
+def seconds(call: Callable[..., object], *arguments: object) -> float:
     """Processor time of one call."""
     begun = time.process_time()
-    call()
+    call(*arguments)
     return time.process_time() - begun
 
 
@@ -62,9 +62,9 @@ def main(wanted: str = "", repeats: int = 5) -> None:
         region, rows = Ball(x, eps), np.eye(network.output_size)
         spent: dict[str, list[float]] = {"crown": [], "alpha": [], "product": []}
         for _ in range(repeats):
-            spent["product"].append(seconds(lambda: square @ square))
+            spent["product"].append(seconds(np.matmul, square, square))
             for layers in ("crown", "alpha"):
-                spent[layers].append(seconds(lambda layers=layers: enclose(network, region, layers)))
+                spent[layers].append(seconds(enclose, network, region, layers))
         product, crown, alpha = (float(np.median(spent[k])) for k in ("product", "crown", "alpha"))
         found = {layers: enclose(network, region, layers) for layers in ("crown", "alpha")}
         bounds = {k: bound_rows(e, rows, "linear") for k, e in found.items()}
@@ -79,4 +79,4 @@ def main(wanted: str = "", repeats: int = 5) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1] if len(sys.argv) > 1 else "")

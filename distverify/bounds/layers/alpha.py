@@ -21,9 +21,11 @@ class Alpha:
         """Those that an activation or the user reads, and first layers."""
         return nodes_that_matter(network)
 
-    def rows(self, reduced: Reduced, affine: Affine, *, signs: bool = False) -> tuple[Floats, Floats]:
+    def rows(
+        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False
+    ) -> tuple[Floats, Floats]:
         """Never looser than CROWN's; where only ``signs`` matter, rows that CROWN decides stay as they are."""
         known = crown.affine_bounds(reduced, affine)
         if reduced.region.unbounded or set(affine.edges) <= {0}:
             return known
-        return Choices(reduced).bounds(affine, known, signs=signs)
+        return Choices(reduced).bounds(affine, known, signs=signs, lowest=lowest)

@@ -20,6 +20,8 @@ class Crown:
         """Those that an activation or the user reads, and first layers."""
         return nodes_that_matter(network)
 
-    def rows(self, reduced: Reduced, affine: Affine, *, signs: bool = False) -> tuple[Floats, Floats]:
+    def rows(
+        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False
+    ) -> tuple[Floats, Floats]:
         """The lines that each activation has by default, for all rows."""
         return crown.affine_bounds(reduced, affine)

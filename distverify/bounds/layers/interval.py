@@ -20,6 +20,8 @@ class Interval:
         """First layers only."""
         return first_layers(network)
 
-    def rows(self, reduced: Reduced, affine: Affine, *, signs: bool = False) -> tuple[Floats, Floats]:
+    def rows(
+        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False
+    ) -> tuple[Floats, Floats]:
         """CROWN's: of a first layer they are exact, and of the outputs' combinations intervals would know next to nothing."""
         return crown.affine_bounds(reduced, affine)

@@ -21,10 +21,13 @@ class LayerMethod(Protocol):
         """The linear nodes whose neurons get rows; of the others intervals are enough."""
         ...
 
-    def rows(self, reduced: Reduced, affine: Affine, *, signs: bool = False) -> tuple[Floats, Floats]:
+    def rows(
+        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False
+    ) -> tuple[Floats, Floats]:
         """Bounds of ``affine`` over the region: lower, upper float64 [n], sound; NaN or infinite where nothing is known.
 
-        ``signs``: a row that is surely not negative, or surely not positive, needs no better bounds.
+        ``signs``: a row that is surely not negative, or surely not positive, needs no better bounds; ``lowest``: only lower bounds
+        are asked for.
         """
         ...
 
