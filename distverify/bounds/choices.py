@@ -66,6 +66,8 @@ class Choices:
 
     reduced: Reduced
 
+    # What overflows single precision moves nothing.
+    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def bounds(
         self, affine: Affine, known: Pair, steps: int = STEPS, *, signs: bool = False, lowest: bool = False
     ) -> Pair:
@@ -107,7 +109,6 @@ class Choices:
                 found |= set(of.edges)
         return sorted(found - {0}, reverse=True)
 
-    @np.errstate(over="ignore", invalid="ignore", divide="ignore")
     def _block(self, below: list[int], affine: Affine, known: Pair, steps: int, signs: bool, sides: int) -> Pair:
         count = affine.constant.size
         total = sides * count

@@ -56,6 +56,11 @@ def some_rows(whole: Edge, rows: Indices) -> Edge:
     return Sparse(whole.matrix[rows]) if isinstance(whole, Sparse) else Dense(whole.weight[rows])
 
 
+def entries(whole: Edge) -> Any:
+    """The matrix of an edge, an array or scipy CSR; :func:`edge` is the way back."""
+    return whole.matrix if isinstance(whole, Sparse) else whole.weight
+
+
 def weighted_sums(matrix: Any, weight: Floats) -> Floats:
     """|matrix| @ weight, float64 [n], of an edge, an array, or scipy CSR."""
     if isinstance(matrix, Dense):

@@ -15,7 +15,7 @@ from distverify.bounds.layers.method import LayerMethod
 from distverify.bounds.layers.table import LAYER_METHODS, layer_method
 from distverify.bounds.midpoints import midpoint_radius
 from distverify.bounds.pulled_reduction import PulledReduction, worth_pulling
-from distverify.bounds.reduced import Floats, Group, Indices, Lines, Pair, Reduced
+from distverify.bounds.reduced import Affine, Floats, Group, Indices, Lines, Pair, Reduced
 from distverify.bounds.reduction import Reduction
 from distverify.bounds.settled import Settled
 from distverify.bounds.splits import Split, SplitBounds
@@ -148,6 +148,7 @@ class Encloser:
         self._reduction = PulledReduction(reduced, network, fold) if pulls else Reduction(reduced, fold)
         self._matter: Indices | None = None
         self._interval: Pair | None = None
+        self._pulled: tuple[Indices, Affine] | None = None
         self._append(lower, upper)
         self.node = 1
         self._pass_activations()
@@ -157,6 +158,7 @@ class Encloser:
     def bound(self, which: slice | None = None) -> Pair:
         """Bounds of the open node's neurons, or of those of the slice ``which``: lower, upper float64 [n]."""
         node = self._open_node()
+        self._pulled = None
         first, last, _ = (which or slice(None)).indices(node.size)
         if self._unbounded:
             lower, upper = np.full(last - first, -np.inf), np.full(last - first, np.inf)
@@ -170,23 +172,43 @@ class Encloser:
                     known = lower[rows], upper[rows]
                     is_open = None if self._all_matter(node) else self._is_open
                     still, affine, known = self._reduction.open_rows(self.node, node, first + rows, known, is_open)
+                    self._pulled = (still, affine) if isinstance(self._reduction, PulledReduction) else None
                     lower[rows], upper[rows] = known
                     rows = still - first
                 if rows.size:
                     # Who asks for the outputs' own bounds asks for rows of them.
-                    layers = self._layers if self._readers[self.node] != [None] else LAYER_METHODS["crown"]
-                    low, high = layers.rows(self._enclosure.reduced, affine, signs=self._only_signs())
+                    in_passing = self._readers[self.node] == [None]
+                    low, high = self._layers.rows(
+                        self._enclosure.reduced, affine, signs=self._only_signs(), in_passing=in_passing
+                    )
                     lower[rows], upper[rows] = np.fmax(lower[rows], low), np.fmin(upper[rows], high)
         if self.node in self._within:
             low, high = (side[first:last] for side in self._within[self.node])
             lower, upper = np.fmax(lower, low), np.fmin(upper, high)
         return self._splits.intersect(self.node, first, lower, upper)
 
+    def open_rows(self, first: int, lower: Floats, upper: Floats) -> tuple[Indices, Affine] | None:
+        """Of the neurons from ``first`` on, for which :meth:`bound` just returned ``lower`` and ``upper``, those that are open still, in
+        terms of the groups; None where whole maps are multiplied out instead.
+        """
+        if self._pulled is None:
+            return None
+        which, affine = self._pulled
+        if not self._outputs_too():
+            still = self._is_open(which, lower[which - first], upper[which - first])
+            which, affine = which[still], affine.take(np.flatnonzero(still))
+        return which, affine
+
     @np.errstate(over="ignore", invalid="ignore")
-    def give(self, lower: Floats, upper: Floats) -> None:
+    def give(self, lower: Floats, upper: Floats, rows: tuple[Indices, Affine] | None = None) -> None:
         """Take ``lower`` and ``upper`` float64 [size] as the open node's bounds, and go on to the next linear node.
 
         Crossed bounds: nothing of the region is left, so that there is nothing more to bound.
+
+        Parameters
+        ----------
+        rows : (which, Affine), optional
+            What :meth:`open_rows` told of all its neurons, where somebody has it: it is not pulled again.
         """
         if (self._splits or self._within) and crossed(lower, upper):
             self._enclosure.empty = True
@@ -194,6 +216,8 @@ class Encloser:
             return
         if not self._unbounded:
             self._looked_at()
+        if rows is not None and isinstance(self._reduction, PulledReduction):
+            self._reduction.take(self.node, *rows)
         self._reduction.rows(self.node, self._open_node(), np.zeros(0, dtype=np.int64))
         self._interval = self._matter = None
         self._append(lower, upper)
@@ -269,6 +293,10 @@ class Encloser:
             su, cu, sl, cl, glo, ghi, _, _ = relaxations.relax(node.code, lower, upper, parameters)
             matter |= ~((glo == ghi) & (su == sl) & (cu == cl))
         return matter
+
+    def _outputs_too(self) -> bool:
+        """Whether the user reads the open node."""
+        return None in self._readers[self.node]
 
     def _only_signs(self) -> bool:
         """Whether all that reads the open node is linear on either side of 0."""

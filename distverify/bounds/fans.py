@@ -58,4 +58,10 @@ class Fan:
         """The lines at ``places`` float32 [R, n]: su, cu, sl, cl float64 [R, n], sound whatever the places are."""
         su, cu, sl, cl = np.empty((4, *places.shape))
         fill_chosen(places, self.far, *self.lines, su, cu, sl, cl)
+        below, below_cut, above, above_cut = (side[:, 0] for side in self.lines)
+        # Of a function that is unbounded there is one line, and nothing between.
+        for slope, cut, kept, kept_cut in ((sl, cl, below, below_cut), (su, cu, above, above_cut)):
+            odd = np.flatnonzero(~np.isfinite(kept_cut))
+            if odd.size:
+                slope[:, odd], cut[:, odd] = kept[odd], kept_cut[odd]
         return su, cu, sl, cl

@@ -152,6 +152,10 @@ class PulledReduction(Reduction):
         self._asked = index, kept, affine
         return kept, affine, (np.concatenate([p.lower for p in parts]), np.concatenate([p.upper for p in parts]))
 
+    def take(self, index: int, which: Indices, rows: Affine) -> None:
+        """Neurons ``which``, ascending, of linear node ``index``, as somebody pulled them."""
+        self._asked = index, which, rows
+
     def is_dear(self, index: int, rows: int) -> bool:
         """Whether pulling so many rows of node ``index`` takes longer than multiplying out the whole maps up to there."""
         maps = 0.0

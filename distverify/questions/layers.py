@@ -12,14 +12,15 @@ from distverify.bounds.layers.table import layer_method
 from distverify.bounds.reduced import Pair
 from distverify.network.graph import Network
 from distverify.network.nodes import LinearNode
+from distverify.questions import open_rows
 from distverify.questions.memory import Memory, Place
 from distverify.questions.pieces import Arrays, Block
 from distverify.questions.question import Asker, Cuts, Question, cut, runs, stacked
 
 
 @dataclass(frozen=True, eq=False)
-class Neurons(Question[dict[int, Pair]]):
-    """Bounds of the only node's neurons, in blocks, or of consecutive nodes as a whole.
+class Neurons(Question[tuple[dict[int, Pair], dict[int, Arrays]]]):
+    """Bounds of the only node's neurons, in blocks, or of consecutive nodes as a whole; and their open rows, for a crew.
 
     The answer has no bounds of what is after a node whose bounds are crossed: nothing is left of the region.
 
@@ -55,15 +56,17 @@ class Neurons(Question[dict[int, Pair]]):
                     break
             lower, upper = encloser.bound(slice(*block) if len(self.nodes) == 1 else None)
             answer[f"lower{node}"], answer[f"upper{node}"] = lower, upper
+            if self.place.memory is None:
+                first = block[0] if len(self.nodes) == 1 else 0
+                answer |= open_rows.told(encloser.open_rows(first, lower, upper), node)
         return answer
 
-    def join(self, answers: Sequence[Arrays]) -> dict[int, Pair]:
-        """The bounds of each node."""
-        return {
-            node: (stacked(answers, f"lower{node}"), stacked(answers, f"upper{node}"))
-            for node in self.nodes
-            if f"lower{node}" in answers[0]
-        }
+    def join(self, answers: Sequence[Arrays]) -> tuple[dict[int, Pair], dict[int, Arrays]]:
+        """The bounds of each node, and what is told of the open rows."""
+        known = [node for node in self.nodes if f"lower{node}" in answers[0]]
+        bounds = {node: (stacked(answers, f"lower{node}"), stacked(answers, f"upper{node}")) for node in known}
+        rows = {node: open_rows.heard(answers, node) for node in known}
+        return bounds, {node: open_rows.told(found, node) for node, found in rows.items() if found is not None}
 
 
 class LayerStages:
@@ -84,8 +87,8 @@ class LayerStages:
     def ask(self, asker: Asker, place: Place) -> Place:
         """``place`` with the bounds of all linear nodes; it ends where nothing is left of the region."""
         for nodes, size, most in self._stages:
-            bounds = asker.ask(Neurons(place, nodes, size, most))
-            place = place.extended(bounds)
+            bounds, rows = asker.ask(Neurons(place, nodes, size, most))
+            place = place.extended(bounds, rows)
             if (place.splits or place.within) and any(crossed(*pair) for pair in bounds.values()):
                 break
         return place

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distverify.bounds.chain import Chain, backward_chain, forward_chain
 from distverify.bounds.columns import ColumnRecursion
@@ -18,7 +19,8 @@ from distverify.bounds.reduced import Floats, Pair
 from distverify.bounds.splits import Split
 from distverify.errors import PieceError
 from distverify.network.graph import Network
-from distverify.questions.pieces import Block
+from distverify.questions import open_rows
+from distverify.questions.pieces import Arrays, Block
 from distverify.region import Ball
 
 # Regions that a worker keeps, and recursions over each: a sample's next piece is mostly about the last region.
@@ -37,13 +39,15 @@ class Place:
     Attributes
     ----------
     key : str
-        Hash of all but ``bounds``; empty where the asker answers by itself.
+        Hash of all but ``bounds`` and ``rows``; empty where the asker answers by itself.
     region : Ball
     layers : str
         Name of the method for pre-activation bounds.
     splits, within : see :func:`distverify.bounds.enclosure.enclose`
     bounds : dict linear node -> (lower, upper) float64 [size]
         As far as they are there.
+    rows : dict linear node -> arrays
+        Rows of open neurons that were pulled already; see :mod:`distverify.questions.open_rows`.
     memory : RegionMemory, optional
         Of an asker that answers by itself; nothing of it is ever sent.
     """
@@ -55,10 +59,11 @@ class Place:
     within: Mapping[int, Pair] = field(default_factory=dict)
     bounds: Mapping[int, Pair] = field(default_factory=dict)
     memory: RegionMemory | None = None
+    rows: Mapping[int, Arrays] = field(default_factory=dict)
 
-    def extended(self, bounds: Mapping[int, Pair]) -> Place:
-        """With the bounds of further nodes."""
-        return replace(self, bounds={**self.bounds, **bounds})
+    def extended(self, bounds: Mapping[int, Pair], rows: Mapping[int, Arrays]) -> Place:
+        """With the bounds, and the open rows, of further nodes."""
+        return replace(self, bounds={**self.bounds, **bounds}, rows={**self.rows, **rows})
 
     @property
     def empty(self) -> bool:
@@ -127,7 +132,9 @@ class RegionMemory:
     def reach(self, place: Place, node: int) -> Encloser:
         """The encloser, with the bounds of all linear nodes before ``node``."""
         while self.encloser.node < node:
-            self.encloser.give(*_own(place.bounds[self.encloser.node]))
+            index = self.encloser.node
+            told = {name: own_array(values) for name, values in place.rows.get(index, {}).items()}
+            self.encloser.give(*_own(place.bounds[index]), open_rows.heard([told], index))
         return self.encloser
 
     @property
@@ -218,7 +225,7 @@ class Memory:
         return region
 
 
-def own_array(values: Floats) -> Floats:
+def own_array(values: NDArray[Any]) -> NDArray[Any]:
     """A copy of a read-only array: what is kept must not hold on to the store that shared arrays lie in."""
     return values if values.flags.writeable else values.copy()
 

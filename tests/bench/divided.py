@@ -41,4 +41,4 @@ def main(layers: str = "crown", cut: int = 8) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:2])
+    main(sys.argv[1] if len(sys.argv) > 1 else "crown")

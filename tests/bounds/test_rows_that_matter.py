@@ -24,9 +24,9 @@ class Counting(Crown):
     def __init__(self) -> None:
         self.counts: list[int] = []
 
-    def rows(self, reduced: Reduced, affine: Affine, *, signs: bool = False) -> Pair:
+    def rows(self, reduced: Reduced, affine: Affine, **how: bool) -> Pair:
         self.counts.append(affine.constant.size)
-        return super().rows(reduced, affine, signs=signs)
+        return super().rows(reduced, affine, **how)
 
 
 def counted(network: Network, eps: float) -> tuple[list[int], Enclosure]:

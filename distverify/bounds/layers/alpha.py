@@ -22,10 +22,10 @@ class Alpha:
         return nodes_that_matter(network)
 
     def rows(
-        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False
+        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False, in_passing: bool = False
     ) -> tuple[Floats, Floats]:
         """Never looser than CROWN's; where only ``signs`` matter, rows that CROWN decides stay as they are."""
         known = crown.affine_bounds(reduced, affine)
-        if reduced.region.unbounded or set(affine.edges) <= {0}:
+        if in_passing or reduced.region.unbounded or set(affine.edges) <= {0}:
             return known
         return Choices(reduced).bounds(affine, known, signs=signs, lowest=lowest)

@@ -21,7 +21,7 @@ class Crown:
         return nodes_that_matter(network)
 
     def rows(
-        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False
+        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False, in_passing: bool = False
     ) -> tuple[Floats, Floats]:
         """The lines that each activation has by default, for all rows."""
         return crown.affine_bounds(reduced, affine)

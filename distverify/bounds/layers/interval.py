@@ -21,7 +21,7 @@ class Interval:
         return first_layers(network)
 
     def rows(
-        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False
+        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False, in_passing: bool = False
     ) -> tuple[Floats, Floats]:
         """CROWN's: of a first layer they are exact, and of the outputs' combinations intervals would know next to nothing."""
         return crown.affine_bounds(reduced, affine)

@@ -22,12 +22,12 @@ class LayerMethod(Protocol):
         ...
 
     def rows(
-        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False
+        self, reduced: Reduced, affine: Affine, *, signs: bool = False, lowest: bool = False, in_passing: bool = False
     ) -> tuple[Floats, Floats]:
         """Bounds of ``affine`` over the region: lower, upper float64 [n], sound; NaN or infinite where nothing is known.
 
         ``signs``: a row that is surely not negative, or surely not positive, needs no better bounds; ``lowest``: only lower bounds
-        are asked for.
+        are asked for; ``in_passing``: nobody asks for these bounds, and cheap ones do.
         """
         ...
 
