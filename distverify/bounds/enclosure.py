@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from distverify.bounds import crown, interval
 from distverify.bounds.coefficients import row_cost
-from distverify.bounds.layers.method import LayerMethod
+from distverify.bounds.layers.method import LayerMethod, readers
 from distverify.bounds.layers.table import LAYER_METHODS, layer_method
 from distverify.bounds.midpoints import midpoint_radius
 from distverify.bounds.pulled_reduction import PulledReduction, worth_pulling
@@ -133,7 +133,7 @@ class Encloser:
         self._unbounded = region.unbounded
         self._last_use = [max(c, default=network.output) for c in network.consumers()]
         self._by_rows = self._layers.nodes(network)
-        self._readers = _readers(network)
+        self._readers = readers(network)
         lower, upper = region.box
         # On an unbounded region only slopes count: values and their rounding are not asked for.
         magnitude = np.zeros(region.size) if self._unbounded else np.maximum(np.abs(lower), np.abs(upper))
@@ -188,13 +188,11 @@ class Encloser:
         return self._splits.intersect(self.node, first, lower, upper)
 
     def open_rows(self, first: int, lower: Floats, upper: Floats) -> tuple[Indices, Affine] | None:
-        """Of the neurons from ``first`` on, for which :meth:`bound` just returned ``lower`` and ``upper``, those that are open still, in
-        terms of the groups; None where whole maps are multiplied out instead.
-        """
+        """The open ones of the neurons from ``first`` on that :meth:`bound` just bounded; None where whole maps are multiplied out."""
         if self._pulled is None:
             return None
         which, affine = self._pulled
-        if not self._outputs_too():
+        if None not in self._readers[self.node]:  # all of what the user reads
             still = self._is_open(which, lower[which - first], upper[which - first])
             which, affine = which[still], affine.take(np.flatnonzero(still))
         return which, affine
@@ -208,7 +206,7 @@ class Encloser:
         Parameters
         ----------
         rows : (which, Affine), optional
-            What :meth:`open_rows` told of all its neurons, where somebody has it: it is not pulled again.
+            What :meth:`open_rows` told of all its neurons: they are not pulled again.
         """
         if (self._splits or self._within) and crossed(lower, upper):
             self._enclosure.empty = True
@@ -294,10 +292,6 @@ class Encloser:
             matter |= ~((glo == ghi) & (su == sl) & (cu == cl))
         return matter
 
-    def _outputs_too(self) -> bool:
-        """Whether the user reads the open node."""
-        return None in self._readers[self.node]
-
     def _only_signs(self) -> bool:
         """Whether all that reads the open node is linear on either side of 0."""
         return all(n is None or n.code == ACTIVATIONS["leaky_relu"].code for n in self._readers[self.node])
@@ -337,16 +331,6 @@ class Encloser:
         self._enclosure.lines[self.node] = lines
         self._reduction.activation(self.node, node, (glo, ghi), lines, (z_lower, z_upper), magnitude)
         self._append(lower, upper)
-
-
-def _readers(network: Network) -> list[list[ActivationNode | None]]:
-    """The activations that read each node; None stands for the user, who reads the output."""
-    readers: list[list[ActivationNode | None]] = [[] for _ in network.nodes]
-    for node in network.nodes:
-        if isinstance(node, ActivationNode):
-            readers[node.source].append(node)
-    readers[network.output].append(None)
-    return readers
 
 
 def crossed(lower: Floats, upper: Floats) -> bool:

@@ -45,3 +45,13 @@ def nodes_that_matter(network: Network) -> frozenset[int]:
     """The linear nodes that an activation or the user reads, and first layers."""
     read = {n.source for n in network.nodes if isinstance(n, ActivationNode)} | {network.output}
     return first_layers(network) | {i for i in read if isinstance(network.nodes[i], LinearNode)}
+
+
+def readers(network: Network) -> list[list[ActivationNode | None]]:
+    """The activations that read each node; None stands for the user, who reads the output."""
+    readers: list[list[ActivationNode | None]] = [[] for _ in network.nodes]
+    for node in network.nodes:
+        if isinstance(node, ActivationNode):
+            readers[node.source].append(node)
+    readers[network.output].append(None)
+    return readers
