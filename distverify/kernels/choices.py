@@ -13,18 +13,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
 
 from distverify.kernels.activations import MAX_BREAKS
 from distverify.kernels.clip import support
-from distverify.kernels.jit import b1, f4, f8, helper, i8, kernel, readonly, writable
+from distverify.kernels.jit import b1, f4, f8, helper, i8, kernel, readonly, void, writable
 from distverify.kernels.lanes import LANES
 from distverify.kernels.relaxations import fan_of_lines, neuron_lines
 from distverify.kernels.rounding import NUDGE, TINY
 
 
 @kernel(
-    types.void(
+    void(
         i8, readonly(1), readonly(1), readonly(2), writable(2), writable(2), writable(2), writable(2), writable(1)
     )
 )  # fmt: skip
@@ -66,7 +65,7 @@ def _between(fan, cut, place):
 
 
 @kernel(
-    types.void(
+    void(
         readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(1),
         writable(2, f4), writable(1),
     )
@@ -88,7 +87,7 @@ def pull_choices(rows, places, below, below_cut, above, above_cut, bias, out, co
 
 
 @kernel(
-    types.void(
+    void(
         readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), readonly(2, f4), f8, f8, f8, readonly(1, b1),
         writable(2, f4), writable(2, f4), writable(2, f4), writable(2, f4), writable(2, f4), writable(1),
     )
@@ -138,7 +137,7 @@ def push_choices(
         gain[r] += total
 
 
-@kernel(types.void(readonly(2, f4), readonly(1), readonly(1), writable(1), writable(2, f4)))
+@kernel(void(readonly(2, f4), readonly(1), readonly(1), writable(1), writable(2, f4)))
 def box_minima(rows, middle, reach, total, points):
     """Add the minimum of every row over a box to ``total`` [R]; ``points`` [R, n] get the minimisers."""
     n = rows.shape[1]
@@ -162,7 +161,7 @@ def box_minima(rows, middle, reach, total, points):
         total[r] += ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
-@kernel(types.void(readonly(2, f4), readonly(1), f8, f8, b1, readonly(1), readonly(1), writable(1), writable(2, f4)))
+@kernel(void(readonly(2, f4), readonly(1), f8, f8, b1, readonly(1), readonly(1), writable(1), writable(2, f4)))
 def ball_minima(rows, x0, eps, norm, boxed, lo, hi, total, points):
     """As :func:`box_minima`, over a ball of ``norm`` 2 or 1 around ``x0``, ``boxed`` in x0 + eps [lo, hi]."""
     n = rows.shape[1]
@@ -187,7 +186,7 @@ def _missed(fan, cut, far):
 
 
 @kernel(
-    types.void(
+    void(
         readonly(2, f4), readonly(1), readonly(2), readonly(2), readonly(2), readonly(2),
         writable(2), writable(2), writable(2), writable(2),
     )
