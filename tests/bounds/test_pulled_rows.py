@@ -56,3 +56,26 @@ def test_pieces_are_pulled_as_the_whole_is(dear: int | None, monkeypatch: pytest
             values = np.asarray(whole[name], float)
             scale = float(np.abs(values).max())
             np.testing.assert_allclose(np.asarray(parts[name], float), values, rtol=0.0, atol=tolerance * scale)
+
+
+def test_workers_of_one_sample_pull_a_row_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever bounds a neuron pulls its row; the others are told, and results are those of one worker with the same cut, bit by bit."""
+    monkeypatch.setattr("distverify.bounds.pulled_reduction.LEAST_ENTRIES", 0)
+    monkeypatch.setattr(PulledReduction, "is_dear", lambda self, index, rows: False)
+    network, pulled = NETWORKS["convolution"], []
+    before = PulledReduction._block
+
+    def counting(self, index, node, which, *others):  # type: ignore[no-untyped-def]
+        pulled.extend((index, int(row)) for row in which)
+        return before(self, index, node, which, *others)
+
+    monkeypatch.setattr(PulledReduction, "_block", counting)
+    x, settings = point(network), Settings(eps=(0.02,), compute=("jacobian", "lipschitz"))
+    alone, _ = in_pieces(network, x, settings, 3, workers=1, cuts=TINY)
+    of_one = sorted(pulled)
+    pulled.clear()
+    shared, _ = in_pieces(network, x, settings, 3, workers=2, cuts=TINY)
+    assert len(of_one) == len(set(of_one)) > 0
+    assert sorted(pulled) == of_one
+    for name in ("jacobian_lower", "jacobian_upper", "lipschitz"):
+        np.testing.assert_array_equal(alone[name], shared[name])
