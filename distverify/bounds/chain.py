@@ -87,15 +87,23 @@ class Chain:
         )
 
 
-def backward_chain(enclosure: Enclosure, rows: Floats) -> Chain:
-    """The chain for ``rows`` float64 [K, outputs]: its result is [K, inputs]."""
+def backward_chain(enclosure: Enclosure, rows: Floats, losses: list[Floats] | None = None) -> Chain:
+    """The chain for ``rows`` float64 [K, outputs]: its result is [K, inputs].
+
+    ``losses``: the :func:`product_losses` of the rows, where they are known.
+    """
     groups = enclosure.reduced.groups
     links = [{} if g.affine is None else g.affine.edges for g in groups]
     sizes, slopes = [g.size for g in groups], [g.slopes for g in groups]
-    inexact = _product_losses(enclosure, enclosure.reduced, rows)
+    inexact = product_losses(enclosure, rows) if losses is None else losses
     return Chain(
         rows.shape[0], sizes, slopes, links, inexact, _output_rows(enclosure.reduced, rows), groups, enclosure.reduced
     )
+
+
+def product_losses(enclosure: Enclosure, rows: Floats) -> list[Floats]:
+    """For each group, how much rounding in the products that made the edges may change the derivatives of ``rows``: [K, n]."""
+    return _product_losses(enclosure, enclosure.reduced, rows)
 
 
 def _product_losses(enclosure: Enclosure, reduced: Reduced, rows: Floats) -> list[Floats]:

@@ -187,15 +187,10 @@ class Encloser:
             lower, upper = np.fmax(lower, low), np.fmin(upper, high)
         return self._splits.intersect(self.node, first, lower, upper)
 
-    def open_rows(self, first: int, lower: Floats, upper: Floats) -> tuple[Indices, Affine] | None:
-        """The open ones of the neurons from ``first`` on that :meth:`bound` just bounded; None where whole maps are multiplied out."""
-        if self._pulled is None:
-            return None
-        which, affine = self._pulled
-        if None not in self._readers[self.node]:  # all of what the user reads
-            still = self._is_open(which, lower[which - first], upper[which - first])
-            which, affine = which[still], affine.take(np.flatnonzero(still))
-        return which, affine
+    @property
+    def pulled(self) -> tuple[Indices, Affine] | None:
+        """The open node's neurons that :meth:`bound` pulled last, in terms of the groups; None where whole maps are multiplied out."""
+        return self._pulled
 
     @np.errstate(over="ignore", invalid="ignore")
     def give(self, lower: Floats, upper: Floats, rows: tuple[Indices, Affine] | None = None) -> None:
@@ -206,7 +201,7 @@ class Encloser:
         Parameters
         ----------
         rows : (which, Affine), optional
-            What :meth:`open_rows` told of all its neurons: they are not pulled again.
+            What :attr:`pulled` told of all its neurons: they are not pulled again.
         """
         if (self._splits or self._within) and crossed(lower, upper):
             self._enclosure.empty = True

@@ -97,13 +97,15 @@ def chains_for(
         "backward" runs one chain per row, "forward" one per input; "auto" the one with fewer multiplications; "both"
         intersects the two.
     count : int, optional
-        How many rows there are, if ``rows`` is a single one that stands for all: the chains are chosen for all of them.
+        How many rows there are, if ``rows`` is a single one that stands for all: the chains are chosen for all of them, and what
+        rounding costs the backward one is left out.
     """
-    count = rows.shape[0] if count is None else count
+    of_one, count = count is not None, rows.shape[0] if count is None else count
     inputs = enclosure.network.input_size
     backward = forward = None
     if direction != "forward":
-        backward = backward_chain(enclosure, rows)
+        alike = [np.zeros((rows.shape[0], g.size)) for g in enclosure.reduced.groups] if of_one else None
+        backward = backward_chain(enclosure, rows, alike)
     if direction in ("forward", "both") or is_open(direction, inputs, count):
         forward = forward_chain(enclosure, rows)
     if direction == "auto" and backward is not None and forward is not None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distverify.bounds.chain import product_losses
 from distverify.bounds.columns import rows_at_once
 from distverify.bounds.lipschitz import row_constants
 from distverify.bounds.methods import RowBounds, chains_for
@@ -16,7 +17,7 @@ from distverify.questions.pieces import Arrays, Block
 from distverify.questions.question import Asker, Cuts, Floats, Question, cut, runs, stacked
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RecursionShape:
     """What the whole recursion looks like.
 
@@ -31,6 +32,8 @@ class RecursionShape:
         Which chains move side by side.
     structure : bytes
         See :attr:`distverify.bounds.chain.Chain.structure`.
+    losses : tuple of float64 [K, n]
+        What rounding may cost the rows' derivatives, group by group, in the backward direction: see :class:`Losses`.
     """
 
     direction: str
@@ -38,6 +41,7 @@ class RecursionShape:
     work: tuple[float, ...]
     chains: tuple[Block, ...]
     structure: bytes
+    losses: tuple[Floats, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +96,36 @@ class Shape(Question[RecursionShape]):
 
 
 @dataclass(frozen=True, eq=False)
+class Losses(Question[tuple[Floats, ...]]):
+    """What rounding of the reduced network's products may cost the rows' derivatives, by group: see :func:`product_losses`.
+
+    Every worker that starts a recursion needs them of all rows; they take as long as intervals of the whole Jacobian.
+
+    Attributes
+    ----------
+    place : Place
+        With the bounds of all linear nodes.
+    rows : float64 [K, outputs]
+    """
+
+    place: Place
+    rows: Floats
+
+    def cut(self, pieces: int, cuts: Cuts) -> Sequence[Block]:
+        """Blocks of rows, however few."""
+        return cut(self.rows.shape[0], pieces, 1)
+
+    def answer(self, memory: Memory, block: Block) -> Arrays:
+        """ "losses<group>", float64 [block, n]."""
+        losses = product_losses(memory.at(self.place).enclosure, np.array(self.rows[slice(*block)]))
+        return {f"losses{group}": loss for group, loss in enumerate(losses)}
+
+    def join(self, answers: Sequence[Arrays]) -> tuple[Floats, ...]:
+        """Of all rows."""
+        return tuple(stacked(answers, f"losses{group}") for group in range(len(answers[0])))
+
+
+@dataclass(frozen=True, eq=False)
 class Columns(Question[dict[int, Pair]]):
     """Bounds of all chains' derivatives by the members of groups: of a single one in blocks, or of consecutive ones as a whole.
 
@@ -132,7 +166,13 @@ class Columns(Question[dict[int, Pair]]):
         which = slice(*self.shape.chains[chains])
         later = {group: (lower[which], upper[which]) for group, (lower, upper) in self.later.items()}
         recursion = memory.at(self.place).recursion(
-            self.how, self.rows, self.shape.chains[chains], later, self.groups[0], self.shape.structure
+            self.how,
+            self.rows,
+            self.shape.chains[chains],
+            later,
+            self.groups[0],
+            self.shape.structure,
+            self.shape.losses,
         )
         answer: Arrays = {}
         lower, upper = np.zeros((2, 0, 0))
@@ -184,7 +224,9 @@ class Merged(Question[Floats]):
         """ "constants", float64 [block]."""
         which = slice(*block)
         of_block = {group: (lower[which], upper[which]) for group, (lower, upper) in self.derivatives.items()}
-        recursion = memory.at(self.place).recursion(self.how, self.rows, block, of_block, 0, self.shape.structure)
+        recursion = memory.at(self.place).recursion(
+            self.how, self.rows, block, of_block, 0, self.shape.structure, self.shape.losses
+        )
         return {"constants": row_constants(RowBounds(*of_block[0], (recursion.push,)), np.inf, weights=self.weights)}
 
     def join(self, answers: Sequence[Arrays]) -> Floats:

@@ -57,8 +57,7 @@ class Neurons(Question[tuple[dict[int, Pair], dict[int, Arrays]]]):
             lower, upper = encloser.bound(slice(*block) if len(self.nodes) == 1 else None)
             answer[f"lower{node}"], answer[f"upper{node}"] = lower, upper
             if self.place.memory is None:
-                first = block[0] if len(self.nodes) == 1 else 0
-                answer |= open_rows.told(encloser.open_rows(first, lower, upper), node)
+                answer |= open_rows.told(encloser.pulled, node)
         return answer
 
     def join(self, answers: Sequence[Arrays]) -> tuple[dict[int, Pair], dict[int, Arrays]]:

@@ -4,7 +4,7 @@ regions, and the recursions over them."""
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -149,7 +149,14 @@ class RegionMemory:
         return self._forward[1]
 
     def recursion(
-        self, how: Recursion, rows: Floats, chains: Block, bounds: Mapping[int, Pair], group: int, structure: bytes
+        self,
+        how: Recursion,
+        rows: Floats,
+        chains: Block,
+        bounds: Mapping[int, Pair],
+        group: int,
+        structure: bytes,
+        losses: Sequence[Floats],
     ) -> _Started:
         """The recursion over ``chains`` with the bounds of all groups after ``group`` and no others.
 
@@ -161,13 +168,18 @@ class RegionMemory:
             Of derivatives.
         structure : bytes
             :attr:`Chain.structure` of the chain that ``bounds`` are about.
+        losses : sequence of float64 [K, n]
+            Of all rows, by :func:`distverify.bounds.chain.product_losses`; for the backward direction.
         """
         started = self._started.pop((how, chains), None)
         if started is None or not started.continues(bounds, group):
             if how.direction == "forward":
                 chain = self.forward_chain(how, rows).take(slice(*chains))
             else:
-                chain = backward_chain(self.enclosure, np.array(rows[slice(*chains)]))
+                which = slice(*chains)
+                chain = backward_chain(
+                    self.enclosure, np.array(rows[which]), [np.array(loss[which]) for loss in losses]
+                )
             if chain.structure != structure:
                 raise PieceError(
                     "this machine keeps other neurons explicit than the one that the bounds are from, so that they cannot be "

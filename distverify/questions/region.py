@@ -38,7 +38,8 @@ class RegionBounds:
     def nbytes(self) -> int:
         """Memory, about: the slopes are as many as the bounds."""
         pairs = self.place.bounds.values()
-        return 2 * (self.place.region.x0.nbytes * 4 + sum(lower.nbytes + upper.nbytes for lower, upper in pairs))
+        rows = sum(values.nbytes for told in self.place.rows.values() for values in told.values())
+        return rows + 2 * (self.place.region.x0.nbytes * 4 + sum(lower.nbytes + upper.nbytes for lower, upper in pairs))
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -14,7 +14,7 @@ from distverify.bounds.jacobian import JacobianBounds
 from distverify.bounds.lipschitz import row_constants, vector_parts
 from distverify.bounds.methods import WITHOUT_RECURSION, RowBounds, bound_chain, bound_rows, is_open
 from distverify.bounds.reduced import Pair
-from distverify.questions.columns import Merged, RecursionShape, Shape, bounds_by_columns
+from distverify.questions.columns import Losses, Merged, RecursionShape, Shape, bounds_by_columns
 from distverify.questions.memory import Memory, Place, Recursion
 from distverify.questions.packing import digest_of
 from distverify.questions.pieces import Arrays, Block
@@ -189,6 +189,7 @@ class Rows:
         if not self._few(rows.shape[0]):
             return self.asker.ask(Chains(place, how, rows, about, forward))
         shape = self.asker.ask(Shape(place, how, rows)) if shape is None else shape
+        shape = replace(shape, losses=self.asker.ask(Losses(place, rows)))
         derivatives = bounds_by_columns(self.asker, place, how, rows, shape)
         lower, upper = derivatives[0]
         if forward is not None:
