@@ -16,6 +16,7 @@ import click
 from distverify._version import __version__
 from distverify.cli.config import PREFIX, configurable
 from distverify.cli.guard import INTERRUPTED, MISUSE, guarded
+from distverify.cli.streams import open_missing, tell_losses, tolerate_losses
 from distverify.errors import DistverifyError, Interrupted, in_words_of
 
 COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
@@ -150,4 +151,13 @@ def entry() -> None:
     """What the shell runs: the command, by a child process of its own where it is a run."""
     if sys.argv[1:2] and sys.argv[1] in _RUNS:
         guarded(lambda: main(prog_name="distverify"))
-    main(prog_name="distverify")
+    open_missing()
+    if sys.argv[1:2] == ["check"]:  # its exit status is what it is given for
+        tolerate_losses()
+    else:
+        tell_losses()
+    try:
+        main(prog_name="distverify")
+    except DistverifyError as error:  # before a command runs: stdout takes no help, no version
+        complain(f"error: {error}")
+        sys.exit(MISUSE)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+CHECKOUT = Path(__file__).resolve().parents[2]
+
 SCRIPT = """
 import os, signal, sys, time
 from distverify.cli.guard import guarded
@@ -131,3 +133,22 @@ def test_the_third_press_ends_a_child_that_two_do_not() -> None:
         130,
         "interrupted; what was finished is kept: run the same command to continue\n",
     )
+
+
+@pytest.mark.parametrize(
+    ("command", "redirection", "status", "told"),
+    [
+        ("man", ">/dev/full", 2, "error: stdout: cannot be written (No space left on device)"),
+        ("--version", ">/dev/full", 2, "error: stdout: cannot be written (No space left on device)"),
+        ("man", ">&-", 0, ""),
+        ("man", "| :", 0, ""),
+        ("nonsense", "2>/dev/full", 2, ""),
+        ("check", ">/dev/full 2>&1", 2, ""),
+    ],
+)
+def test_streams_of_commands_that_are_no_runs(command: str, redirection: str, status: int, told: str) -> None:
+    script = f'set -o pipefail; "$0" -m distverify {command} {redirection}'
+    done = subprocess.run(
+        ["bash", "-c", script, sys.executable], capture_output=True, text=True, cwd=CHECKOUT, check=False
+    )
+    assert (done.returncode, done.stderr.strip().partition(";")[0]) == (status, told)
