@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from distverify.analysis.branching.boxes import Boxes
-from distverify.analysis.branching.counterexamples import BoxCounterexamples, Counterexamples, Hunt, Opening
+from distverify.analysis.branching.counterexamples import BoxCounterexamples, Counterexamples, Hunt, Opened, Opening
 from distverify.analysis.branching.polytopes import Target
+from distverify.analysis.branching.refining import Neurons
 from distverify.analysis.branching.step import Effort
 from distverify.analysis.branching.subproblem import Subproblem
 from distverify.analysis.branching.tree import Tree
@@ -24,6 +25,10 @@ from distverify.network.graph import Network
 from distverify.questions.askers import Alone
 from distverify.questions.question import Asker
 from distverify.region import Ball, region_of
+
+# When neurons' bounds are refined: after so many nodes of the search, by so many nodes for each row. One of the search bounds every open
+# neuron twice, a node of a row's about five times, so that each time costs about as much as the search did so far.
+_REFINEMENTS = ((40, 30), (600, 100), (3000, 400))
 
 VERIFIED, FALSIFIED, UNKNOWN = "verified", "falsified", "unknown"
 
@@ -121,19 +126,40 @@ def pursue(
         return Verdict(FALSIFIED, bounds, opened.found, spent)
     if not opened.roots:
         return Verdict(VERIFIED, bounds, None, spent)
-    tree: Tree[Any]
-    if opened.bisects:
-        tree = Tree(asker, BoxCounterexamples(hunt), spent)
-        tree.push(BoxCounterexamples.whole(hunt.region, root.polytope) for root in opened.roots)
-    else:
-        tree = Tree(asker, Counterexamples(hunt, opened.lower, opened.upper, opened.alpha, Effort()), spent)
-        tree.push(opened.roots)
-    tree.grow(nodes, deadline)
+    by = _by_boxes if opened.bisects else _by_neurons
+    tree = by(asker, hunt, opened, nodes, deadline)
     bounds = _bounds_now(bounds, tree.left)
     if tree.found:
         return Verdict(FALSIFIED, bounds, tree.found[0], tree.nodes)
     status = VERIFIED if bool((bounds > 0.0).all()) else UNKNOWN
     return Verdict(status, bounds, None, tree.nodes)
+
+
+def _by_boxes(asker: Asker, hunt: Hunt, opened: Opened, nodes: int, deadline: float | None) -> Tree[Any]:
+    """The tree of a search that bisects the input."""
+    tree = Tree(asker, BoxCounterexamples(hunt), len(hunt.targets))
+    tree.push(BoxCounterexamples.whole(hunt.region, root.polytope) for root in opened.roots)
+    tree.grow(nodes, deadline)
+    return tree
+
+
+def _by_neurons(asker: Asker, hunt: Hunt, opened: Opened, nodes: int, deadline: float | None) -> Tree[Any]:
+    """The tree of a search that splits neurons: where it grows large, neurons' bounds are refined now and then."""
+    neurons = Neurons(opened.lower, opened.upper, opened.alpha, opened.groups, opened.splits)
+    tree = Tree(asker, _splitting(hunt, neurons), len(hunt.targets))
+    tree.push(opened.roots)
+    for until, each in _REFINEMENTS:
+        tree.grow(min(nodes, until), deadline)
+        if not tree.goes_on(nodes, deadline):
+            return tree
+        neurons = neurons.refined(asker, hunt, each, deadline)
+        tree.objective = _splitting(hunt, neurons)
+    tree.grow(nodes, deadline)
+    return tree
+
+
+def _splitting(hunt: Hunt, neurons: Neurons) -> Counterexamples:
+    return Counterexamples(hunt, neurons.lower, neurons.upper, neurons.alpha, Effort())
 
 
 def _bounds_now(bounds: Floats, left: Sequence[Subproblem | Boxes]) -> Floats:

@@ -51,6 +51,13 @@ def whole_ball(packed: Packed) -> HalfSpaces:
     return HalfSpaces(np.zeros((0, packed.inputs)), np.zeros(0), np.zeros(0), np.zeros((0, packed.neurons)))
 
 
+def together(first: HalfSpaces, second: HalfSpaces) -> HalfSpaces:
+    """Those of both."""
+    return HalfSpaces(
+        *(np.concatenate([getattr(part, name) for part in (first, second)]) for name in HalfSpaces.__dataclass_fields__)
+    )
+
+
 def half_spaces(packed: Packed, rows: Rows, most: Floats, lines: Lines, slopes: Floats) -> HalfSpaces:
     """Where ``rows`` [S] are at most ``most`` [S]; ``slopes`` [S, N] of the lines below where free."""
     if rows.count == 0:

@@ -17,6 +17,7 @@ from distverify.analysis.branching.subproblem import Subproblem
 from distverify.analysis.branching.subtrees import Objective, Step
 from distverify.bounds.alpha import bound_rows
 from distverify.bounds.enclosure import enclose
+from distverify.bounds.packed import Flags, Indices
 from distverify.bounds.reduced import Floats
 from distverify.questions.memory import Memory, own_array
 from distverify.questions.packing import digest_of
@@ -109,6 +110,10 @@ class Counterexamples(Objective[Subproblem]):
 
         def step(sub: Subproblem, most: int) -> Step[Subproblem]:
             nonlocal looked
+            # What was refined since the subproblem was made holds in it too.
+            sub = replace(sub, lower=np.fmax(sub.lower, self.lower), upper=np.fmin(sub.upper, self.upper))
+            if (sub.lower > sub.upper).any():
+                return Step()
             outcome = process(problem, sub, self.effort)
             found = None
             if outcome.points is not None:
@@ -218,6 +223,8 @@ class Opened:
         The input is to be bisected rather than neurons split.
     lower, upper, alpha : float64 arrays
         Of the problem, neurons' bounds refined where neurons are to be split.
+    groups, splits : int64 [N], bool [N]
+        The same number for all neurons of a group, and which neurons have two straight pieces.
     roots : list of Subproblem
         One for each target that is open.
     """
@@ -228,6 +235,8 @@ class Opened:
     lower: Floats
     upper: Floats
     alpha: Floats
+    groups: Indices
+    splits: Flags
     roots: list[Subproblem]
 
 
@@ -263,6 +272,7 @@ class Opening(Question[Opened]):
             elif self.grows and not answer["bisects"][0]:
                 problem = with_own_slopes(problem)
         answer |= {"lower": problem.lower, "upper": problem.upper, "alpha": problem.alpha}
+        answer |= {"groups": problem.packed.ends, "splits": problem.packed.optional}
         return answer | Stack.of(Subproblem, [_root(problem, int(k), bounds[k], slopes[k]) for k in open_]).named(
             "root."
         )
@@ -280,6 +290,8 @@ class Opening(Question[Opened]):
             lower,
             upper,
             alpha,
+            np.asarray(answer["groups"], dtype=np.int64),
+            np.asarray(answer["splits"], dtype=np.bool_),
             roots,
         )
 

@@ -77,12 +77,10 @@ class Tree(Generic[S]):
             Looks at the tree after every round; False ends the search.
         """
         pace = 0.0  # seconds a node
-        while self._heap and self.nodes < nodes and not (self.found and self.objective.ends_when_found):
+        while self.goes_on(nodes, deadline):
             now = time.monotonic()
             most = nodes - self.nodes
             if deadline is not None:
-                if now >= deadline:
-                    break
                 most = min(
                     most, int(_SHARE * (deadline - now) / pace) + 1 if pace else self.objective.nodes_while_narrow
                 )
@@ -91,6 +89,12 @@ class Tree(Generic[S]):
             pace = (time.monotonic() - now) / max(1, self.nodes - before)
             if after is not None and not after(self):
                 break
+
+    def goes_on(self, nodes: int, deadline: float | None = None) -> bool:
+        """Whether :meth:`grow` would bound another subproblem."""
+        if not self._heap or self.nodes >= nodes or (self.found and self.objective.ends_when_found):
+            return False
+        return deadline is None or time.monotonic() < deadline
 
     def _round(self, most: int) -> None:
         """Grow the subtrees of the worst subproblems, by ``most`` nodes in all."""
