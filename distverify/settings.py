@@ -136,7 +136,7 @@ class Settings:
     )  # fmt: skip
     nodes: int = option(
         0, "Subproblems per sample and question (a verdict, a constant of one row) that branch and bound may look at; 0: none. "
-        "The same number gives the same result, to the last bit.", "Bounds", parse=parse.at_least(0), metavar="N", needs=_used_by("nodes"),
+        "The same number gives the same result, to the last bit; what refines neurons' bounds amid a search is not counted.", "Bounds", parse=parse.at_least(0), metavar="N", needs=_used_by("nodes"),
         of_properties=True,
     )  # fmt: skip
     precision: str = option(

@@ -36,7 +36,7 @@ def main() -> None:
     print("| network | property | known | verdict | seconds | nodes | bound |\n|---|---|---|---|---|---|---|")
     with (FOLDER / "instances_with_verdicts.csv").open(encoding="utf-8") as stream:
         for row in csv.DictReader(stream):
-            if arguments.words and not any(w in row["network"] or w in row["property"] for w in arguments.words):
+            if arguments.words and not any(w in f"{row['network']} {row['property']}" for w in arguments.words):
                 continue
             path = FOLDER / row["network"]
             path = path if path.exists() else DATA / row["network"]
