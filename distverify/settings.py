@@ -136,8 +136,8 @@ class Settings:
     )  # fmt: skip
     nodes: int = option(
         0, "Subproblems per sample and question (a verdict, a constant of one row) that branch and bound may look at; 0: none. "
-        "The same number gives the same result, to the last bit; what refines neurons' bounds amid a search is not counted.", "Bounds", parse=parse.at_least(0), metavar="N", needs=_used_by("nodes"),
-        of_properties=True,
+        "The same number gives the same result, to the last bit; what refines neurons' bounds amid a search is not counted.",
+        "Bounds", parse=parse.at_least(0), metavar="N", needs=_used_by("nodes"), of_properties=True,
     )  # fmt: skip
     precision: str = option(
         "float64", "Of matrix products: float32 is faster and gives a little wider bounds, just as sound.", "Bounds",
