@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import types
 
 from distverify.kernels.activations import MAX_BREAKS
 from distverify.kernels.clip import cut_minimum, outward
-from distverify.kernels.jit import b1, f8, helper, i8, kernel_on_demand, readonly, writable
+from distverify.kernels.jit import b1, f8, helper, i8, kernel_on_demand, readonly, void, writable
 from distverify.kernels.lanes import LANES
 from distverify.kernels.pull import pull_row
 from distverify.kernels.relaxations import neuron_lines
@@ -54,7 +53,7 @@ def _most_costly(w, n, top, decided, free, slope, cu, upper, lower, lowest, chos
 
 
 @kernel_on_demand(
-    types.void(
+    void(
         readonly(2), readonly(1, i8), readonly(1, i8), readonly(1), readonly(1), readonly(1, i8), readonly(2), readonly(1),
         f8, f8, readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1), readonly(1, b1),
         readonly(2), readonly(1), readonly(1), readonly(1, i8), f8, f8, b1, readonly(1), readonly(1), f8, i8, readonly(1, i8),
