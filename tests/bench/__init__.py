@@ -1,1 +1,1 @@
-"""Benchmarks: ``python -m tests.bench`` prints the table of the README, ``--quick`` runs each case once, for correctness."""
+"""Benchmarks: ``python -m tests.bench`` prints the table of docs/PERFORMANCE.md, ``--quick`` runs each case once, for correctness."""
