@@ -11,6 +11,7 @@ import pytest
 from distverify.quantities import catalogue
 from distverify.results.schema import all_variables
 from distverify.settings import Settings
+from tests.bench.heads import table
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "cluster/README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -70,3 +71,8 @@ def test_what_the_readme_shows_of_a_controller() -> None:
     np.testing.assert_allclose([gains.lower[0], gains.upper[0]], [[0.0055, 0.1765], [0.356, 0.3434]], atol=5e-4)
     np.testing.assert_allclose([steepest.attained[0], steepest.rows[0]], [0.62438, 0.62444], atol=1e-5)
     assert (names["signs"] == 1).all()
+
+
+def test_the_plan_of_a_large_run_is_what_would_be_planned() -> None:
+    text = (ROOT / "docs/SCALE.md").read_text()
+    assert "\n".join(table()) in text
