@@ -86,25 +86,28 @@ class CommandLine(click.Group):
         try:
             return super().invoke(ctx)
         except Interrupted as stop:
-            complain(self._said(ctx, stop))
+            complain(said(self._invoked(ctx), stop))
             ctx.exit(INTERRUPTED)
         except DistverifyError as error:
-            complain(f"error: {self._said(ctx, error)}")
+            complain(f"error: {said(self._invoked(ctx), error)}")
             ctx.exit(MISUSE)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
 
-    def _said(self, ctx: click.Context, error: DistverifyError) -> str:
-        """The text of ``error`` with its arguments as they are typed: ``--time-limit 5``, ``MODEL``."""
-        command = self.get_command(ctx, ctx.invoked_subcommand or "")
-        typed = {p.name or "": _typed(p) for p in command.params} if command is not None else {}
+    def _invoked(self, ctx: click.Context) -> click.Command | None:
+        return self.get_command(ctx, ctx.invoked_subcommand or "")
 
-        def marked(name: str, value: str | None) -> str:
-            option = typed.get(name, "--" + name.replace("_", "-"))
-            return option if value is None or value == "True" else f"{option} {value}"
 
-        return in_words_of(error.marked, lambda name: typed.get(name, name), marked)
+def said(command: click.Command | None, error: DistverifyError) -> str:
+    """The text of ``error`` with its arguments as ``command`` has them typed: ``--time-limit 5``, ``MODEL``."""
+    typed = {p.name or "": _typed(p) for p in command.params} if command is not None else {}
+
+    def marked(name: str, value: str | None) -> str:
+        option = typed.get(name, "--" + name.replace("_", "-"))
+        return option if value is None or value == "True" else f"{option} {value}"
+
+    return in_words_of(error.marked, lambda name: typed.get(name, name), marked)
 
 
 def _typed(param: click.Parameter) -> str:

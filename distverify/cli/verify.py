@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from distverify.cli.answering import answered, started
-from distverify.cli.main import complain
+from distverify.cli.main import complain, said
 from distverify.errors import DistverifyError
 
 
@@ -45,7 +45,7 @@ class _Model(click.ParamType[Any]):
 
 @click.command()
 @click.argument("query", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--network", "networks", type=_Model(), multiple=True, metavar="NAME=MODEL",
+@click.option("--network", "models", type=_Model(), multiple=True, metavar="NAME=MODEL",
               help="The ONNX model of a network that the query declares; once for each that is not equal to another.")  # fmt: skip
 @click.option("--timeout", type=_Seconds(), metavar="SECONDS", help="After which the answer is timed-out.")
 @click.option("--serialise-assignments", "folder", type=click.Path(file_okay=False, path_type=Path), metavar="FOLDER",
@@ -54,7 +54,7 @@ class _Model(click.ParamType[Any]):
               help="Also write the verdict and an assignment there, in VNN-COMP's form.")  # fmt: skip
 def verify(
     query: Path,
-    networks: tuple[tuple[str, str], ...],
+    models: tuple[tuple[str, str], ...],
     timeout: float | None,
     folder: Path | None,
     results: Path | None,
@@ -66,13 +66,13 @@ def verify(
     \b
     Exit status: 0 a verdict, 2 misuse or a query that cannot be answered.
     """
-    models = dict(networks)
-    if len(models) < len(networks):
+    paths = dict(models)
+    if len(paths) < len(models):
         raise click.UsageError("--network: a network is given twice; give one model for each")
     deadline = None if timeout is None else started() + timeout
     if results is not None:
         results.write_text("timeout\n", encoding="utf-8")
-    sys.exit(answered(lambda: _compute(query, models, deadline, folder, results), deadline))
+    sys.exit(answered(lambda: _compute(query, paths, deadline, folder, results), deadline))
 
 
 def _compute(
@@ -100,7 +100,7 @@ def _compute(
             else:
                 write_assignment(bound.query, answer.witness, folder)
     except DistverifyError as error:
-        complain(f"error: {error}")
+        complain(f"error: {said(verify, error)}")
         return 2, ""
     except OSError as error:
         complain(f"error: {error.filename or folder}: cannot be written ({error.strerror}); choose another place")

@@ -79,14 +79,14 @@ def _check_names(query: Query, needed: Sequence[str], paths: Mapping[str, str | 
     declared = {n.name: n for n in query.networks}
     for name in paths:
         if name not in declared:
-            raise DataError(f"--network {name}: the query declares no such network, but {', '.join(declared)}")
+            raise DataError(f"models: {name} is no network of the query, which declares {', '.join(declared)}")
         if declared[name].equal_to:
             raise DataError(
-                f"--network {name}: it is declared equal to {declared[name].equal_to}, whose model it has; leave it out"
+                f"models: network {name} is declared equal to {declared[name].equal_to}, whose model it has; leave {name} out"
             )
     missing = [name for name in needed if name not in paths]
     if missing:
-        raise DataError(f"--network: network {missing[0]} has no model; give --network {missing[0]}=MODEL.onnx")
+        raise DataError(f"models: network {missing[0]} has no model; give the ONNX file of {', '.join(missing)}")
 
 
 def _bound(declaration: NetworkDeclaration, model: Model) -> BoundNetwork:

@@ -18,6 +18,7 @@ from distverify.data.query.terms import (
     TooComplex,
     Variable,
     difference,
+    fold,
     operations,
     polynomial,
 )  # fmt: skip
@@ -76,14 +77,13 @@ def make_atom(comparison: Comparison) -> Atom:
 def _sizes(comparison: Comparison) -> Polynomial:
     """The polynomial of magnitudes."""
 
-    def positive(term: Term) -> Term:
-        if isinstance(term, Constant):
-            return Constant(abs(term.value))
-        if isinstance(term, Variable):
-            return term
-        return Arithmetic("*" if term.operator == "*" else "+", tuple(map(positive, term.parts)))
+    def leaf(own: Constant | Variable) -> Term:
+        return Constant(abs(own.value)) if isinstance(own, Constant) else own
 
-    return polynomial(Arithmetic("+", (positive(comparison.left), positive(comparison.right))))
+    def join(operator: str, parts: list[Term]) -> Term:
+        return Arithmetic("*" if operator == "*" else "+", tuple(parts))
+
+    return polynomial(Arithmetic("+", (fold(comparison.left, leaf, join), fold(comparison.right, leaf, join))))
 
 
 # A bound of an input, and whether it is strict.

@@ -33,7 +33,7 @@ def open_query(path: str | Path, models: Mapping[str, str | Path]) -> BoundQuery
         if not is_first_version(text):
             return bind_models(parse_query(text), models)
         if len(models) != 1:
-            raise DataError(f"--network: got {len(models)} models; a query of VNN-LIB 1.0 is about one")
+            raise DataError(f"models: got {len(models)}; a query of VNN-LIB 1.0 is about one network")
         ((name, model),) = models.items()
         opened = open_model(model)
         query = parse_first_version(text, name, lambda inputs, outputs: _shapes(opened, inputs, outputs))

@@ -15,7 +15,17 @@ from distverify.analysis.query.exact import value_at
 from distverify.analysis.query.formats import FloatFormat
 from distverify.analysis.query.joint import Joint
 from distverify.analysis.query.space import Sides
-from distverify.data.query.terms import Comparison, Constant, Formula, Term, Variable, comparisons, holds, variables
+from distverify.data.query.terms import (
+    Comparison,
+    Constant,
+    Formula,
+    Term,
+    Variable,
+    comparisons,
+    fold,
+    holds,
+    variables,
+)
 from distverify.errors import ModelError
 
 Floats = NDArray[np.float64]
@@ -161,23 +171,29 @@ def certain(formula: Formula, known: Mapping[int, Interval]) -> bool:
         if formula.operator == "==":
             return a == b == c == d
         return b < c or d < a
-    parts = (certain(part, known) for part in formula.parts)
-    return all(parts) if formula.operator == "and" else any(parts)
+    wanted = formula.operator == "and"
+    for part in formula.parts:
+        if certain(part, known) != wanted:
+            return not wanted
+    return wanted
 
 
 def _range(term: Term, known: Mapping[int, Interval]) -> Interval:
-    if isinstance(term, Constant):
-        return term.value, term.value
-    if isinstance(term, Variable):
-        return known[term.index]
-    parts = [_range(part, known) for part in term.parts]
-    if term.operator == "-" and len(parts) == 1:
+    def leaf(own: Constant | Variable) -> Interval:
+        return (own.value, own.value) if isinstance(own, Constant) else known[own.index]
+
+    found: Interval = fold(term, leaf, _joined)
+    return found
+
+
+def _joined(operator: str, parts: list[Interval]) -> Interval:
+    if operator == "-" and len(parts) == 1:
         return -parts[0][1], -parts[0][0]
     low, high = parts[0]
     for a, b in parts[1:]:
-        if term.operator == "+":
+        if operator == "+":
             low, high = low + a, high + b
-        elif term.operator == "-":
+        elif operator == "-":
             low, high = low - b, high - a
         else:
             corners = (low * a, low * b, high * a, high * b)

@@ -11,15 +11,13 @@ from fractions import Fraction
 from math import prod
 from pathlib import Path
 
+from distverify.data.query.comparison_types import NUMBER, ComparisonTypes, goes_with
 from distverify.data.query.declarations import (
     ELEMENT_TYPES,
-    FLOATS,
     HIDDEN,
     INPUT,
     OUTPUT,
     REAL,
-    SIGNED,
-    UNSIGNED,
     NetworkDeclaration,
     Query,
     Tensor,
@@ -30,12 +28,12 @@ from distverify.data.vnnlib.text import Unreadable, read_text
 from distverify.errors import DataError
 
 NEWEST = (2, 0)
-_DEEPEST = 200
+_DEEPEST = 10_000
 _LARGEST_TENSOR = 2**24
-_NUMBER = re.compile(r"-?\d+(\.\d+)?")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _KEYWORDS = frozenset({"and", "or"})
 _TURNED = {">": "<", ">=": "<="}
+_BOUNDS = frozenset({"<=", ">=", "<", ">", "=="})
 _LONGEST_NUMBER = 4000
 
 
@@ -70,6 +68,7 @@ class _Reader:
         self.cursor = cursor
         self.tensors: dict[str, Tensor] = {}
         self.networks: dict[str, NetworkDeclaration] = {}
+        self.numbers: dict[str, Constant] = {}
         self.warnings: list[str] = []
         self.size = 0
 
@@ -81,9 +80,7 @@ class _Reader:
             raise self.cursor.fail("a network is to be declared after the version: (declare-network NAME ...)")
         assertions = []
         while self.cursor.next == "(" and self.cursor.ahead(1) == "assert":
-            self.cursor.place += 2
-            assertions.append(self._formula(0))
-            self.cursor.expect(")")
+            assertions.append(self._bound() or self._assertion())
         if self.cursor.next:
             told = f"{self.cursor.next}{self.cursor.ahead(1)}"[:40]
             raise self.cursor.fail(f"{told!r} is neither a network before all assertions nor an assertion after them")
@@ -184,6 +181,10 @@ class _Reader:
                 raise cursor.fail(f'hidden node {name} needs its name in the ONNX graph, in quotes: "..."')
             word = cursor.take()[1:-1]
             node = re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), word)
+        elif cursor.next.startswith('"'):
+            raise cursor.fail(
+                f"{kind} {name} has a name in the ONNX graph, which hidden nodes have; it is bound by its position"
+            )
         elif kind == INPUT and cursor.next == "initialized":
             raise cursor.fail(f"input {name} is initialized, which VNN-LIB 2.0 does not know; bound it by assertions")
         cursor.expect(")")
@@ -225,26 +226,83 @@ class _Reader:
             raise self.cursor.fail(f"{what} is expected, not {word[:40]!r}", 1)
         return word
 
-    def _formula(self, depth: int) -> Formula:
+    def _assertion(self) -> Formula:
+        self.cursor.expect("(", "assert")
+        made = self._formula()
+        self.cursor.expect(")")
+        return made
+
+    def _bound(self) -> Comparison | None:
+        """An element compared with a number, which most assertions are; None where it is anything else, or wrong."""
         cursor = self.cursor
-        if depth > _DEEPEST:
-            raise cursor.fail(f"is nested deeper than {_DEEPEST} levels")
-        cursor.expect("(")
-        operator = cursor.take()
-        if operator in ("and", "or"):
-            parts = []
-            while cursor.next != ")":
-                parts.append(self._formula(depth + 1))
-            if not parts:
-                raise cursor.fail(f"{operator} of nothing; give at least one formula")
-            cursor.place += 1
-            return parts[0] if len(parts) == 1 else Connective(operator, tuple(parts))
+        operator, name = cursor.ahead(3), cursor.ahead(4)
+        tensor = self.tensors.get(name)
+        if tensor is None or not tensor.shape or operator not in _BOUNDS or cursor.ahead(2) != "(":
+            return None
+        first = cursor.place + 6
+        last = first + 2 * len(tensor.shape) - 1
+        indices = cursor.list[first:last]
+        word, *rest = cursor.list[last + 1 : last + 4] or [""]
+        if cursor.list[first - 1] + cursor.ahead(last - cursor.place) != "[]" or rest != [")", ")"]:
+            return None
+        if any(mark != "," for mark in indices[1::2]) or not goes_with(tensor.element, word) or len(word) > 300:
+            return None
+        flat = 0
+        for index, size in zip(indices[::2], tensor.shape, strict=True):
+            if not (index.isdigit() and len(index) < 19 and int(index) < size):
+                return None
+            flat = flat * size + int(index)
+        cursor.place = last + 4
+        left, right = Variable(tensor.first + flat), self._number(word)
+        turned = _TURNED.get(operator)
+        return Comparison(operator, left, right) if turned is None else Comparison(turned, right, left)
+
+    def _number(self, word: str) -> Constant:
+        made = self.numbers.get(word)
+        if made is None:
+            made = self.numbers[word] = Constant(Fraction(word))
+        return made
+
+    def _formula(self) -> Formula:
+        """A formula; connectives of one kind within each other are one."""
+        cursor = self.cursor
+        opened: list[tuple[str, list[Formula]]] = []
+        while True:
+            cursor.expect("(")
+            operator = cursor.take()
+            if operator in ("and", "or"):
+                self._enter(operator, len(opened), "formula")
+                opened.append((operator, []))
+                continue
+            made: Formula = self._comparison(operator)
+            while opened:
+                joined, parts = opened[-1]
+                if isinstance(made, Connective) and made.operator == joined:
+                    parts.extend(made.parts)
+                else:
+                    parts.append(made)
+                if cursor.next != ")":
+                    break
+                cursor.place += 1
+                opened.pop()
+                made = parts[0] if len(parts) == 1 else Connective(joined, tuple(parts))
+            else:
+                return made
+
+    def _enter(self, operator: str, depth: int, what: str) -> None:
+        if depth >= _DEEPEST:
+            raise self.cursor.fail(f"is nested deeper than {_DEEPEST} levels")
+        if self.cursor.next == ")":
+            raise self.cursor.fail(f"{operator} of nothing; give at least one {what}")
+
+    def _comparison(self, operator: str) -> Comparison:
+        cursor = self.cursor
         if operator not in ("<=", ">=", "<", ">", "==", "!="):
             raise cursor.fail(
                 f"{operator[:40]!r} is no comparison and no connective; known are and, or, <=, >=, <, >, ==, !=", 1
             )
-        types = _Types(self)
-        left, right = self._term(depth + 1, types), self._term(depth + 1, types)
+        types = ComparisonTypes(self.cursor)
+        left, right = self._term(types), self._term(types)
         if cursor.next != ")":
             raise cursor.fail(f"{operator} compares two terms; {cursor.next[:40]!r} is one too many")
         cursor.place += 1
@@ -252,32 +310,42 @@ class _Reader:
             return Comparison(_TURNED[operator], right, left)
         return Comparison(operator, left, right)
 
-    def _term(self, depth: int, types: _Types) -> Term:
+    def _term(self, types: ComparisonTypes) -> Term:
         cursor = self.cursor
-        if depth > _DEEPEST:
-            raise cursor.fail(f"is nested deeper than {_DEEPEST} levels")
-        word = cursor.take()
-        if _NUMBER.fullmatch(word):
+        opened: list[tuple[str, list[Term]]] = []
+        while True:
+            word = cursor.take()
+            if word == "(":
+                operator = cursor.take()
+                if operator not in ("+", "-", "*"):
+                    raise cursor.fail(f"{operator[:40]!r} is no operation; known are +, - and *", 1)
+                self._enter(operator, len(opened), "term")
+                opened.append((operator, []))
+                continue
+            made = self._leaf(word, types)
+            while opened:
+                operator, parts = opened[-1]
+                parts.append(made)
+                if cursor.next != ")":
+                    break
+                cursor.place += 1
+                opened.pop()
+                made = parts[0] if len(parts) == 1 and operator != "-" else Arithmetic(operator, tuple(parts))
+            else:
+                return made
+
+    def _leaf(self, word: str, types: ComparisonTypes) -> Term:
+        cursor = self.cursor
+        if NUMBER.fullmatch(word):
             if len(word) > _LONGEST_NUMBER:
                 raise cursor.fail(f"a number has more than {_LONGEST_NUMBER} digits", 1)
             types.constant(word)
-            return Constant(Fraction(word))
+            return self._number(word)
         if _NAME.fullmatch(word):
             return self._element(word, types)
-        if word != "(":
-            raise cursor.fail(f"a number, a variable or a term in parentheses is expected, not {word[:40]!r}", 1)
-        operator = cursor.take()
-        if operator not in ("+", "-", "*"):
-            raise cursor.fail(f"{operator[:40]!r} is no operation; known are +, - and *", 1)
-        parts = []
-        while cursor.next != ")":
-            parts.append(self._term(depth + 1, types))
-        if not parts:
-            raise cursor.fail(f"{operator} of nothing; give at least one term")
-        cursor.place += 1
-        return parts[0] if len(parts) == 1 and operator != "-" else Arithmetic(operator, tuple(parts))
+        raise cursor.fail(f"a number, a variable or a term in parentheses is expected, not {word[:40]!r}", 1)
 
-    def _element(self, name: str, types: _Types) -> Variable:
+    def _element(self, name: str, types: ComparisonTypes) -> Variable:
         cursor = self.cursor
         tensor = self.tensors.get(name)
         if tensor is None:
@@ -295,47 +363,3 @@ class _Reader:
                 raise cursor.fail(f"index {index} of {name} is out of bounds; its shape is {list(tensor.shape)}", 1)
             flat = flat * size + index
         return Variable(tensor.first + flat)
-
-
-class _Types:
-    """The element type of one comparison: of its first variable, and what its constants allow."""
-
-    def __init__(self, reader: _Reader) -> None:
-        self._reader = reader
-        self._tensor: Tensor | None = None
-        self._constants: list[str] = []
-
-    def variable(self, tensor: Tensor) -> None:
-        if self._tensor is None:
-            self._tensor = tensor
-            for word in self._constants:
-                self._check(word)
-        elif tensor.element != self._tensor.element:
-            raise self._reader.cursor.fail(
-                f"{tensor.name} is of type {tensor.element} and {self._tensor.name} of {self._tensor.element}; "
-                "one comparison has one type",
-                1,
-            )
-
-    def constant(self, word: str) -> None:
-        if self._tensor is not None:
-            self._check(word)
-        elif self._constants and ("." in word) != ("." in self._constants[0]):
-            raise self._reader.cursor.fail(f"{self._constants[0]} and {word} are of different types", 1)
-        self._constants.append(word)
-
-    def _check(self, word: str) -> None:
-        assert self._tensor is not None
-        element, whole = self._tensor.element, "." not in word
-        if element == REAL or element in FLOATS:
-            right, advice = not whole, f"write {word}.0"
-        elif element in SIGNED:
-            right, advice = whole, "give a whole number"
-        elif element in UNSIGNED:
-            right, advice = whole and not word.startswith("-"), "give a whole number that is not negative"
-        else:
-            right, advice = False, "compare it with variables only"
-        if not right:
-            raise self._reader.cursor.fail(
-                f"the constant {word[:40]} does not go with {self._tensor.name} of type {element}; {advice}", 1
-            )

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import islice
 
-from distverify.data.vnnlib.text import Budget, Unreadable
+from distverify.data.vnnlib.text import Unreadable
 
 MOST_WORDS = 2**24
-_SECONDS = 60.0
 
 _WORD = re.compile(
     r"""[ \t\r\n\f\v]+|;[^\n]*|(?P<word><\d+\.\d+>|<=|>=|==|!=|[()\[\],<>+*]
-    |-?\d+(?:\.\d+)?(?![\w.])|-|[A-Za-z][A-Za-z0-9_]*(?:-[a-z]+)*|"(?:[^"\\]|\\["\\nt])*")""",
-    re.VERBOSE,
+    |-?[0-9]+(?:\.[0-9]+)?(?![0-9.]|[eE][+-]?[0-9])|-|[A-Za-z][A-Za-z0-9_]*(?:-[a-z]+)*|"(?:[^"\\]|\\["\\nt])*"
+    |-?[0-9][\w.]*|.)""",
+    re.VERBOSE | re.DOTALL,
 )
+_SINGLE = frozenset("()[],<>+*-")
+_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 _HYPHENATED = frozenset(
     {"vnnlib-version", "declare-network", "declare-input", "declare-hidden", "declare-output", "equal-to", "isomorphic-to"}
 )  # fmt: skip
@@ -22,16 +25,19 @@ _HYPHENATED = frozenset(
 
 @dataclass(frozen=True)
 class Words:
-    """A text's words and where each begins."""
+    """A text's words."""
 
     text: str
     words: list[str]
-    starts: list[int]
 
     def line(self, place: int) -> int:
-        """The line of the word at ``place``, from 1."""
-        start = self.starts[place] if place < len(self.starts) else len(self.text)
-        return self.text.count("\n", 0, start) + 1
+        """The line of the word at ``place``, from 1; the last one where there is no such word."""
+        return self.text.count("\n", 0, self.start(place)) + 1
+
+    def start(self, place: int) -> int:
+        """Where the word at ``place`` begins."""
+        found = (m.start() for m in _WORD.finditer(self.text) if m["word"])
+        return next(islice(found, place, None), len(self.text))
 
 
 def split(text: str) -> Words:
@@ -41,28 +47,34 @@ def split(text: str) -> Words:
     ------
     Unreadable
     """
-    words: list[str] = []
-    starts: list[int] = []
-    position, budget, match = 0, Budget(_SECONDS), _WORD.match
-    while position < len(text):
-        found = match(text, position)
-        if found is None:
-            line = text.count("\n", 0, position) + 1
-            near = text[position:].split(None, 1)[0][:40]
-            raise Unreadable(f"line {line}: {near!r} is no word of VNN-LIB 2.0; numbers are like 0.5 or -3")
-        position = found.end()
-        word = found["word"]
-        if word is not None:
-            if "-" in word[1:] and word[0].isalpha() and word not in _HYPHENATED:
-                line = text.count("\n", 0, found.start()) + 1
-                raise Unreadable(f"line {line}: {word[:40]!r} is no name; names have letters, digits and underscores")
-            words.append(word)
-            starts.append(found.start())
-            if not len(words) % 65536:
-                budget.check()
-                if len(words) > MOST_WORDS:
-                    raise Unreadable(f"has more than {MOST_WORDS} words; give a smaller query")
-    return Words(text, words, starts)
+    words = [word for word in _WORD.findall(text) if word]
+    if len(words) > MOST_WORDS:
+        raise Unreadable(f"has more than {MOST_WORDS} words; give a smaller query")
+    made = Words(text, words)
+    wrong = {word for word in set(words) if _is_wrong(word)}
+    if wrong:
+        place = next(k for k, word in enumerate(words) if word in wrong)
+        start = made.start(place)
+        near = text[start:].split(None, 1)[0][:40]
+        named = words[place][0].isalpha() and len(words[place]) > 1
+        why = (
+            "is no name; names have letters, digits and underscores"
+            if named
+            else "is no word of VNN-LIB 2.0; numbers are like 0.5 or -3"
+        )
+        raise Unreadable(f"line {made.line(place)}: {near!r} {why}")
+    return made
+
+
+def _is_wrong(word: str) -> bool:
+    """Whether it is a character that begins no word, a number with more to it, or a hyphenated word that is no keyword."""
+    if word in _SINGLE:
+        return False
+    if word[0] == "-" or word[0].isdigit():
+        return _NUMBER.fullmatch(word) is None
+    if len(word) == 1:
+        return not (word.isascii() and word.isalpha())
+    return "-" in word and word[0].isalpha() and word not in _HYPHENATED
 
 
 class Cursor:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 # Polynomials by monomial: the sorted variables of each product, () for the constant.
 Polynomial: TypeAlias = dict[tuple[int, ...], Fraction]
 
+_ZERO = Fraction(0)
 _MOST_TERMS = 100_000
 _HIGHEST_DEGREE = 8
 
@@ -63,6 +64,28 @@ class Connective:
 Formula: TypeAlias = Comparison | Connective
 
 
+def fold(term: Term, leaf: Callable[[Constant | Variable], Any], join: Callable[[str, list[Any]], Any]) -> Any:
+    """What ``join`` makes of each operation's operator and parts, from ``leaf`` of constants and variables upwards.
+
+    Terms may be nested deeper than Python calls functions: sums that tools write come as one operation of two terms per summand.
+    """
+    if not isinstance(term, Arithmetic):
+        return leaf(term)
+    made: list[Any] = []
+    ahead: list[tuple[Term, bool]] = [(term, False)]
+    while ahead:
+        own, entered = ahead.pop()
+        if not isinstance(own, Arithmetic):
+            made.append(leaf(own))
+        elif entered:
+            first = len(made) - len(own.parts)
+            made[first:] = [join(own.operator, made[first:])]
+        else:
+            ahead.append((own, True))
+            ahead.extend((part, False) for part in reversed(own.parts))
+    return made[0]
+
+
 def polynomial(term: Term) -> Polynomial:
     """``term`` multiplied out.
 
@@ -70,24 +93,30 @@ def polynomial(term: Term) -> Polynomial:
     ------
     TooComplex
     """
-    if isinstance(term, Constant):
-        return {(): term.value} if term.value else {}
-    if isinstance(term, Variable):
-        return {(term.index,): Fraction(1)}
-    parts = [polynomial(part) for part in term.parts]
-    if term.operator == "*":
+    total: Polynomial = fold(term, _monomial, _joined)
+    return {m: c for m, c in total.items() if c}
+
+
+def _monomial(leaf: Constant | Variable) -> Polynomial:
+    return {(): leaf.value} if isinstance(leaf, Constant) else {(leaf.index,): Fraction(1)}
+
+
+def _joined(operator: str, parts: list[Polynomial]) -> Polynomial:
+    """A sum, difference or product; the parts are not needed any more."""
+    if operator == "*":
         total = parts[0]
         for part in parts[1:]:
             total = _product(total, part)
         return total
-    if term.operator == "-" and len(parts) == 1:
+    if operator == "-" and len(parts) == 1:
         return {m: -c for m, c in parts[0].items()}
-    sign = -1 if term.operator == "-" else 1
-    total = dict(parts[0])
-    for part in parts[1:]:
-        for monomial, value in part.items():
-            total[monomial] = total.get(monomial, Fraction(0)) + sign * value
-    return {m: c for m, c in total.items() if c}
+    # A long sum takes what is short, wherever it stands.
+    longest = max(range(len(parts)), key=lambda k: len(parts[k])) if operator == "+" else 0
+    total, sign = parts[longest], -1 if operator == "-" else 1
+    for k, part in enumerate(parts):
+        for monomial, value in part.items() if k != longest else ():
+            total[monomial] = total.get(monomial, _ZERO) + sign * value
+    return total
 
 
 def _product(a: Polynomial, b: Polynomial) -> Polynomial:
@@ -116,18 +145,21 @@ def evaluate(
         return number(term.value)
     if isinstance(term, Variable):
         return values[term.index]
-    parts = [evaluate(part, values, number, round_) for part in term.parts]
-    if term.operator == "-" and len(parts) == 1:
-        return -parts[0]
-    total = parts[0]
-    for part in parts[1:]:
-        if term.operator == "+":
-            total = round_(total + part)
-        elif term.operator == "-":
-            total = round_(total - part)
-        else:
-            total = round_(total * part)
-    return total
+
+    def join(operator: str, parts: list[Any]) -> Any:
+        if operator == "-" and len(parts) == 1:
+            return -parts[0]
+        total = parts[0]
+        for part in parts[1:]:
+            if operator == "+":
+                total = round_(total + part)
+            elif operator == "-":
+                total = round_(total - part)
+            else:
+                total = round_(total * part)
+        return total
+
+    return fold(term, lambda own: number(own.value) if isinstance(own, Constant) else values[own.index], join)
 
 
 def holds(
@@ -138,8 +170,11 @@ def holds(
 ) -> bool:
     """Whether ``formula`` is true of ``values``; see :func:`evaluate`."""
     if isinstance(formula, Connective):
-        parts = (holds(part, values, number, round_) for part in formula.parts)
-        return all(parts) if formula.operator == "and" else any(parts)
+        wanted = formula.operator == "and"
+        for part in formula.parts:
+            if holds(part, values, number, round_) != wanted:
+                return not wanted
+        return wanted
     left = evaluate(formula.left, values, number, round_)
     right = evaluate(formula.right, values, number, round_)
     if formula.operator == "<=":
@@ -151,24 +186,27 @@ def holds(
 
 def comparisons(formula: Formula) -> Iterator[Comparison]:
     """All comparisons of ``formula``, in order."""
-    if isinstance(formula, Comparison):
-        yield formula
-    else:
-        for part in formula.parts:
-            yield from comparisons(part)
+    ahead = [formula]
+    while ahead:
+        own = ahead.pop()
+        if isinstance(own, Comparison):
+            yield own
+        else:
+            ahead.extend(reversed(own.parts))
 
 
 def variables(term: Term) -> Iterator[int]:
     """The variables of ``term``, as often as they occur."""
-    if isinstance(term, Variable):
-        yield term.index
-    elif isinstance(term, Arithmetic):
-        for part in term.parts:
-            yield from variables(part)
+    ahead = [term]
+    while ahead:
+        own = ahead.pop()
+        if isinstance(own, Variable):
+            yield own.index
+        elif isinstance(own, Arithmetic):
+            ahead.extend(reversed(own.parts))
 
 
 def operations(term: Term) -> int:
     """How many operations and constants ``term`` has: what may round."""
-    if isinstance(term, Arithmetic):
-        return len(term.parts) + sum(map(operations, term.parts))
-    return int(isinstance(term, Constant))
+    total: int = fold(term, lambda own: int(isinstance(own, Constant)), lambda _, parts: len(parts) + sum(parts))
+    return total

@@ -91,7 +91,7 @@ REFUSED = {
     "three compared": (REAL + "(assert (<= X[0] 1.0 2.0))", "one too many"),
     "closing parenthesis too many": (REAL + FINE + ")", "neither a network"),
     "cut off": (REAL + "(assert (<= X[0] 1.0)", "is missing"),
-    "too deep": (REAL + "(assert (<= " + "(- " * 500 + "X[0]" + ")" * 500 + " 1.0))", "nested deeper"),
+    "too deep": (REAL + "(assert (<= " + "(- " * 10_001 + "X[0]" + ")" * 10_001 + " 1.0))", "nested deeper"),
 }  # fmt: skip
 # What the standard says and its checker does not look at.
 STANDARD_ONLY = {
