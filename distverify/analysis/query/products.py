@@ -83,35 +83,40 @@ class Products:
         return w
 
 
-def ranges_of(
-    network: PiecewiseLinear, lower: Sequence[Bound], upper: Sequence[Bound], slack: Sequence[Fraction] | None
-) -> dict[int, Range]:
-    """Ranges of inputs and of outputs (numbered after them), where they are bounded."""
-    known: dict[int, Range] = {
+def inner_ranges(network: PiecewiseLinear, lower: Sequence[Bound], upper: Sequence[Bound]) -> dict[int, Range]:
+    """Ranges of inputs and of ramps, by their variables in the network, where they are bounded."""
+    inside: dict[int, Range] = {
         i: (low[0], high[0])
         for i, (low, high) in enumerate(zip(lower, upper, strict=True))
         if low is not None and high is not None
     }
-    inside = dict(known)
-
-    def over(form: Affine) -> Range | None:
-        low = high = form.get(-1, Fraction(0))
-        for v, w in form.items():
-            if v == -1 or not w:
-                continue
-            if v not in inside:
-                return None
-            ends = sorted((w * inside[v][0], w * inside[v][1]))
-            low, high = low + ends[0], high + ends[1]
-        return low, high
-
     for ramp in network.ramps:
-        z = over(ramp.z)
+        z = _over(ramp.z, inside)
         if z is not None:
             ends = [e if e >= 0 else ramp.slope * e for e in z] + ([Fraction(0)] if z[0] < 0 < z[1] else [])
             inside[ramp.variable] = min(ends), max(ends)
+    return inside
+
+
+def _over(form: Affine, inside: Mapping[int, Range]) -> Range | None:
+    low = high = form.get(-1, Fraction(0))
+    for v, w in form.items():
+        if v == -1 or not w:
+            continue
+        if v not in inside:
+            return None
+        ends = sorted((w * inside[v][0], w * inside[v][1]))
+        low, high = low + ends[0], high + ends[1]
+    return low, high
+
+
+def ranges_of(
+    network: PiecewiseLinear, inside: Mapping[int, Range], slack: Sequence[Fraction] | None
+) -> dict[int, Range]:
+    """Ranges of inputs and of outputs (numbered after them), where they are bounded; from those of :func:`inner_ranges`."""
+    known = {v: ends for v, ends in inside.items() if v < network.inputs}
     for k, form in enumerate(network.outputs):
-        found = over(form)
+        found = _over(form, inside)
         if found is not None:
             off = Fraction(0) if slack is None else slack[k]
             known[network.inputs + k] = found[0] - off, found[1] + off

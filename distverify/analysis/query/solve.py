@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.query.binding import BoundQuery
-from distverify.analysis.query.cases import find_cases
+from distverify.analysis.query.cases import Atom, find_cases
 from distverify.analysis.query.exact import Bound, ExactSearch, GaveUp, PiecewiseLinear, Row
 from distverify.analysis.query.formats import FloatFormat
 from distverify.analysis.query.joint import Joint, free_outputs, ranges
+from distverify.analysis.query.minima import least, over_inputs
 from distverify.analysis.query.open_case import OpenCase
-from distverify.analysis.query.products import Products, halves, ranges_of
+from distverify.analysis.query.products import Products, Range, halves, inner_ranges, ranges_of
 from distverify.analysis.query.rows import Alternative, Sizes, alternatives, moved
 from distverify.analysis.query.space import Space, sides_of, space_of
 from distverify.analysis.query.witness import Judge, Witness
@@ -26,6 +27,7 @@ from distverify.words import count
 
 SAT, UNSAT, UNKNOWN, TIMED_OUT = "sat", "unsat", "unknown", "timed-out"
 Floats = NDArray[np.float64]
+_NOWHERE = (Fraction(0), Fraction(0))
 _MARGINS = (Fraction(1, 100), Fraction(1, 10_000), Fraction(1, 10**6))
 # Seconds of processor time for exact search, before and after the search in floating point.
 _FIRST, _LAST = 1.0, 60.0
@@ -198,13 +200,15 @@ class _Solver:
         boxes = [([*case.sides.lower, *open_ends], [*case.sides.upper, *open_ends])]
         while boxes:
             lower, upper = boxes.pop()
+            inside: dict[int, Range] = {}
             products = Products(network.inputs + len(network.outputs), {})
             if curved:
-                products.ranges.update(ranges_of(network, lower, upper, slack))
+                inside = inner_ranges(network, lower, upper)
+                products.ranges.update(ranges_of(network, inside, slack))
                 for atom in curved:
                     products.take(atom, place, sizes)
             first = search([*alternative.rows, *products.rows], slack, lower, upper, products.count)
-            if first is None:
+            if first is None or (curved and sizes is None and self._excluded(case, curved, network, inside)):
                 continue
             points = [first]
             for margin in _MARGINS:
@@ -223,6 +227,25 @@ class _Solver:
                 return False
             boxes += parts
         return True
+
+    def _excluded(
+        self, case: OpenCase, curved: Sequence[Atom], network: PiecewiseLinear, inside: Mapping[int, Range]
+    ) -> bool:
+        """Whether a polynomial's exact bound over the box rules it out; where it is attained is tried."""
+        place = places_of(case.joint, network)
+        for atom in curved:
+            p = over_inputs(atom.polynomial, place, network, inside)
+            if p is None or atom.operator == "!=":
+                continue
+            for sign in (1, -1) if atom.operator == "==" else (1,):
+                found = least({m: sign * w for m, w in p.items()}, inside)
+                if found is None:
+                    continue
+                value, point = found
+                if value > 0 or (value == 0 and atom.operator == "<"):
+                    return True
+                self._try(case, [point.get(i, inside.get(i, _NOWHERE)[0]) for i in range(len(case.sides.lower))])
+        return False
 
     def _try(self, case: OpenCase, point: Sequence[Fraction]) -> None:
         judge = case.judge

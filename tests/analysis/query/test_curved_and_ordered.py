@@ -43,6 +43,32 @@ def test_products(formula: str, status: str, element: str, tmp_path: Path) -> No
     assert solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30).status == status
 
 
+# Bounds that are attained: at corners, at kinks of the network, inside of the box, at numbers that no binary one is.
+ATTAINED = {
+    "(> (* X[0,0] X[0,1]) 1.0)": UNSAT,
+    "(>= (* X[0,0] X[0,1]) 1.0)": SAT,
+    "(> (* Y[0,0] Y[0,1]) 4.0)": UNSAT,
+    "(>= (* Y[0,0] Y[0,1]) 4.0)": SAT,
+    "(< (* Y[0,0] Y[0,1]) -4.0)": UNSAT,
+    "(== (* Y[0,0] Y[0,1]) 4.0)": SAT,
+    "(> (* X[0,0] X[0,0] X[0,0] Y[0,0]) 2.0)": UNSAT,
+    "(< (* (- X[0,0] 0.3) (- X[0,0] 0.3)) 0.0)": UNSAT,
+    "(<= (* (- X[0,0] 0.3) (- X[0,0] 0.3)) 0.0)": SAT,
+    "(< (+ (* X[0,0] X[0,0]) (* X[0,1] X[0,1]) (* X[0,0] X[0,1]) (* -0.6 X[0,0])) -0.12)": UNSAT,
+    "(or (< (* X[0,0] X[0,0]) 0.0) (> (- (* X[0,0] X[0,1]) X[0,1]) 2.0))": UNSAT,
+    "(== (* X[0,0] X[0,0]) 1.00001)": UNSAT,
+}
+
+
+@pytest.mark.parametrize(("formula", "status"), ATTAINED.items(), ids=str)
+def test_bounds_that_are_attained(formula: str, status: str, tmp_path: Path) -> None:
+    matrix = np.array([[1.0, 1.0], [1.0, -1.0]])
+    write_model(tmp_path / "f.onnx", [(matrix, np.zeros(2)), (matrix, np.zeros(2))], [2])
+    query = tmp_path / "query.vnnlib"
+    query.write_text(HEAD + NET.format("real") + BOX + f"(assert {formula})")
+    assert solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30).status == status
+
+
 def ordered(comparison: str) -> str:
     text = HEAD
     for name, relation, x, y in (("f", "", "A", "B"), ("g", "(equal-to f) ", "C", "D")):
@@ -78,7 +104,10 @@ FEW = [(np.eye(2), np.zeros(2)), (np.ones((1, 2)), np.zeros(1))]
         ("float32", "(assert (>= Y[0,0] 1000000.0))", SAT),
         ("real", "(assert (<= Y[0,0] -0.5))", UNSAT),
         ("real", "(assert (>= (+ X[0,0] X[0,1]) 1.0)) (assert (<= (+ X[0,0] X[0,1]) 0.9))", UNSAT),
-        ("real", "(assert (<= (* X[0,0] X[0,0]) -1.0))", "unknown"),
+        ("real", "(assert (<= (* X[0,0] X[0,0]) -1.0))", UNSAT),
+        ("real", "(assert (< (+ (* X[0,0] X[0,0]) (* X[0,1] X[0,1]) (* -0.6 X[0,0])) -0.09))", UNSAT),
+        ("real", "(assert (<= (+ (* X[0,0] X[0,0]) (* X[0,1] X[0,1]) (* -0.6 X[0,0])) -0.09))", SAT),
+        ("real", "(assert (<= (* X[0,0] X[0,0] X[0,0] X[0,0]) -1.0))", "unknown"),
         ("float32", "(assert (>= X[0,0] 1.0)) (assert (< X[0,0] 1.0))", UNSAT),
         ("real", "(assert (<= 1.0 0.0))", UNSAT),
         ("float32", "(assert (== X[0,0] 0.1)) (assert (== X[0,1] 0.0)) (assert (== Y[0,0] 0.1))", SAT),
