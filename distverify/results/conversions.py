@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import numpy as np
-
 from distverify.errors import ResultError
 
 
@@ -30,10 +28,5 @@ def as_dataset(source: Any) -> Any:
     """A result file, by path or as a stream, as a lazy xarray Dataset with the accessor ``dv``; texts are read at once."""
     xarray = optional("to_xarray", "xarray")
     optional("to_xarray", "h5netcdf", extra="xarray")
-    importlib.import_module("distverify.results.accessor")
-    data = xarray.open_dataset(source, engine="h5netcdf")
-    texts = {name: values for name, values in data.variables.items() if values.dtype.kind == "S"}
-    for name, values in texts.items():
-        # Bytes of a fixed length, which pandas would show as such.
-        data[name] = (values.dims, np.char.decode(values.values, "utf-8", "replace"), values.attrs)
-    return data
+    engine = importlib.import_module("distverify.results.xarray_engine")
+    return xarray.open_dataset(source, engine=engine.ResultBackend)
