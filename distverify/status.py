@@ -13,6 +13,15 @@ WITHOUT_VALUE = (FAILED, TIMED_OUT)
 # Whether a ball or a property is verified, and by which bounds.
 FALSIFIED, NO_VALUE, NOT_VERIFIED, BY_CROWN, BY_JACOBIAN, BY_BRANCHING = range(-2, 4)
 VERIFIED_MEANINGS = ("falsified", "no_value", "not_verified", "by_crown", "by_jacobian", "by_branching")
+# What people are told of it.
+VERDICTS = ("verified", "falsified", "unknown", "no value")
 
 # What a sample's message says before the quantities that failed; all others of the sample are there.
 NOT_COMPUTED = "not computed: "
+
+
+def verdict_of(code: int) -> str:
+    """The verdict, of :data:`VERDICTS`, that a code of ``verified`` stands for."""
+    if code > 0:
+        return VERDICTS[0]
+    return {FALSIFIED: VERDICTS[1], NOT_VERIFIED: VERDICTS[2]}.get(code, VERDICTS[3])

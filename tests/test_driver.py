@@ -22,6 +22,7 @@ from distverify.data.dataset import Dataset
 from distverify.driver import Planning, Progress, carry_out
 from distverify.errors import ExecutorError, Interrupted, ResultError, SettingsError
 from distverify.network.graph import Network
+from distverify.reporting import line
 from distverify.results.journal.journal import Journal
 from distverify.results.reader import open_result
 from distverify.runtime.auto import AutoExecutor
@@ -49,6 +50,7 @@ class Script:
     manifest: Any = None
     pieces: bool = False
     recalled: list[bool] = field(default_factory=list)
+    waiting: list[int] = field(default_factory=list)  # open subproblems as each piece is done
 
     @contextmanager
     def open(self, job: Job, should_stop: Any, recall: Any = None) -> Iterator[Script]:
@@ -86,6 +88,7 @@ class Script:
                 known = self._recall(unit.start, "k1")
                 self.recalled.append(known is not None)
                 if known is None:
+                    self.open_subproblems = self.waiting.pop(0) if self.waiting else 0
                     yield PieceDone(unit.start, "k1", {"lower": np.arange(3.0)}, 5.0)
                 if done == self.stop_after:
                     os.kill(os.getpid(), signal.SIGTERM)
@@ -252,6 +255,15 @@ def test_pieces_are_kept_for_the_run_that_goes_on(output: Path) -> None:
     run(output, again, pieces=3)
     assert again.recalled == [True] + [False] * (SAMPLES - 2)  # the second sample's piece was kept, the first is done
     assert not output.with_name(output.name + ".parts").exists()
+
+
+def test_open_subproblems_are_told_while_a_search_goes_on(output: Path) -> None:
+    told = run(output, Script(pieces=True, waiting=[1200, 7]), samples=3, pieces=2)
+    lines = [line(progress) for progress in told]
+    assert [p.open_subproblems for p in told if p.pieces and p.open_subproblems] == [1200, 1200, 7, 7]
+    assert any("1 piece, 1,200 open subproblems, " in text for text in lines), lines
+    assert any("2 pieces, 7 open subproblems, " in text for text in lines), lines
+    assert "open subproblems" not in lines[-1]
 
 
 class Broken(Script):

@@ -186,3 +186,16 @@ def constants_over(over: Over) -> Arrays:
 def margin_constants_of(around: Around) -> Callable[[RegionBounds], Floats]:
     """Those of a run's sample."""
     return margin_constants(around.once(margins_around))
+
+
+def margins_over(over: Over) -> Floats:
+    """Sound lower bounds of the margins over one ball of a run's sample, bounded once: float64 [targets]."""
+    bounded = over.around.once(margins_bounded)
+    if over.eps not in bounded:
+        bounded[over.eps] = over.around.once(margins_around).margins(over.known)
+    return bounded[over.eps]
+
+
+def margins_bounded(around: Around) -> dict[float, Floats]:
+    """Those that were bounded so far, by radius."""
+    return {}

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from distverify.analysis.around import Around, Over
 from distverify.analysis.bracket import bracket_radius
 from distverify.analysis.march import march_radii
-from distverify.analysis.margins import MarginProblem, margin_constants, margins_around, pose_margins
+from distverify.analysis.margins import MarginProblem, margin_constants, margins_around, margins_over, pose_margins
 from distverify.analysis.search import TOLERANCE, search_smallest
 from distverify.arguments import class_of, network_of, whole
 from distverify.bounds.jacobian import check_methods
@@ -221,7 +221,8 @@ def verify_at(
         if eps > found.crown * (1.0 + 2.0 * TOLERANCE):
             return NOT_VERIFIED
     known = problem.enclose(eps) if over is None else over.known
-    open_ = np.flatnonzero(~(problem.margins(known) > 0))
+    margins = problem.margins(known) if over is None else margins_over(over)
+    open_ = np.flatnonzero(~(margins > 0))
     if open_.size == 0:
         return BY_CROWN
     if found is not None:

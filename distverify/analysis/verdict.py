@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from distverify.analysis.around import Around, Over
 from distverify.analysis.attack import Room
 from distverify.analysis.bracket import distance_above
-from distverify.analysis.margins import margins_around
+from distverify.analysis.margins import margins_around, margins_bounded
 from distverify.analysis.radius import bracketed, verdict_by_bounds
 from distverify.analysis.verify import FALSIFIED, VERIFIED, Verdict, decide
 from distverify.status import BY_BRANCHING, NOT_VERIFIED
@@ -18,13 +20,22 @@ from distverify.work import SampleResult
 def verdict_over(over: Over) -> SampleResult:
     """The quantity "verified" over one ball."""
     code, around = verdict_by_bounds(over), over.around
+    searched = None
     if code == NOT_VERIFIED and (around.settings.nodes or "attack" in around.settings.compute):
         searched = _search(over)
         if searched is not None and searched.status == VERIFIED:
             code = BY_BRANCHING
         elif searched is not None and searched.status == FALSIFIED:
             code = FALSIFIED_CODE
-    return {"verified": np.array(code, dtype=np.int8)}
+    margin = _open_margin(over, searched) if code == NOT_VERIFIED else math.nan
+    return {"verified": np.array(code, dtype=np.int8), "verified_margin": margin}
+
+
+def _open_margin(over: Over, searched: Verdict | None) -> float:
+    """The smallest margin over a ball whose verdict is open, at least, as far as it was bounded; NaN where it was not."""
+    bounds = over.around.once(margins_bounded).get(over.eps), None if searched is None else searched.bound
+    known = [float(each.min()) for each in bounds if each is not None and each.size]
+    return max((least for least in known if not math.isnan(least)), default=math.nan)
 
 
 def counterexample_over(over: Over) -> SampleResult:

@@ -68,6 +68,7 @@ def show(file: str | Path, short: bool, as_object: bool, watch: bool, verify: bo
     else:
         with result.at_one_moment() as moment:
             tables.print_result(moment)
+            tables.print_unknowns(moment)
             run_tables.print_workers(moment)
             tables.print_classes(moment)
             tables.print_ranges(moment)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from distverify.status import BY_BRANCHING, BY_CROWN, FALSIFIED, NOT_VERIFIED
 from distverify.words import count, describe_settings, printable, provenance_facts, time_of_run
 
 if TYPE_CHECKING:
@@ -29,14 +28,8 @@ if TYPE_CHECKING:
 FAILURES_SHOWN = 5
 NAMES_SHOWN = 20
 VERDICTS_SHOWN = 200
+UNKNOWNS_SHOWN = 20
 RANGES_SHOWN = 60
-# By code of "verified".
-VERDICTS = {
-    FALSIFIED: "falsified, counterexample stored",
-    NOT_VERIFIED: "unknown",
-    BY_CROWN: "verified, by CROWN",
-    BY_BRANCHING: "verified, by branch and bound",
-}
 _PIPE_WIDTH = 110
 
 
@@ -48,16 +41,19 @@ def print_result(result: Result) -> None:
 
 def verdict_tables(result: Result) -> list[Table]:
     """A row per property file, where that is what the run was about."""
-    if "property" not in result.dims:
-        return []
-    table = columns_table("Property", "Verdict", "Seconds", "Subproblems", right=("Seconds", "Subproblems"))
-    names, codes, seconds = (result[name].tolist() for name in ("property", "verified", "seconds"))
-    nodes = result["subproblems"].tolist() if "subproblems" in result.dims else [-1] * len(names)
-    for name, code, time, count_ in list(zip(names, codes, seconds, nodes, strict=True))[:VERDICTS_SHOWN]:
-        add_row(table, name, VERDICTS.get(code, "no value"), f"{time:.2f}", f"{count_:,}" if count_ >= 0 else "")
-    if len(names) > VERDICTS_SHOWN:
-        table.caption, table.caption_justify = f"and {len(names) - VERDICTS_SHOWN:,} more: export has all", "left"
-    return [table]
+    from distverify.results.verdicts import WORDS, property_verdicts, rows_of_verdicts
+
+    verdicts = property_verdicts(result)
+    return [_table_of(rows_of_verdicts(verdicts, VERDICTS_SHOWN), words=WORDS)] if verdicts else []
+
+
+def print_unknowns(result: Result) -> None:
+    """Whatever is open on stdout, the nearest to a proof first."""
+    from distverify.results.verdicts import WORDS, rows_of_unknowns, unknowns
+
+    rows = rows_of_unknowns(unknowns(result), UNKNOWNS_SHOWN)
+    if rows is not None:
+        print_tables([_table_of(rows, words=WORDS)])
 
 
 def print_classes(result: Result) -> None:
@@ -190,8 +186,8 @@ def _status(summary: Summary, finished: bool) -> str:
     return f"{text} - unfinished, {done} of {summary.samples} are done"
 
 
-def _table_of(rows: Rows) -> Table:
-    table = columns_table(*rows.headers, right=rows.headers)
+def _table_of(rows: Rows, words: Sequence[str] = ()) -> Table:
+    table = columns_table(*rows.headers, right=[head for head in rows.headers if head not in words])
     if rows.note:
         table.caption, table.caption_justify = rows.note, "left"
     for row in rows.rows:

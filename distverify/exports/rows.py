@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from distverify.errors import ResultError, argument
 from distverify.exports.text import safe_cell
-from distverify.results.columns import sample_columns
+from distverify.results.columns import VERDICT, WITNESS, sample_columns
 from distverify.results.reader import Result
 from distverify.results.schema import all_variables
 from distverify.results.telling import Rows, facts_of_run, rows_of_radii
@@ -172,7 +172,7 @@ def _plain(value: Any) -> Any:
 
 
 def _described(result: Result, columns: dict[str, NDArray[Any]]) -> dict[str, dict[str, str]]:
-    variables = {v.name: v for v in all_variables(result.settings)}
+    variables = {v.name: v for v in (*all_variables(result.settings), VERDICT, WITNESS)}
     found = {name: variables[name.partition("[")[0]] for name in columns}
     return {name: {"units": v.units, "meaning": v.long_name} for name, v in found.items()}
 

@@ -18,6 +18,7 @@ from distverify.results.facts import values_of
 from distverify.results.reader import Result
 from distverify.results.summary import Summary, arrays_told
 from distverify.results.telling import sentence, spreads_told, tells_classes
+from distverify.results.verdicts import PropertyVerdict, Unknown, property_verdicts, unknowns
 from distverify.settings import Settings
 from distverify.status import COMPUTED, FALSIFIED, OK, VERIFIED_MEANINGS
 from distverify.words import significant
@@ -75,6 +76,10 @@ class Content:
     ranges : Ranges
     class_names : list of str
         Empty where outputs have no names.
+    properties : list of PropertyVerdict
+        Of a run about property files.
+    unknowns : list of Unknown
+        Whatever is open, the nearest to a proof first.
     shape : tuple of int or None
         [H, W] or [C, H, W] or [H, W, C] if the inputs are taken for images.
     """
@@ -90,6 +95,8 @@ class Content:
     classes_told: bool
     ranges: Ranges
     class_names: list[str]
+    properties: list[PropertyVerdict]
+    unknowns: list[Unknown]
 
     def class_name(self, number: int) -> str:
         """What a class is called; its number where it has no name."""
@@ -215,6 +222,8 @@ def gather(result: Result, samples: Sequence[int] | None = None, shape: Sequence
         tells_classes(summary, result.settings),
         gather_ranges(result, axis_names(result, dims)),
         axis_names(result, dims)["output"] if "output_name" in dims else [],
+        property_verdicts(result),
+        unknowns(result),
     )
     if "jacobian_lower" in dims and image is not None:
         positions = _chosen(content, samples)

@@ -14,6 +14,7 @@ from distverify.pages.compare import compare
 from distverify.pages.content import Content
 from distverify.pages.html import Html, facts, join, picture, table, tag, tiles
 from distverify.pages.references import references
+from distverify.pages.verdicts import verdicts
 from distverify.pages.wording import in_words, of
 from distverify.results.telling import facts_of_network, rows_of_radii, sentence, weakest
 from distverify.status import STATUS_MEANINGS
@@ -85,6 +86,7 @@ def _one(content: Content, figures: Figures) -> list[object]:
             " the output; grey: not known.",
         ]
         body += [tag("h2", "Jacobian maps"), tag("p", said, *legend, class_="note"), _figures(maps)]
+    body += verdicts(content)
     return body + _ranges(content) + _samples(content) + _failures(content) + _time(content) + _provenance(content)
 
 

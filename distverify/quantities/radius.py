@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from distverify.quantities.quantity import AT_LEAST, Claim, Effort, Quantity, Spread
 from distverify.quantities.variable import number, whole
-from distverify.quantities.verified import CERTIFIED, VERIFIED_AT, VERIFIED_CLAIM
+from distverify.quantities.verified import CERTIFIED, VERIFIED_AT, VERIFIED_CLAIM, VERIFIED_MARGIN
 
 RADIUS = Quantity(
     name="radius",
@@ -22,6 +22,7 @@ RADIUS = Quantity(
         whole("crown_evaluations", "sample", "radii at which CROWN bounded the margins"),
         whole("jacobian_evaluations", "sample", "radii at which the margins' Jacobian was bounded"),
         VERIFIED_AT,
+        VERIFIED_MARGIN,
     ),
     compute="distverify.analysis.radius:radii_of",
     compute_at="distverify.analysis.verdict:verdict_over",

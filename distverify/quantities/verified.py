@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from distverify.quantities.quantity import AT_LEAST, Claim, Quantity, Share, claimed_where
-from distverify.quantities.variable import code
+from distverify.quantities.variable import code, number
 from distverify.status import FALSIFIED, NO_VALUE, VERIFIED_MEANINGS
 
 FLAGS = tuple(enumerate(VERIFIED_MEANINGS, FALSIFIED))
@@ -29,6 +29,11 @@ def _radii(verified: NDArray[np.generic], eps: Floats) -> Floats:
 VERIFIED_AT = code(
     "verified", "sample eps", "whether no target class is predicted anywhere in the ball", FLAGS, NO_VALUE
 )
+VERIFIED_MARGIN = number(
+    "verified_margin",
+    "sample eps",
+    "where the verdict is open: the smallest margin over the ball, at least (in exact arithmetic)",
+)
 CERTIFIED = Share(
     "certified", "Certified", "verified", holds, ("sample", "eps"), "certainly classified right all over the ball"
 )
@@ -36,7 +41,7 @@ VERIFIED_CLAIM = Claim("verified", "adversarial_nearest", AT_LEAST, _radii)
 
 VERIFIED = Quantity(
     name="verified",
-    variables=(VERIFIED_AT,),
+    variables=(VERIFIED_AT, VERIFIED_MARGIN),
     compute_at="distverify.analysis.verdict:verdict_over",
     needs_eps=True,
     compares=True,

@@ -11,8 +11,10 @@ from typing import Any
 
 from distverify.results.reader import Result
 from distverify.results.schema import all_variables
+from distverify.results.verdicts import property_verdicts, unknowns
 
 FORMAT = "distverify result 1"
+_NEAREST = 200  # of what is open
 
 
 def as_json(result: Result) -> dict[str, Any]:
@@ -32,6 +34,10 @@ def as_json(result: Result) -> dict[str, Any]:
         ``shares``: name -> a list of ``eps`` and ``samples`` for which it holds;
         ``constants``: name -> number of the network alone;
         ``failures``: a list of ``sample``, ``status``, ``message``;
+        ``verdicts``: of property files, a list of ``sample``, ``file``, ``verdict`` ("verified", "falsified", "unknown" or
+        "no value"), ``by``, ``bound``, ``witness``, ``nodes``, ``seconds``;
+        ``unknowns``: what is open, property files or samples at a radius: ``total``, and ``nearest``, a list of those that are nearest
+        to a proof: ``sample``, ``file``, ``eps``, ``margin``, ``radius``, ``attacked`` (inf: none found), ``nodes``, ``seconds``;
         ``arrays``: name -> ``dimensions``, ``shape``, ``units``, ``meaning``;
         ``provenance``: as in the file: hashes of model and data, settings, command, packages, start, end.
 
@@ -42,6 +48,7 @@ def as_json(result: Result) -> dict[str, Any]:
     """
     with result.at_one_moment() as moment:
         summary, dims, sizes = moment.summary(), moment.dims, moment.sizes
+        open_ = unknowns(moment)
         variables = {v.name: v for v in all_variables(moment.settings)}
         told = {
             "format": FORMAT,
@@ -65,6 +72,8 @@ def as_json(result: Result) -> dict[str, Any]:
             },
             "constants": summary.constants,
             "failures": [asdict(failure) for failure in summary.failures],
+            "verdicts": [asdict(verdict) for verdict in property_verdicts(moment)],
+            "unknowns": {"total": len(open_), "nearest": [asdict(unknown) for unknown in open_[:_NEAREST]]},
             "arrays": {
                 name: {
                     "dimensions": list(axes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from xml.etree import ElementTree
@@ -13,10 +14,12 @@ from numpy.typing import NDArray
 from distverify.errors import ResultError, SettingsError, argument
 from distverify.options.values import number
 from distverify.results.reader import Result, as_result
-from distverify.status import COMPUTED, WITHOUT_VALUE
-from distverify.words import count
+from distverify.results.verdicts import PropertyVerdict, bound, property_verdicts
+from distverify.status import COMPUTED, FALSIFIED, NOT_VERIFIED, OK, PENDING, WITHOUT_VALUE
+from distverify.words import count, duration
 
 FORMAT = "distverify check 1"
+FORBIDDABLE = ("falsified", "unknown")
 _SHOWN = 10
 
 
@@ -86,8 +89,9 @@ def check(
     certified_at: float | None = None,
     least: float | None = None,
     baseline: Result | str | os.PathLike[str] | None = None,
+    forbid: str | Collection[str] = (),
 ) -> Check:
-    """Whether a result is whole, and certifies as much as is demanded.
+    """Whether a result is whole, certifies as much as is demanded, and has no verdict that is forbidden.
 
     Parameters
     ----------
@@ -98,6 +102,9 @@ def check(
         The share of all samples, 0 to 1, that must be certified there; failed and pending ones count as not certified.
     baseline : Result or path, optional
         An earlier result on the same data: no sample that it certifies there may have lost that.
+    forbid : "falsified", "unknown" or both ("falsified,unknown"), optional
+        Verdicts that no property file may have, or no sample at any radius of the run. What has no value counts as unknown; a sample
+        that is misclassified or too near a tie counts as neither.
 
     Returns
     -------
@@ -106,9 +113,9 @@ def check(
     Raises
     ------
     SettingsError
-        A radius without a share or a baseline, or either without a radius; a share outside of [0, 1].
+        A radius without a share or a baseline, or either without a radius; a share outside of [0, 1]; a verdict that there is not.
     ResultError
-        The result has nothing to compare with the radius; the baseline is about other samples or another norm.
+        The result has nothing to compare with the radius, or no verdicts; the baseline is about other samples or another norm.
     """
     if (certified_at is None) != (least is None and baseline is None):
         raise SettingsError(
@@ -118,6 +125,7 @@ def check(
         certified_at = number("certified_at", certified_at, "a radius")
     if least is not None and not 0.0 <= number("least", least, "a share from 0 to 1") <= 1.0:
         raise SettingsError(f"least: got {least}; give a share from 0 to 1")
+    forbidden = _verdicts(forbid)
     result = as_result(result)
     with result.at_one_moment() as moment:
         status = moment["status"]
@@ -138,6 +146,8 @@ def check(
                 demands.append(Demand(f"at least {least:.1%} certified at {certified_at:g}", share >= least, told))
             if baseline is not None:
                 demands.append(_against(moment, own, as_result(baseline), certified_at))
+        if forbidden:
+            demands += _none_of(forbidden, moment)
     return Check(str(result.path), tuple(demands), share)
 
 
@@ -157,6 +167,54 @@ def _certified(result: Result, eps: float) -> NDArray[np.bool_]:
     return np.asarray(fine & (result["verified"][:, at[0]] > 0))
 
 
+def _verdicts(forbid: str | Collection[str]) -> tuple[str, ...]:
+    """The verdicts that are forbidden, each once."""
+    named = [word.strip() for word in forbid.split(",")] if isinstance(forbid, str) else list(forbid)
+    for verdict in named:
+        if verdict not in FORBIDDABLE:
+            raise SettingsError(f"forbid: got {verdict!r}; choose {', '.join(FORBIDDABLE)}, or both")
+    return tuple(v for v in FORBIDDABLE if v in named)
+
+
+def _none_of(forbidden: tuple[str, ...], result: Result) -> list[Demand]:
+    """A demand for each property file; of samples, one for each verdict and radius."""
+    if properties := property_verdicts(result):
+        # Of what has no value nothing is known, whatever the reason.
+        bad = {"unknown": ("unknown", "no value"), "falsified": ("falsified",)}
+        refused = {word for verdict in forbidden for word in bad[verdict]}
+        name = " or ".join(forbidden)
+        return [Demand(f"{v.file} is not {name}", v.verdict not in refused, _told(v)) for v in properties]
+    if "verified" not in result:
+        raise ResultError(
+            f"{result.path}: has no verdicts to forbid; compute them ({argument('compute', 'verified')}, with radii)"
+        )
+    codes, status, samples = result["verified"], result["status"], result["sample"]
+    without = np.isin(status, (PENDING, *WITHOUT_VALUE))[:, None]
+    found = {"falsified": codes == FALSIFIED, "unknown": without | ((codes == NOT_VERIFIED) & (status == OK)[:, None])}
+    return [
+        Demand(
+            f"no sample is {verdict} at {eps:g}", not found[verdict][:, k].any(),
+            f"{int(found[verdict][:, k].sum())} of {count(samples.size, 'sample')}{_some(samples[found[verdict][:, k]])}",
+        )
+        for verdict in forbidden
+        for k, eps in enumerate(result["eps"].tolist())
+    ]  # fmt: skip
+
+
+def _told(verdict: PropertyVerdict) -> str:
+    """``verified, by CROWN, bound 0.5, 0.1 s``."""
+    if verdict.verdict == "no value":
+        return verdict.verdict
+    found = "counterexample stored" if verdict.witness else f"bound {bound(verdict.bound)}"
+    return f"{verdict.in_words}, {found}, {duration(verdict.seconds)}"
+
+
+def _some(samples: Sequence[int] | NDArray[np.int64]) -> str:
+    """The first of them: ``: 3, 7, ...``."""
+    named = ", ".join(str(k) for k in samples[:_SHOWN])
+    return f": {named}{', ...' if len(samples) > _SHOWN else ''}" if named else ""
+
+
 def _against(result: Result, own: NDArray[np.bool_], baseline: Result, eps: float) -> Demand:
     if baseline.settings.norm != result.settings.norm:
         raise ResultError(
@@ -172,8 +230,7 @@ def _against(result: Result, own: NDArray[np.bool_], baseline: Result, eps: floa
     then = dict(zip(before, _certified(baseline, eps).tolist(), strict=True))
     lost = [k for k in shared if then[k] and not now[k]]
     won = sum(now[k] and not then[k] for k in shared)
-    named = f": {', '.join(map(str, lost[:_SHOWN]))}{', ...' if len(lost) > _SHOWN else ''}" if lost else ""
-    detail = f"{count(len(shared), 'sample')} in common; {len(lost)} lost{named}; {won} won"
+    detail = f"{count(len(shared), 'sample')} in common; {len(lost)} lost{_some(lost)}; {won} won"
     return Demand(f"no sample lost its certificate at {eps:g} since {baseline.path.name}", not lost, detail)
 
 

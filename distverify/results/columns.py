@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from distverify.errors import ResultError
-from distverify.status import STATUS_MEANINGS
+from distverify.quantities.variable import TEXT, Variable
+from distverify.status import STATUS_MEANINGS, verdict_of
+
+# What a table of property files tells besides the arrays of the file.
+VERDICT = Variable("verdict", ("sample",), TEXT, b"", "1", "verified, falsified, unknown, or no value")
+WITNESS = Variable("witness", ("sample",), TEXT, b"", "1", "whether a counterexample is stored: yes or no")
 
 
 class Readable(Protocol):
@@ -33,7 +38,8 @@ def sample_columns(
     """A table with a row per sample: name of a column -> its values; ``sample`` comes first.
 
     An array with more dimensions becomes a column for each of their coordinates, ``radius_target[output=3]``; outputs and inputs
-    that have names are told by them, ``output_lower[eps=0.01,output=speed]``.
+    that have names are told by them, ``output_lower[eps=0.01,output=speed]``. Of property files ``verdict`` and ``witness`` are added
+    as words, where no names are given.
 
     Parameters
     ----------
@@ -49,6 +55,7 @@ def sample_columns(
         A name that is not there, or not one per sample.
     """
     dims = result.dims
+    in_words = names is None and of_properties(dims)
     if names is None:
         names = [n for n, axes in dims.items() if axes[:1] == ("sample",) and not {"output", "input"} & set(axes)]
     columns: dict[str, NDArray[Any]] = {"sample": result.read("sample", where)}
@@ -64,7 +71,21 @@ def sample_columns(
         for place in np.ndindex(values.shape[1:]):
             text = ",".join(labels[axis][k] for axis, k in enumerate(place))
             columns[f"{name}[{text}]" if text else name] = values[(slice(None), *place)]
+    if in_words:
+        columns[VERDICT.name] = np.array([verdict_of(code) for code in columns["verified"].tolist()], dtype=np.str_)
+        columns[WITNESS.name] = np.where(witnesses(result)[where], "yes", "no")
     return columns
+
+
+def of_properties(dims: Collection[str]) -> bool:
+    """Whether arrays of those names are of a run about property files."""
+    return "property" in dims
+
+
+def witnesses(result: Readable) -> NDArray[np.bool_]:
+    """Whether a counterexample is stored of each property file, bool [samples]."""
+    # A value of each point tells: the points of many properties of large inputs are not read.
+    return np.asarray(~np.isnan(result.read("counterexample", np.s_[:, 0])))
 
 
 def axis_labels(result: Readable, axis: str, dims: Mapping[str, tuple[str, ...]]) -> list[str]:

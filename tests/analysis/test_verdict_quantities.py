@@ -56,6 +56,34 @@ def test_verdicts_counterexamples_and_distances_agree(network):
             assert (codes[np.array(EPS) <= float(searched["radius"])] > 0).all()
 
 
+@pytest.mark.parametrize("compute", [("verified",), ("verified", "radius")])
+def test_margins_of_what_is_open_hold_and_grow_with_the_search(compute):
+    network = build_chain((14, 20, 20, 3), ("relu", "relu"), np.random.default_rng(2))
+    x = np.random.default_rng(3).uniform(0, 1, 14)
+    label, eps = int(np.argmax(network(x)[0])), (0.022, 0.0248, 0.025)  # a counterexample lies at 0.02512
+    found = [
+        analyse_sample(network, Sample(x, label, 0), Settings(eps=eps, compute=compute, nodes=nodes))
+        for nodes in (0, 3)
+    ]
+    assert found[0]["verified"].tolist()[1:] == [NOT_VERIFIED] * 2
+    assert found[1]["verified"].tolist()[2] == NOT_VERIFIED
+    plain, searched = (each["verified_margin"] for each in found)
+    # Where radii decide without a search, no margin is bounded.
+    assert np.isnan(plain).tolist() == [True, "radius" in compute, "radius" in compute]
+    assert np.array_equal(np.isnan(searched), found[1]["verified"] > 0)
+    outputs = network(x + eps[2] * np.random.default_rng(0).uniform(-1.0, 1.0, (2000, 14)))
+    seen = (outputs[:, label, None] - np.delete(outputs, label, axis=1)).min()
+    assert -np.inf < searched[2] <= min(0.0, seen)
+    assert np.isnan(plain[2]) or plain[2] < searched[2]
+
+
+def test_misclassified_samples_have_no_margin(network):
+    x, label, _ = run(network, compute=("verified",))
+    settings = Settings(eps=EPS, compute=("verified",))
+    found = analyse_sample(network, Sample(x, (label + 1) % 3, 0), settings)
+    assert np.isnan(found["verified_margin"]).all()
+
+
 def test_branching_proves_what_bounds_do_not(network):
     _, _, radii = run(network, compute=("radius",), nodes=400)
     assert float(radii["radius"]) > 1.05 * max(float(radii["radius_crown"]), float(radii["radius_jacobian"]))
@@ -76,7 +104,7 @@ def test_same_settings_same_bits(network):
     ("settings", "message"),
     [
         ({"nodes": -1, "compute": ("verified",)}, "nodes: got -1"),
-        ({"nodes": 5, "compute": ("outputs",)}, "nodes"),
+        ({"nodes": 5, "compute": ("evaluation_error",)}, "nodes"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, message):

@@ -1,44 +1,67 @@
-"""Verdicts on property files in the terminal."""
+"""Verdicts in the terminal: on property files, and what is open; demands on them end with a status."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from xml.etree import ElementTree
 
-import numpy as np
+import pytest
+from click.testing import CliRunner, Result
 
-from distverify.cli.tables import print_tables, verdict_tables
-from distverify.status import BY_BRANCHING, BY_CROWN, FALSIFIED, NO_VALUE, NOT_VERIFIED
-
-
-@dataclass
-class Held:
-    """What is read of a result."""
-
-    arrays: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def dims(self) -> dict[str, tuple[str, ...]]:
-        return dict.fromkeys(self.arrays, ("sample",))
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return np.asarray(self.arrays[name])
+from distverify.cli.main import main
+from distverify.cli.tables import verdict_tables
+from tests.results.verdict_runs import property_run, sample_run
 
 
-def test_a_row_per_property(capsys: Any) -> None:
-    codes = [BY_CROWN, BY_BRANCHING, FALSIFIED, NOT_VERIFIED, NO_VALUE]
-    held = Held({
-        "property": [f"p{k}.vnnlib" for k in range(5)], "verified": codes, "seconds": [0.1, 2.0, 0.3, 9.0, np.nan],
-        "subproblems": [1, 1200, 4, 5000, -1],
-    })  # fmt: skip
-    print_tables(verdict_tables(held))  # type: ignore[arg-type]
-    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "p0.vnnlib verified, by CROWN 0.10 1" in lines
-    assert "p1.vnnlib verified, by branch and bound 2.00 1,200" in lines
-    assert "p2.vnnlib falsified, counterexample stored 0.30 4" in lines
-    assert "p3.vnnlib unknown 9.00 5,000" in lines
-    assert "p4.vnnlib no value nan" in lines
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("verdicts")
+    property_run(folder / "properties.h5")
+    sample_run(folder / "samples.h5")
+    return folder
 
 
-def test_samples_have_no_such_table() -> None:
-    assert verdict_tables(Held({"verified": [1]})) == []  # type: ignore[arg-type]
+def call(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(word) for word in words], prog_name="distverify")
+
+
+def lines_of(done: Result) -> list[str]:
+    return [" ".join(line.split()) for line in done.stdout.splitlines()]
+
+
+def test_a_row_per_property_then_what_is_open(folder: Path) -> None:
+    lines = lines_of(call("show", folder / "properties.h5"))
+    head = lines.index("Property Verdict Bound Witness Subproblems Seconds")
+    assert lines[head + 2 : head + 8] == [
+        "p0.vnnlib verified, by CROWN 0.5 no 0 0.10",
+        "p1.vnnlib verified, by branch and bound > 0 no 1,200 2.00",
+        "p2.vnnlib falsified -1 yes 4 0.30",
+        "p3.vnnlib unknown -2.5 no 900 9.00",
+        "p4.vnnlib unknown -0.37 no 901 8.00",
+        "p5.vnnlib no value - no 0.00",
+    ]
+    head = lines.index("Open property Bound Attacked Subproblems Seconds")
+    assert lines[head + 2 : head + 4] == ["p4.vnnlib -0.37 none found 901 8.00", "p3.vnnlib -2.5 none found 900 9.00"]
+
+
+def test_samples_that_are_open(folder: Path) -> None:
+    lines = lines_of(call("show", folder / "samples.h5"))
+    head = lines.index("Open sample eps Bound Attacked Subproblems Seconds")
+    assert lines[head + 2] == "102 0.01 -0.05 0.015 60 2.00"
+
+
+def test_samples_have_no_table_of_properties(folder: Path, tmp_path: Path) -> None:
+    assert verdict_tables(sample_run(tmp_path / "a.h5")) == []
+
+
+def test_forbidden_verdicts_end_with_status_1(folder: Path, tmp_path: Path) -> None:
+    done = call("check", folder / "properties.h5", "--forbid", "falsified", "--junit", tmp_path / "c.xml")
+    assert done.exit_code == 1
+    assert "NOT MET  p2.vnnlib is not falsified: falsified, counterexample stored, 0.3 s" in done.output
+    assert "ok       p3.vnnlib is not falsified: unknown, bound -2.5, 9 s" in done.output
+    suites = ElementTree.fromstring((tmp_path / "c.xml").read_text())
+    cases = {case.get("name"): case.find("failure") is None for case in suites.iter("testcase")}
+    assert cases["p0.vnnlib is not falsified"]
+    assert not cases["p2.vnnlib is not falsified"]
+    done = call("check", folder / "samples.h5", "--forbid", "open")
+    assert (done.exit_code, "--forbid: got 'open'; choose falsified, unknown, or both" in done.output) == (2, True)

@@ -7,11 +7,13 @@ import math
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from distverify.analysis.property import property_margin
+from distverify.analysis.property import decide_property, property_margin
+from distverify.analysis.verify import Verdict
 from distverify.api import certify
 from distverify.data.property_set import is_instance_list, load_properties, read_instances
 from distverify.data.vnnlib.cases import Case
@@ -292,6 +294,36 @@ def test_time_limits_of_instances(tmp_path: Path) -> None:
     listed.write_text("net.onnx,a.vnnlib,10\nnet.onnx,b.vnnlib,soon\n")
     with pytest.raises(DataError, match=r"line 2 is not NETWORK\.onnx,PROPERTY\.vnnlib,SECONDS"):
         read_instances(listed)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [(None, [10.0, None]), (7.0, [7.0, 7.0]), (30.0, [10.0, 30.0])])
+def test_each_line_of_a_list_has_its_limit(
+    tmp_path: Path,
+    files: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+    limit: float | None,
+    expected: list[float | None],
+) -> None:
+    files[0].write_text(files[1].read_text())
+    (tmp_path / "instances.csv").write_text("net.onnx,holds.vnnlib,10\nother.onnx,no.vnnlib,3\nnet.onnx,open.vnnlib\n")
+    limits: list[float | None] = []
+
+    def decided(network: Network, prop: Property, nodes: int, limit: float | None, *rest: Any, **more: Any) -> Verdict:
+        limits.append(limit)
+        return decide_property(network, prop, nodes, limit, *rest, **more)
+
+    monkeypatch.setattr("distverify.analysis.property.decide_property", decided)
+    NETWORK.save(tmp_path / "net.onnx")
+    given = {} if limit is None else {"time_limit": limit}
+    certify(
+        tmp_path / "net.onnx",
+        tmp_path / "instances.csv",
+        nodes=3,
+        output=tmp_path / "out.h5",
+        executor="serial",
+        **given,
+    )
+    assert sorted(limits, key=str) == sorted(expected, key=str)
 
 
 def test_several_data_sets_are_no_properties(tmp_path: Path, files: list[Path]) -> None:

@@ -196,6 +196,21 @@ def test_a_piece_that_fails_fails_the_sample_with_its_text():
     assert np.isnan(sample.payload["logits"]).all()
 
 
+def test_open_subproblems_follow_the_search():
+    def searching(net: Any, sample: Any, settings: Any, pieces: int, crew: Crew) -> dict[str, Any]:
+        for round_, waiting in enumerate((1, 40, 12)):
+            crew.map([Piece(f"{round_}-{k}", "subtrees", (k, k + 1), None, waiting) for k in range(2)], Shared("s"))
+        return {}
+
+    sample = SampleInPieces(scripted.job_in_pieces(searching), WorkUnit(0, 1, 2), None)
+    tasks, told = sample.begin(), []
+    while sample.payload is None:
+        told.append(sample.open_subproblems)
+        for task in tasks:
+            tasks = sample.accept(task, {}, 1.0)
+    assert told == [1, 40, 12]
+
+
 def test_what_an_analysis_may_not_return_fails_the_sample():
     job = scripted.job_in_pieces(lambda *_: {"logits": np.zeros(4)})
     sample = SampleInPieces(job, WorkUnit(0, 1, 4), None)
