@@ -84,6 +84,8 @@ def of_properties(dims: Collection[str]) -> bool:
 
 def witnesses(result: Readable) -> NDArray[np.bool_]:
     """Whether a counterexample is stored of each property file, bool [samples]."""
+    if "counterexample" not in result.dims:  # files from before searches have none
+        return np.zeros(len(result.read("sample")), dtype=bool)
     # A value of each point tells: the points of many properties of large inputs are not read.
     return np.asarray(~np.isnan(result.read("counterexample", np.s_[:, 0])))
 

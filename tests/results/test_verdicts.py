@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import distverify as dv
@@ -115,6 +116,21 @@ def test_tables_tell_verdicts_in_words(properties: Result, tmp_path: Path) -> No
     assert told["columns"]["verdict"]["meaning"] == "verified, falsified, unknown, or no value"
     # What is chosen by name is what is written.
     assert dv.export(properties, tmp_path / "b.csv", arrays=["verified"]) == ["sample", "verified"]
+
+
+def test_older_files_without_counterexamples_are_told_too() -> None:
+    class Older:
+        dims = dict.fromkeys(("sample", "property", "verified", "property_margin", "seconds"), ("sample",))
+
+        def read(self, name: str, where: object = ...) -> np.ndarray:
+            return {"property": np.array(["a", "b"]), "verified": np.array([1, 0], np.int8)}.get(name, np.zeros(2))
+
+        def __getitem__(self, name: str) -> np.ndarray:
+            return self.read(name)
+
+    assert [(v.verdict, v.witness, v.nodes) for v in property_verdicts(Older())] == [
+        ("verified", False, None), ("unknown", False, None),
+    ]  # fmt: skip
 
 
 def demands(result: Result, forbid: str) -> dict[str, tuple[bool, str]]:
