@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
 import time
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
+from distverify.notices import logged, tell_record, wants_json, write_event, write_record
 from distverify.words import count, duration, per_second, printable
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 LINE_EVERY = 5.0  # seconds
 RUNNING = "running"
 FORMS = ("auto", "bar", "lines", "json", "none")
-FORMAT = "distverify progress 1"
 _BAR_WIDTH = 12  # characters
 # What is left out first where there is little room.
 _LEAST_FIRST = ("units", "open", "each", "phase", "workers", "retried", "failed")
@@ -120,28 +119,6 @@ class PlainReporter:
         self._next, self._last, self._phase = now + self._every, text, progress.phase
 
 
-class _Lines(logging.Handler):
-    """Gives every message of the log, as one line, to a function that prints it."""
-
-    def __init__(self, show: Callable[[str], None]) -> None:
-        super().__init__(logging.WARNING)
-        self._show = show
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._show(printable(record.getMessage()))
-
-
-@contextmanager
-def _logged(show: Callable[[str], None]) -> Iterator[None]:
-    """Failures and losses are logged as they happen: shown by ``show`` in the block."""
-    log, handler = logging.getLogger("distverify"), _Lines(show)
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-
-
 @contextmanager
 def _bar() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
@@ -166,7 +143,10 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
             room = console.width - _BAR_WIDTH - len(f"{progress.total}") * 2 - 1 - len("samples, 0:00:00") - 3
             bar.update(task, description=fitting(progress, room), completed=progress.done, total=progress.total)
 
-        with _logged(lambda text: bar.console.print(text, markup=False)):
+        def show(record: logging.LogRecord) -> None:
+            bar.console.print(printable(record.getMessage()), markup=False)
+
+        with logged(tell_record if wants_json() else show):
             yield report
 
 
@@ -189,12 +169,6 @@ class JsonReporter:
         self._next, self._phase = now + self._every, progress.phase
 
 
-def write_event(stream: TextIO, event: str, **fields: object) -> None:
-    """A line of JSON: ``format``, ``event``, ``time`` (seconds since 1970), and what is told."""
-    told = {"format": FORMAT, "event": event, "time": time.time(), **fields}
-    print(json.dumps(told), file=stream, flush=True)
-
-
 @contextmanager
 def reporting(quiet: bool, form: str = "auto") -> Iterator[Callable[[Progress], None] | None]:
     """A callback for ``certify(progress=...)``, or None when ``quiet``; the bar ends with the context.
@@ -205,17 +179,18 @@ def reporting(quiet: bool, form: str = "auto") -> Iterator[Callable[[Progress], 
     ----------
     quiet : bool
     form : "auto", "bar", "lines", "json" or "none"
-        auto: a bar on a terminal, lines elsewhere. json: a JSON object in each line, warnings too, also when ``quiet``.
+        auto: a bar on a terminal, lines elsewhere, JSON where ``DISTVERIFY_LOG`` says so. json: a JSON object in each line,
+        warnings too, also when ``quiet``.
     """
-    if form == "json":
-        with _logged(lambda text: write_event(sys.stderr, "warning", message=text)):
+    if form == "json" or (form == "auto" and wants_json() and not quiet):
+        with logged(write_record):
             yield JsonReporter(sys.stderr)
     elif quiet or form == "none":
-        with _logged(lambda text: None):
+        with logged(lambda record: None):
             yield None
     elif form == "bar" or (form == "auto" and sys.stderr.isatty()):
         with _bar() as report:
             yield report
     else:
-        with _logged(lambda text: print(text, file=sys.stderr, flush=True)):
+        with logged(tell_record):
             yield PlainReporter(sys.stderr)

@@ -83,14 +83,20 @@ def answered(compute: Callable[[], tuple[int, str]], deadline: float | None) -> 
         sys.stdout.flush()
         return int(status)
     if signals and signals[0] == signal.SIGINT:
-        print("interrupted", file=sys.stderr)
+        _tell("interrupted", "interrupted")
         return INTERRUPTED
     late = deadline is not None and time.monotonic() >= deadline - 2 * _LAST_WORDS
     sys.stdout.write(TIMED_OUT if late or signals else UNKNOWN)
     sys.stdout.flush()
     if not late and not signals:
-        print("the search ended unexpectedly, as where memory runs out", file=sys.stderr)
+        _tell("the search ended unexpectedly, as where memory runs out", "warning")
     return 0
+
+
+def _tell(text: str, event: str) -> None:
+    from distverify.notices import tell
+
+    tell(text, event)
 
 
 def _wait(read: int, deadline: float | None) -> bytes:

@@ -58,14 +58,15 @@ def audit(
     """
     given = typed(ctx, Workers)
     from distverify.attacks.audit import audit as attack
+    from distverify.notices import tell
     from distverify.results.reader import open_result
 
-    def tell(done: int, total: int) -> None:
-        click.echo(f"{done}/{total} samples attacked", err=True)
+    def told(done: int, total: int) -> None:
+        tell(f"{done}/{total} samples attacked")
 
     named = data if len(data) > 1 else next(iter(data), None)
     outcome = attack(
-        open_result(result), model, named, points=points, seed=seed, progress=None if quiet else tell, **given
+        open_result(result), model, named, points=points, seed=seed, progress=None if quiet else told, **given
     )
     if as_object:
         click.echo(json.dumps(outcome.to_json()))

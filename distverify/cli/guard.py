@@ -59,7 +59,13 @@ def guarded(body: Callable[[], object]) -> NoReturn:
     if word:
         os._exit(int(word))
     tolerate_losses()
-    print(_how(ended, guard.presses, _last_line(aside)), file=sys.stderr, flush=True)
+    from distverify.notices import tell, wants_json
+
+    for event, text in _how(ended, guard.presses, _last_line(aside)):
+        if wants_json():
+            tell(text, event)
+        else:
+            print(f"error: {text}" if event == "error" else text, file=sys.stderr, flush=True)
     os._exit(INTERRUPTED)
 
 
@@ -118,7 +124,12 @@ def _compute(
     except KeyboardInterrupt:
         status = INTERRUPTED
     except BaseException:
-        traceback.print_exc()
+        from distverify.notices import tell, wants_json
+
+        if wants_json():
+            tell(traceback.format_exc(), "error")
+        else:
+            traceback.print_exc()
         status = MISUSE
     for number in numbers:  # what is to be told is told; libraries clean up, undisturbed
         signal.signal(number, signal.SIG_IGN)
@@ -137,13 +148,13 @@ def _end_with(parent: int) -> None:
             os._exit(INTERRUPTED)
 
 
-def _how(ended: int, presses: int, said: str) -> str:
-    """One line for people about a child that ended without a word."""
+def _how(ended: int, presses: int, said: str) -> list[tuple[str, str]]:
+    """What is told of a child that ended without a word: event, text."""
     kept = "what was finished is kept: run the same command to continue"
     if "--overwrite" in sys.argv:
         kept += ", without --overwrite"
     if presses:
-        return f"interrupted; {kept}"
+        return [("interrupted", f"interrupted; {kept}")]
     if ended == -signal.SIGKILL:
         how = "it was killed, as the system does where memory runs out"
     elif ended < 0:
@@ -151,7 +162,7 @@ def _how(ended: int, presses: int, said: str) -> str:
     else:
         how = "as Ray does when its own processes are lost"
     words = f" (last words: {said})" if said else ""
-    return f"error: the run ended unexpectedly, {how}{words}\ninterrupted: {kept}"
+    return [("error", f"the run ended unexpectedly, {how}{words}"), ("interrupted", f"interrupted: {kept}")]
 
 
 def _last_line(aside: IO[bytes]) -> str:

@@ -6,6 +6,7 @@ help and usage errors are instant.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from importlib import import_module
@@ -20,6 +21,7 @@ from distverify.cli.streams import open_missing, tell_losses, tolerate_losses
 from distverify.errors import DistverifyError, Interrupted, in_words_of
 
 COMMAND_LINE = "distverify.command_line"  # key in click's meta dictionary
+_LOG = "DISTVERIFY_LOG"
 # Those that compute for long, and may use Ray.
 _RUNS = ("certify", "demo", "audit", "sweep", "rerun")
 
@@ -80,19 +82,30 @@ class CommandLine(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[COMMAND_LINE] = shlex.join(["distverify", *args])
-        return super().parse_args(ctx, args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.UsageError as error:
+            if not _wants_json():
+                raise
+            complain(error.format_message())
+            ctx.exit(error.exit_code)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except Interrupted as stop:
-            complain(said(self._invoked(ctx), stop))
+            _tell(said(self._invoked(ctx), stop), "interrupted")
             ctx.exit(INTERRUPTED)
         except DistverifyError as error:
-            complain(f"error: {said(self._invoked(ctx), error)}")
+            complain(said(self._invoked(ctx), error))
             ctx.exit(MISUSE)
+        except click.ClickException as error:
+            if not _wants_json():
+                raise
+            complain(error.format_message())
+            ctx.exit(error.exit_code)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            _tell("interrupted", "interrupted")
             ctx.exit(INTERRUPTED)
 
     def _invoked(self, ctx: click.Context) -> click.Command | None:
@@ -141,13 +154,30 @@ def main() -> None:
     Exit status: 0 done, 1 some samples failed (they are in the file), 2 misuse,
     130 interrupted (what was computed is kept; the same command continues).
     """
+    if _LOG in os.environ:
+        from distverify.notices import check_form, logged, tell_record
+
+        check_form()
+        click.get_current_context().with_resource(logged(tell_record))
 
 
 def complain(text: str) -> None:
-    """Tell people of an error."""
-    from distverify.words import printable
+    """Tell of an error."""
+    _tell(text, "error")
 
-    click.echo(printable(text), err=True)
+
+def _tell(text: str, event: str) -> None:
+    from distverify.notices import tell
+
+    tell(text, event)
+
+
+def _wants_json() -> bool:
+    if _LOG not in os.environ:
+        return False
+    from distverify.notices import wants_json
+
+    return wants_json()
 
 
 def entry() -> None:
@@ -162,5 +192,5 @@ def entry() -> None:
     try:
         main(prog_name="distverify")
     except DistverifyError as error:  # before a command runs: stdout takes no help, no version
-        complain(f"error: {error}")
+        complain(str(error))
         sys.exit(MISUSE)

@@ -54,6 +54,7 @@ def submit(
     if "://" not in address:
         raise SettingsError(f"address: got {address!r}; give the URL of the job server, such as http://head:8265")
     from distverify.executors import read_runtime_env
+    from distverify.notices import tell
     from distverify.options.files import RESULT_SUFFIXES, check_output
     from distverify.runtime.ray.submission import Submission
 
@@ -62,7 +63,7 @@ def submit(
         words = uploaded(certify_arguments, Path(folder))
         command = job_command(words, keep)
         job = Submission.start(address, command, Path(folder), read_runtime_env(job_env))
-        click.echo(f"job {job.id} on {address}", err=True)
+        tell(f"job {job.id} on {address}")
         with closing(job):
             ctx.exit(asyncio.run(_followed(job, output)))
 
@@ -121,24 +122,26 @@ def job_command(words: list[str], keep: str | None) -> str:
 
 async def _followed(job: Any, output: Path) -> int:
     """The status of the job's command; signals ask first, and cancel then."""
+    from distverify.notices import tell
+
     loop, pressed = asyncio.get_running_loop(), [0.0]
-    task = asyncio.ensure_future(job.follow(lambda line: click.echo(line, err=True), output))
+    task = asyncio.ensure_future(job.follow(lambda line: tell(line, "job"), output))
 
     def press() -> None:
         now = loop.time()
         if pressed[0] and now - pressed[0] < 10.0:
-            click.echo("cancelling the job", err=True)
+            tell("cancelling the job")
             job.stop()
             task.cancel()
             return
         pressed[0] = now
-        click.echo(f"the job {job.id} goes on; press Ctrl-C again within 10 s to cancel it", err=True)
+        tell(f"the job {job.id} goes on; press Ctrl-C again within 10 s to cancel it")
 
     loop.add_signal_handler(signal.SIGINT, press)
     try:
         return int(await task)
     except asyncio.CancelledError:
-        click.echo(f"cancelled: {job.id}", err=True)
+        tell(f"cancelled: {job.id}", "interrupted")
         return INTERRUPTED
     finally:
         loop.remove_signal_handler(signal.SIGINT)

@@ -55,6 +55,7 @@ def sweep(
     """
     from dataclasses import replace
 
+    from distverify.notices import tell
     from distverify.sweeps.instances import read_folder
     from distverify.sweeps.results import ResultsTable
     from distverify.sweeps.run import sweep as run
@@ -78,7 +79,7 @@ def sweep(
         instances = [replace(i, seconds=timeout) for i in instances]
     table = ResultsTable(output, overwrite)
     if table.done:
-        click.echo(f"{sum(i.key in table.done for i in instances)} of {len(instances)} are answered already", err=True)
+        tell(f"{sum(i.key in table.done for i in instances)} of {len(instances)} are answered already")
     left = sum(i.key not in table.done for i in instances)
     count = 0
 
@@ -88,7 +89,7 @@ def sweep(
         networks, query = instance.key  # type: ignore[attr-defined]
         line = f"[{count}/{left}] {networks} {query}: {result.status}, {result.seconds:.1f} s"  # type: ignore[attr-defined]
         message = result.message  # type: ignore[attr-defined]
-        click.echo(printable(line + (f" ({message})" if message else "")), err=True)
+        tell(line + (f" ({message})" if message else ""))
 
     run(instances, table, told, executor=executor, address=address)
     against = [i for i in instances if {i.expected, table.done[i.key]} == {"sat", "unsat"}]
@@ -106,10 +107,11 @@ def _carry_out(plan: Path, output: Path, executor: str, address: str | None, ove
     """Certify all cells of a plan; the exit status."""
     from importlib.util import find_spec
 
+    from distverify.notices import tell
     from distverify.pages.report import report
     from distverify.sweeps.cells import run_cells, write_table
     from distverify.sweeps.plan import read_plan
-    from distverify.words import count, printable
+    from distverify.words import count
 
     runs = [_run_of(cell, output, overwrite) for cell in read_plan(plan)]
     output.mkdir(parents=True, exist_ok=True)
@@ -119,7 +121,7 @@ def _carry_out(plan: Path, output: Path, executor: str, address: str | None, ove
         nonlocal ended
         ended += 1
         message = row.get("message") or f"{row['samples']} samples, {row['kernel_seconds']} s"
-        click.echo(printable(f"[{ended}/{len(runs)}] {run.output.stem}: {row['status']}, {message}"), err=True)
+        tell(f"[{ended}/{len(runs)}] {run.output.stem}: {row['status']}, {message}")
 
     rows = run_cells(runs, executor, address, told)
     write_table(rows, output / "summary.csv")

@@ -100,15 +100,15 @@ def _compute(
             else:
                 write_assignment(bound.query, answer.witness, folder)
     except DistverifyError as error:
-        complain(f"error: {said(verify, error)}")
+        complain(said(verify, error))
         return 2, ""
     except OSError as error:
-        complain(f"error: {error.filename or folder}: cannot be written ({error.strerror}); choose another place")
+        complain(f"{error.filename or folder}: cannot be written ({error.strerror}); choose another place")
         return 2, ""
     return 0, "\n".join(lines) + "\n"
 
 
 def _log(text: str) -> None:
-    from distverify.words import printable
+    from distverify.notices import tell
 
-    click.echo(printable(text), err=True)
+    tell(text)

@@ -55,6 +55,78 @@ def test_a_run_as_one_object(folder: Path, tmp_path: Path) -> None:
     assert [e["done"] for e in events if e["event"] == "progress"][-1] == 6
 
 
+def told_in(lines: str) -> list[dict[str, object]]:
+    events = [json.loads(line) for line in lines.splitlines()]
+    assert {e["format"] for e in events} == {"distverify progress 1"}
+    assert all(isinstance(e["time"], float) for e in events)
+    return events
+
+
+def test_all_lines_as_objects(folder: Path, tmp_path: Path) -> None:
+    # Balls below the resolution of whole numbers are warned about.
+    x = RNG.integers(0, 100, size=(6, 4)).astype(float)
+    np.savez(tmp_path / "whole.npz", x=x, y=dv.load_network(folder / "net.onnx")(x).argmax(axis=1))
+    words = (
+        "certify",
+        folder / "net.onnx",
+        tmp_path / "whole.npz",
+        "--executor",
+        "serial",
+        "--compute",
+        "verified",
+        "--eps",
+        0.01,
+    )
+    as_json = {"DISTVERIFY_LOG": "json"}
+    done = call(*words, "-o", tmp_path / "a.h5", env=as_json)
+    assert done.exit_code == 0
+    events = told_in(done.stderr)
+    assert [e["done"] for e in events if e["event"] == "progress"][-1] == 6
+    (warned,) = [e for e in events if e["event"] == "warning" and e["logger"] == "distverify.inputs"]
+    assert "values of the data are multiples of 1" in str(warned["message"])
+    # Quiet keeps its meaning; lines stay lines where somebody asks for them, and warnings are objects even then.
+    assert call(*words, "-o", tmp_path / "b.h5", "-q", env=as_json).stderr == ""
+    lines = call(*words, "-o", tmp_path / "c.h5", "--progress", "lines", env=as_json).stderr.splitlines()
+    assert [e["event"] for e in told_in("\n".join(line for line in lines if line.startswith("{")))] == ["warning"]
+    assert lines[-1].startswith("6/6 samples")
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "message"),
+    [
+        (("certify", "{}/net.onnx", "{}/none.npz", "--eps", "0.01", "-o", "{}/none.h5"), 2, "none.npz"),
+        (("certify", "{}/net.onnx", "{}/data.npz", "--epz", "1"), 2, "No such option '--epz'"),
+        (("sertify",), 2, "No such command 'sertify'"),
+        (("--nothing",), 2, "No such option '--nothing'"),
+        (("show", "{}/absent.h5"), 2, "absent.h5"),
+    ],
+)
+def test_errors_as_objects(words: tuple[str, ...], status: int, message: str, folder: Path) -> None:
+    done = call(*(word.format(folder) for word in words), env={"DISTVERIFY_LOG": "json"})
+    assert done.exit_code == status
+    (event,) = told_in(done.stderr)
+    assert event["event"] == "error"
+    assert message in str(event["message"])
+    assert not str(event["message"]).startswith("error")
+
+
+def test_what_is_logged_outside_of_runs_and_notes(output: Path, folder: Path) -> None:
+    words = ("audit", output, folder / "net.onnx", folder / "data.npz", "--points", 8, "--executor", "serial")
+    events = told_in(call(*words, env={"DISTVERIFY_LOG": "json"}).stderr)
+    assert events[-1]["event"] == "note"
+    assert events[-1]["message"] == "6/6 samples attacked"
+    assert call(*words).stderr.splitlines()[-1] == "6/6 samples attacked"
+
+
+def test_a_form_of_lines_that_does_not_exist(folder: Path) -> None:
+    done = call("show", folder / "net.onnx", env={"DISTVERIFY_LOG": "yaml"})
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "error: the environment variable DISTVERIFY_LOG: got 'yaml'; set it to text or json, or not at all\n"
+    )
+    assert call("show", folder / "net.onnx", env={"DISTVERIFY_LOG": "text"}).exit_code == 0
+
+
 def test_the_name_of_a_run_is_told(output: Path) -> None:
     assert dv.open_result(output).provenance["environment"]["name"] == "the first"
     assert "the first" in call("show", output).output
