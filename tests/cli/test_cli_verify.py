@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from onnx import numpy_helper
 
 from distverify.cli.main import main
 from distverify.cli.verify import _compute
+from tests.analysis.query.standard_models import write
 from tests.query_cases import write_model
 
 HEAD = "(vnnlib-version <2.0>)\n"
@@ -131,6 +133,60 @@ def test_queries_of_the_first_version(model: Path, tmp_path: Path) -> None:
     assert (status, told.split("\n")[:2]) == (0, ["sat", "X real [1,2]"])
 
 
+def test_files_as_they_come(model: Path, tmp_path: Path) -> None:
+    text = HEAD + "; é\n" + declared() + BOX + "(assert (> Y[0,0] 2.0))"
+    forms = {
+        "bom.vnnlib": b"\xef\xbb\xbf" + text.encode(),
+        "crlf.vnnlib": text.replace("\n", "\r\n").encode(),
+        "packed.vnnlib.gz": gzip.compress(text.encode()),
+    }
+    for name, content in forms.items():
+        (tmp_path / name).write_bytes(content)
+        assert _compute(tmp_path / name, {"f": str(model)}, None, None) == (0, "unsat\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "No such file or directory"),
+        (b"", "a query begins with its version"),
+        (b"\xff\xfe(", "no text file"),
+        (b"(vnnlib-version <2.0>)\0", "no text file"),
+    ],
+)
+def test_files_that_are_no_queries(
+    content: bytes | None, message: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / "q.vnnlib").write_bytes(content)
+    assert _compute(tmp_path / "q.vnnlib", {"f": str(model)}, None, None) == (2, "")
+    told = capsys.readouterr()
+    assert message in told.err
+    assert told.out == ""
+
+
+def test_assignments_of_several_networks_and_of_scalars(model: Path, tmp_path: Path) -> None:
+    second = "(declare-network g (equal-to f) (declare-input A real [1,2]) (declare-output B real [1,1]))\n"
+    text = HEAD + declared() + second + BOX + BOX.replace("X", "A") + "(assert (>= (- Y[0,0] B[0,0]) 2.0))"
+    status, told = ask(text, tmp_path, {"f": str(model)})
+    lines = told.splitlines()
+    assert (status, lines[0]) == (0, "sat")
+    assert [line for line in lines if "[" in line] == [
+        "X real [1,2]",
+        "H real [1,2]",
+        "Y real [1,1]",
+        "A real [1,2]",
+        "B real [1,1]",
+    ]
+    assert lines[lines.index("A real [1,2]") + 1 :] == ["0.0", "0.0", "B real [1,1]", "0.0"]
+    scalar = write("scalar", tmp_path)
+    text = (
+        HEAD
+        + "(declare-network s (declare-input X Real []) (declare-output Y Real []))(assert (== X 1.25))(assert (> Y 1.0))"
+    )
+    assert ask(text, tmp_path, {"s": str(scalar)}) == (0, "sat\nX real []\n1.25\nY real []\n1.5\n")
+
+
 @pytest.mark.parametrize(
     ("question", "expected"),
     [
@@ -177,6 +233,10 @@ def test_name_and_version_are_bare(option: str, expected: str) -> None:
     [
         (["--timeout", "0"], "seconds above 0"),
         (["--timeout", "soon"], "seconds above 0"),
+        (["--timeout", "-1"], "seconds above 0"),
+        (["--timeout", "nan"], "seconds above 0"),
+        (["--network", "=f.onnx"], "give NAME=MODEL.onnx"),
+        (["--unsat-proofs", "here"], "No such option"),
         (["--network", "f"], "give NAME=MODEL.onnx"),
         (["--network", "f=a", "--network", "f=b"], "given twice"),
     ],

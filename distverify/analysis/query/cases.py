@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import prod
 
 from distverify.analysis.query.formats import FloatFormat
 from distverify.data.query.terms import (
@@ -210,7 +211,7 @@ class _Expansion:
             atom = self._atom(formula)
             variables = atom.variables
             if not variables:
-                if not (_true(atom) or (self._format is not None and _nearly(atom, self._format))):
+                if not possible(atom, self._format):
                     return
                 continue
             if atom.linear and len(variables) == 1 and variables <= self._inputs:
@@ -235,12 +236,41 @@ class _Expansion:
         return self._atoms[key]
 
 
-def _true(atom: Atom) -> bool:
+def possible(atom: Atom, format_: FloatFormat | None) -> bool:
+    """Whether a comparison without variables is true, or may be by rounding."""
     value = atom.constant
-    return {"<=": value <= 0, "<": value < 0, "==": value == 0, "!=": value != 0}[atom.operator]
-
-
-def _nearly(atom: Atom, format_: FloatFormat) -> bool:
-    """Whether rounding may make it true."""
+    if {"<=": value <= 0, "<": value < 0, "==": value == 0, "!=": value != 0}[atom.operator]:
+        return True
+    if format_ is None or not atom.roundings:
+        return False
     size = atom.sizes.get((), _ZERO)
-    return abs(atom.constant) <= (atom.roundings + 1) * (2 * format_.unit * size + format_.smallest)
+    return abs(value) <= (atom.roundings + 1) * (2 * format_.unit * size + format_.smallest)
+
+
+def relaxed(formulas: Sequence[Formula], most: int = 256) -> list[Formula]:
+    """Some of ``formulas``, of which all must hold: as many as have few cases, and comparisons that are looked at."""
+    kept: list[Formula] = []
+    total = 1
+    ahead = list(formulas)[::-1]
+    while ahead:
+        formula = ahead.pop()
+        if isinstance(formula, Connective) and formula.operator == "and":
+            ahead.extend(reversed(formula.parts))
+            continue
+        count = _count(formula, most)
+        if total * count <= most:
+            total *= count
+            kept.append(formula)
+    return kept
+
+
+def _count(formula: Formula, most: int) -> int:
+    """How many cases a formula has; more than ``most``, where there are too many or one is too complex."""
+    if isinstance(formula, Comparison):
+        try:
+            make_atom(formula)
+        except TooComplex:
+            return most + 1
+        return 1
+    counts = [_count(part, most) for part in formula.parts]
+    return min(most + 1, prod(counts) if formula.operator == "and" else sum(counts))

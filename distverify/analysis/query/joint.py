@@ -32,6 +32,9 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
 # The runtime's own rounding, in units of what is allowed for a sum in any order.
 _MARGIN = 64.0
+# Unit roundoffs of short formats, which queries over the reals may be about; and what underflow loses, far above it.
+_COARSE = {"float16": 2.0**-11, "bfloat16": 2.0**-8}
+_COARSE_FLOOR = 2.0**-20
 
 
 @dataclass(eq=False)
@@ -204,6 +207,22 @@ class Joint:
             found[e] = Fraction(float(max(abs(low[p]), abs(high[p]))))
         return Sizes(found, format_)
 
+    def _probes(self, *, coarse: bool) -> NDArray[np.float64]:
+        """Two points whose values are numbers of every model's input types, float64 [2, coordinates]."""
+        rng = np.random.default_rng(0)
+        size, of = self.space.size, self.space.of
+        points = np.stack([rng.uniform(size=size), rng.standard_normal(size)])
+        points = np.rint(8.0 * points) / 8.0 if coarse else points.astype(np.float32).astype(np.float64)
+        for network in self.bound.networks:
+            for tensor in network.declaration.of(INPUT):
+                element = network.ports[tensor.name].element or ""
+                if element == "bool" or element.lstrip("u").startswith("int"):
+                    places = [of[e] for e in tensor.elements]
+                    points[:, places] = np.clip(
+                        np.rint(3.0 * points[:, places]), 0.0, 1.0 if element == "bool" else 3.0
+                    )
+        return points
+
     def check(self) -> None:
         """Hold the network against the models as a runtime evaluates them, at a few points.
 
@@ -212,19 +231,19 @@ class Joint:
         ModelError
             They differ by more than rounding: the models were misread.
         """
-        from distverify.kernels.rounding import SINGLE
+        from distverify.kernels.rounding import SINGLE, Rounding
         from distverify.network.evaluation import values_with_errors
 
-        rng = np.random.default_rng(0)
-        size = self.space.size
-        points = np.stack([rng.uniform(size=size), rng.standard_normal(size)]).astype(np.float32).astype(np.float64)
-        values, errors = values_with_errors(self.plain.nodes, points, SINGLE)
+        units = [_COARSE[e] for n in self.bound.networks for e in n.model.element_types & _COARSE.keys()]
+        rounding = Rounding(max(units), _COARSE_FLOOR, _COARSE_FLOOR) if units else SINGLE
+        points = self._probes(coarse=bool(units))
+        values, errors = values_with_errors(self.plain.nodes, points, rounding)
         for k, point in enumerate(points):
             expected = self.run(point)[list(self.elements)]
             mine, error = values[self.plain.output][:, k], errors[self.plain.output][:, k]
             known = np.isfinite(expected) & np.isfinite(mine) & np.isfinite(error)
             off = np.abs(expected - mine)[known]
-            if (off > _MARGIN * error[known] + np.finfo(np.float32).tiny).any():
+            if (off > _MARGIN * error[known] + (_COARSE_FLOOR if units else np.finfo(np.float32).tiny)).any():
                 raise ModelError(f"the model was read as a function that differs from a runtime's by {off.max():.3g}")
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from distverify.analysis.query.binding import BoundQuery
-from distverify.analysis.query.cases import Atom, find_cases
+from distverify.analysis.query.cases import Atom, Case, find_cases, relaxed
 from distverify.analysis.query.exact import Bound, ExactSearch, GaveUp, PiecewiseLinear, Row
 from distverify.analysis.query.formats import FloatFormat
 from distverify.analysis.query.joint import Joint, free_outputs, ranges
@@ -20,6 +20,7 @@ from distverify.analysis.query.open_case import OpenCase
 from distverify.analysis.query.products import Products, Range, halves, inner_ranges, ranges_of
 from distverify.analysis.query.rows import Alternative, Sizes, alternatives, moved
 from distverify.analysis.query.space import Space, sides_of, space_of
+from distverify.analysis.query.twins import twins_of, unified
 from distverify.analysis.query.witness import Judge, Witness
 from distverify.data.query.declarations import INPUT, Query
 from distverify.data.query.terms import TooComplex, comparisons, variables
@@ -27,6 +28,7 @@ from distverify.words import count
 
 SAT, UNSAT, UNKNOWN, TIMED_OUT = "sat", "unsat", "unknown", "timed-out"
 Floats = NDArray[np.float64]
+_SIGNS = {"<=": (1,), "<": (1,), "==": (1, -1), "!=": (1, -1)}
 _NOWHERE = (Fraction(0), Fraction(0))
 _MARGINS = (Fraction(1, 100), Fraction(1, 10_000), Fraction(1, 10**6))
 # Seconds of processor time for exact search, before and after the search in floating point.
@@ -85,19 +87,18 @@ class _Solver:
         self._bound, self._deadline, self._say = bound, deadline, say
         self._elements = elements_of(bound.query)
         self._judges: dict[Space, Judge] = {}
+        self._same: dict[Space, dict[int, int]] = {}
         self._reasons: list[str] = []
 
     def run(self) -> Answer:
         inputs = [e for t in self._bound.inputs for e in t.elements]
-        try:
-            cases = list(find_cases(self._bound.query.assertions, frozenset(inputs), self._bound.format))
-        except TooComplex as error:
-            return Answer(UNKNOWN, reason=str(error))
+        cases = self._cases(frozenset(inputs))
         open_: list[OpenCase] = []
-        for case in cases:
-            space = space_of(case, inputs)
-            sides = sides_of(case, space)
-            if sides is not None:
+        for found in cases:
+            space = space_of(found, inputs)
+            case = unified(found, self._twins(space))
+            sides = None if case is None else sides_of(case, space)
+            if case is not None and sides is not None:
                 open_.append(OpenCase(case, sides, self._judge(space)))
         empty = len(cases) - len(open_)
         self._say(count(len(cases), "case") + (f", {empty} of them empty" if empty else ""))
@@ -118,6 +119,20 @@ class _Solver:
         return Answer(
             UNKNOWN, reason="; ".join(dict.fromkeys(self._reasons)) or f"{count(len(open_), 'case')} left open"
         )
+
+    def _cases(self, inputs: frozenset[int]) -> list[Case]:
+        """The cases; of fewer assertions, where they are too many: what has no point then has none, and points are judged by all."""
+        assertions, format_ = self._bound.query.assertions, self._bound.format
+        try:
+            return list(find_cases(assertions, inputs, format_))
+        except TooComplex as error:
+            self._reasons.append(str(error))
+            return list(find_cases(relaxed(assertions), inputs, format_))
+
+    def _twins(self, space: Space) -> dict[int, int]:
+        if space not in self._same:
+            self._same[space] = twins_of(self._bound, space, self._elements)
+        return self._same[space]
 
     def _take(self, witness: Witness) -> None:
         raise _Found(witness)
@@ -235,15 +250,17 @@ class _Solver:
         place = places_of(case.joint, network)
         for atom in curved:
             p = over_inputs(atom.polynomial, place, network, inside)
-            if p is None or atom.operator == "!=":
+            if p is None:
                 continue
-            for sign in (1, -1) if atom.operator == "==" else (1,):
-                found = least({m: sign * w for m, w in p.items()}, inside)
-                if found is None:
-                    continue
-                value, point = found
-                if value > 0 or (value == 0 and atom.operator == "<"):
+            bounds = [least({m: sign * w for m, w in p.items()}, inside) for sign in _SIGNS[atom.operator]]
+            known = [bound for bound in bounds if bound is not None]
+            if atom.operator == "!=":
+                # Where the least and the greatest value are zero, the polynomial is.
+                if len(known) == 2 and all(value >= 0 for value, _ in known):
                     return True
+            elif any(value > 0 or (value == 0 and atom.operator == "<") for value, _ in known):
+                return True
+            for _, point in known:
                 self._try(case, [point.get(i, inside.get(i, _NOWHERE)[0]) for i in range(len(case.sides.lower))])
         return False
 

@@ -79,6 +79,12 @@ class Model:
     outputs: tuple[Port, ...]
     _inner: dict[str, Port] = field(default_factory=dict)
 
+    @property
+    def element_types(self) -> frozenset[str]:
+        """Those of its inputs, outputs and stored tensors."""
+        stored = {ELEMENT_NAMES.get(t.data_type) for t in self.proto.graph.initializer}
+        return frozenset(e for e in stored | {p.element for p in (*self.inputs, *self.outputs)} if e is not None)
+
     def inner(self, name: str) -> Port:
         """The tensor called ``name``, or the first output of the node of that name.
 

@@ -44,9 +44,36 @@ ACCEPTED = {
     "isomorphic": REAL + second("isomorphic-to") + FINE,
     "whole numbers": HEAD + NET.format("int32") + "(assert (>= (+ X[0] 3 -2) Y[0]))",
     "unsigned": HEAD + NET.format("uint8") + "(assert (<= X[0] 255))",
+    "number and variable without space": REAL + "(assert (<= 1.0X[0]))",
+    "negative number after a variable": REAL + "(assert (<= (+ X[0]-1.0) -0.0))",
+    "minus before a variable": REAL + "(assert (<= (-X[0]) 1.0))",
+    "leading zeros": REAL + "(assert (<= X[01] 0001.50))",
+    "many digits": REAL + f"(assert (<= X[0] 0.{'123' * 300}))",
+    "lines end with CR LF": (REAL + FINE).replace("\n", "\r\n"),
+    "tabs and form feeds": (REAL + FINE).replace(" ", "\t").replace("(assert", "\f(assert"),
+    "any letters in a comment": REAL + "; é, 中 and (assert\n" + FINE + "; no line end",
+    "hidden node with marks in its name": HEAD + r'(declare-network f (declare-input X real [2])'
+    r' (declare-hidden H real [2] "a\"b\\ c") (declare-output Y real [1]))' + FINE,
+    "five thousand sums": REAL + "(assert (<= " + "(+ X[0] " * 5000 + "1.0" + ")" * 5000 + " 1.0))",
+    "five thousand ors": REAL + "(assert " + "(or (<= X[0] 1.0) " * 5000 + "(<= X[1] 1.0)" + ")" * 5000 + ")",
     "types apart": HEAD + NET.format("real") + "(assert (and (<= 0 1) (<= X[0] 1.0)))",
 }  # fmt: skip
 REFUSED = {
+    "input with a node's name": (REAL.replace("X real [2]", 'X real [2] "x"') + FINE, "it is bound by its position"),
+    "hexadecimal number": (REAL + "(assert (<= X[0] 0x1F))", "'0x1F\\)\\)' is no word"),
+    "point without digits": (REAL + "(assert (<= X[0] 1.))", "'1.\\)\\)' is no word"),
+    "two points": (REAL + "(assert (<= X[0] 1.0.0))", "no word"),
+    "digits and an underscore": (REAL + "(assert (<= X[0] 1_0.0))", "no word"),
+    "negative exponent": (REAL + "(assert (<= X[0] 25e-1))", "no word"),
+    "name that begins with an underscore": (REAL.replace("X", "_X") + FINE, "no word"),
+    "letter of no alphabet of names": (REAL.replace("X", "Xé") + FINE, "no word"),
+    "keyword of connectives as a name": (REAL.replace("X", "and") + FINE, "a variable's name is expected"),
+    "negation of a formula": (REAL + "(assert (not (<= X[0] 1.0)))", "no comparison"),
+    "version twice": (HEAD + REAL + FINE, "a network is to be declared"),
+    "version of three numbers": (REAL.replace("2.0", "2.0.0") + FINE, "line 1: .* is no word"),
+    "comma at the end": (REAL + "(assert (<= X[0,] 1.0))", "no whole number"),
+    "index of a scalar": (REAL.replace("[2]", "[]") + FINE, "got 1 indices"),
+    "number in quotes": (REAL + '(assert (<= X[0] "1.0"))', "a number, a variable or a term"),
     "empty": ("", "begins with its version"),
     "no version": (NET.format("real") + FINE, "begins with its version"),
     "version 1": (REAL.replace("2.0", "1.0") + FINE, "version 1.0 is not read"),
@@ -129,7 +156,7 @@ def checker() -> Callable[[str], bool]:
     def accepts(text: str) -> bool:
         try:
             vnnlib.parse_query_string(text)
-        except vnnlib.VNNLibException:
+        except (vnnlib.VNNLibException, UnicodeDecodeError):  # the latter where its own message cuts a letter in two
             return False
         return True
 
@@ -186,6 +213,19 @@ def test_agrees_with_the_checker_on_generated_queries_and_mutations(checker: Cal
         accepted, refused = accepted + mine, refused + (not mine)
     assert accepted > 90
     assert refused > 90
+
+
+def test_connectives_of_one_kind_are_one() -> None:
+    nested = "(or (<= X[0] 1.0) (or (<= X[0] 2.0) (and (<= X[0] 3.0) (and (<= X[0] 4.0) (<= X[0] 5.0)))) (<= X[0] 6.0))"
+    flat = "(or (<= X[0] 1.0) (<= X[0] 2.0) (and (<= X[0] 3.0) (<= X[0] 4.0) (<= X[0] 5.0)) (<= X[0] 6.0))"
+    assert parse_query(REAL + f"(assert {nested})") == parse_query(REAL + f"(assert {flat})")
+
+
+def test_bounds_are_read_as_any_other_comparison() -> None:
+    """What is read in one step, and what is read word by word."""
+    for operator in ("<=", ">=", "<", ">", "=="):
+        plain = parse_query(REAL + f"(assert ({operator} X[1] -0.5))").assertions
+        assert plain == parse_query(REAL + f"(assert (and ({operator} X[1] -0.5)))").assertions
 
 
 def test_terms_are_exact_polynomials() -> None:
