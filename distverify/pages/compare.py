@@ -12,6 +12,7 @@ from distverify.quantities import catalogue
 from distverify.words import duration, significant
 
 _LISTED = 12
+_VERDICTS_LISTED = 2000
 
 
 def compare(contents: Sequence[Content]) -> Html:
@@ -26,8 +27,23 @@ def compare(contents: Sequence[Content]) -> Html:
                 class_="bad",
             )
         )
-    parts += _ranges(contents)
+    parts += _verdicts(contents) + _ranges(contents)
     return join([*parts, *(d for other in contents[1:] for d in _differences(contents[0], other))])
+
+
+def _verdicts(contents: Sequence[Content]) -> list[object]:
+    """Verdicts on property files by the files' names, a column for each result: those on which the results differ first."""
+    keyed = [{v.file: v.in_words for v in c.properties} for c in contents]
+    words = [{v.file: v.verdict for v in c.properties} for c in contents]
+    every = list(dict.fromkeys(name for known in keyed for name in known))
+    if not every:
+        return []
+    listed = sorted(every, key=lambda name: len({known.get(name) for known in words}) == 1)
+    headers = ["property", *(c.name for c in contents)]
+    cells = ([name, *(known.get(name, "-") for known in keyed)] for name in listed[:_VERDICTS_LISTED])
+    rest = len(listed) - _VERDICTS_LISTED
+    caption = f"and {rest:,} more: distverify export has all" if rest > 0 else ""
+    return [tag("h3", "Verdicts"), table(headers, cells, words=headers, caption=caption, sortable=True)]
 
 
 def _ranges(contents: Sequence[Content]) -> list[object]:

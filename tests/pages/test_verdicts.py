@@ -23,3 +23,13 @@ def test_samples_that_are_open(tmp_path: Path) -> None:
     text = Page((tmp_path / "out.html").read_text(encoding="utf-8")).text
     assert "2 samples are neither verified nor falsified in some ball" in text
     assert "none found" in text
+
+
+def test_two_runs_over_the_same_properties(tmp_path: Path) -> None:
+    runs = [property_run(tmp_path / "a.h5"), property_run(tmp_path / "b.h5", broken=4)]
+    report(runs, tmp_path / "out.html")
+    text = Page((tmp_path / "out.html").read_text(encoding="utf-8")).text
+    table = text[text.index("Verdicts") :]
+    # What differs comes first.
+    assert "unknown" in table[table.index("p4.vnnlib") : table.index("p0.vnnlib")]
+    assert "falsified" in table[table.index("p4.vnnlib") : table.index("p0.vnnlib")]

@@ -26,10 +26,10 @@ NAMES = tuple(f"p{k}.vnnlib" for k in range(6))
 TINY = float(np.nextafter(0.0, 1.0))
 
 
-def property_run(path: Path, *, nodes: int = 900) -> Result:
-    """p0 and p1 hold, p2 is broken, p3 and p4 are open (p4 is nearer), p5 failed."""
+def property_run(path: Path, *, broken: int = 2) -> Result:
+    """p0 and p1 hold, p2 is broken, p3 and p4 are open (p4 is nearer), p5 failed; ``broken`` is so in any case."""
     manifest = make_manifest(6, 6, compute=("property",), eps=(), names=NAMES)
-    manifest = replace(manifest, settings=replace(manifest.settings, nodes=nodes))
+    manifest = replace(manifest, settings=replace(manifest.settings, nodes=900))
     unit = WorkUnit(0, 6)
     payload = make_payload(manifest, unit)
     payload["status"][5], payload["message"][5] = FAILED, "ValueError: no bounds"
@@ -37,9 +37,9 @@ def property_run(path: Path, *, nodes: int = 900) -> Result:
     payload["property_margin"][:] = [0.5, TINY, -1.0, -2.5, -0.37, np.nan]
     payload["seconds"][:] = [0.1, 2.0, 0.3, 9.0, 8.0, 0.0]
     payload["counterexample"][:] = np.nan
-    payload["counterexample"][2] = 0.25
-    if nodes:
-        payload["subproblems"][:] = [0, 1200, 4, 900, 901, -1]
+    payload["counterexample"][[2, broken]] = 0.25
+    payload["verified"][broken] = FALSIFIED
+    payload["subproblems"][:] = [0, 1200, 4, 900, 901, -1]
     return _written(path, manifest, unit, payload)
 
 
