@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+import distverify as dv
 from distverify.cli.main import main
 from distverify.cli.tables import verdict_tables
 from tests.results.verdict_runs import property_run, sample_run
@@ -65,3 +68,29 @@ def test_forbidden_verdicts_end_with_status_1(folder: Path, tmp_path: Path) -> N
     assert not cases["p2.vnnlib is not falsified"]
     done = call("check", folder / "samples.h5", "--forbid", "open")
     assert (done.exit_code, "--forbid: got 'open'; choose falsified, unknown, or both" in done.output) == (2, True)
+
+
+def test_the_status_of_a_run_is_about_the_run_that_of_check_about_its_verdicts(tmp_path: Path) -> None:
+    dv.Network.from_layers([(np.array([[1.0, 1.0]]), np.zeros(1))]).save(tmp_path / "net.onnx")
+    declared = "(declare-const X_0 Real)(declare-const X_1 Real)(declare-const Y_0 Real)" + "".join(
+        f"(assert (>= X_{i} 0))(assert (<= X_{i} 1))" for i in (0, 1)
+    )
+    for name, bound in (("holds", -1), ("broken", 1)):
+        (tmp_path / f"{name}.vnnlib").write_text(f"{declared}(assert (<= Y_0 {bound}))")
+    files = [tmp_path / "holds.vnnlib", tmp_path / "broken.vnnlib"]
+    done = call(
+        "certify",
+        tmp_path / "net.onnx",
+        *files,
+        "--nodes",
+        5,
+        "--executor",
+        "serial",
+        "-o",
+        tmp_path / "a.h5",
+        "--json",
+    )
+    assert done.exit_code == 0, done.output
+    assert [v["verdict"] for v in json.loads(done.stdout)["verdicts"]] == ["verified", "falsified"]
+    assert call("check", tmp_path / "a.h5", "--forbid", "unknown").exit_code == 0
+    assert call("check", tmp_path / "a.h5", "--forbid", "falsified").exit_code == 1
