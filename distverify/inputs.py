@@ -323,6 +323,10 @@ def check_fit(prepared: Prepared) -> Prepared:
         warnings += (
             "data: y holds real numbers, taken for targets of a regression; bounds are computed without a class",
         )
+    if settings.nodes and "outputs" in settings.compute:
+        from distverify.analysis.outputs import without_search
+
+        warnings += without_search(network, settings)
     for warning in warnings:
         _log.warning("%s", warning)
     return replace(prepared, warnings=warnings)

@@ -34,9 +34,32 @@ _ROUNDS = 24
 def suits_boxes(network: Network, region: Ball) -> bool:
     """Whether the region is a box in which few inputs move, and the network small enough for many of them side by side."""
     low, high = region.box
-    if max(node.size for node in network.nodes) * (network.input_size + 1) > _LARGEST:
+    if region.unbounded or np.array_equal(low, high):
         return False
-    return region.norm == np.inf and not region.unbounded and 0 < int((low < high).sum()) <= MOST_DIMENSIONS
+    return not unsuited(network, network.input_size, int((low < high).sum()), region.norm)
+
+
+def unsuited(network: Network, inputs: int, moving: int, norm: float) -> str:
+    """Why boxes are not halved, in words; empty where they are.
+
+    Parameters
+    ----------
+    network : Network
+    inputs : int
+        That derivatives are with respect to: those of the network, or parameters of a family of perturbations.
+    moving : int
+        Those of them that are not fixed.
+    norm : float
+        Of the ball; inf for a box.
+    """
+    if norm != np.inf:
+        return f"balls of the norm {norm:g} are no boxes"
+    if moving > MOST_DIMENSIONS:
+        return f"{moving} inputs move, and boxes are halved where at most {MOST_DIMENSIONS} do"
+    largest = max(node.size for node in network.nodes)
+    if largest * (inputs + 1) > _LARGEST:
+        return f"a layer of {largest} neurons with {inputs} inputs is too large for many boxes side by side"
+    return ""
 
 
 @dataclass(frozen=True, eq=False)

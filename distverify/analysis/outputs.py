@@ -10,19 +10,21 @@ import numpy as np
 
 from distverify.analysis.around import Over
 from distverify.analysis.attack import Room
-from distverify.analysis.bisection import suits_boxes
+from distverify.analysis.bisection import suits_boxes, unsuited
 from distverify.analysis.box_tree import BoxTree, LargestValue
 from distverify.analysis.time_left import seconds_for_each
 from distverify.bounds.outputs import OutputBounds, both_sides, tightest
 from distverify.bounds.reduced import Floats
+from distverify.errors import SettingsError, argument
 from distverify.network.graph import Network
+from distverify.quantities import catalogue
 from distverify.questions.askers import Alone
 from distverify.questions.bounder import Bounder
 from distverify.questions.memory import Memory
 from distverify.questions.pieces import Arrays, Block
 from distverify.questions.question import Cuts, Question, cut, stacked
 from distverify.questions.region import RegionBounds
-from distverify.region import Ball
+from distverify.region import Ball, domain_box
 from distverify.settings import Settings
 
 _POINTS = 512
@@ -85,6 +87,41 @@ class _Values:
     def look(self, points: Floats) -> float:
         self.most = max(self.most, float((self.network(self.room.clamp(points)) @ self.row).max()))
         return self.most
+
+
+def without_search(network: Network, settings: Settings) -> tuple[str, ...]:
+    """What is to be said of a run with nodes whose output bounds are those of one pass, over its balls or its domain.
+
+    Parameters
+    ----------
+    network : Network
+        Of the data's own inputs.
+    settings : Settings
+        That compute outputs with nodes.
+
+    Raises
+    ------
+    SettingsError
+        Nothing of the run would use the nodes.
+    """
+    why: dict[str, str] = {}
+    inputs = settings.inputs_of(network.input_size)
+    if settings.eps:
+        moving = inputs if settings.feature_eps is None else int(np.count_nonzero(settings.feature_eps))
+        why["balls"] = unsuited(network, inputs, moving, settings.norm)
+    if settings.domain is not None:
+        low, high = domain_box(settings.domain, network.input_size).box
+        why["the domain"] = unsuited(network, network.input_size, int((low < high).sum()), np.inf)
+    if network.jump:
+        why = dict.fromkeys(why, f"the network jumps ({network.jump})")
+    told = "; ".join(f"over {place}, {text}" for place, text in why.items() if text)
+    others = [q for q in catalogue.chosen(settings.compute) if "nodes" in q.uses and q.name != "outputs"]
+    if all(why.values()) and not others:
+        raise SettingsError(
+            f"nodes: got {settings.nodes}, which only outputs would use, and nothing is searched for them: {told}; leave "
+            f"{argument('nodes')} out, or let few inputs move ({argument('feature_eps')}, {argument('domain')})"
+        )
+    return (f"nodes: bounds of outputs are those of one pass: {told}",) if told else ()
 
 
 def bounds_over(over: Over) -> Arrays:
