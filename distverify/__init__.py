@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from distverify.analysis.signs import Monotonicity, monotonicity
     from distverify.analysis.verify import Verdict, verify
     from distverify.api import Progress, certify
-    from distverify.attacks.audit import Audit, Finding, Violation, audit
+    from distverify.attacks.audit import Audit, audit
+    from distverify.attacks.finding import Finding, Violation
     from distverify.bounds.jacobian import JacobianBounds, jacobian_bounds
     from distverify.bounds.outputs import OutputBounds, output_bounds
     from distverify.errors import (
@@ -61,7 +62,7 @@ _PLACES = {
     "Estimate": "distverify.forecast.estimate",
     "ExecutorError": "distverify.errors",
     "Failure": "distverify.results.summary",
-    "Finding": "distverify.attacks.audit",
+    "Finding": "distverify.attacks.finding",
     "Interrupted": "distverify.errors",
     "JacobianBounds": "distverify.bounds.jacobian",
     "LipschitzConstants": "distverify.analysis.lipschitz",
@@ -78,7 +79,7 @@ _PLACES = {
     "SettingsError": "distverify.errors",
     "Summary": "distverify.results.summary",
     "Verdict": "distverify.analysis.verify",
-    "Violation": "distverify.attacks.audit",
+    "Violation": "distverify.attacks.finding",
     "audit": "distverify.attacks.audit",
     "certified_radius": "distverify.analysis.radius",
     "certify": "distverify.api",

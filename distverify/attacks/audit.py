@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Unpack
 
 import numpy as np
@@ -14,8 +14,11 @@ from distverify.analysis.warm_up import warm_up_for
 from distverify.attacks.attack import Attack
 from distverify.attacks.attained import ATTAINED, DISTANCES, with_partners
 from distverify.attacks.claims import Verdict, all_claims, judge
+from distverify.attacks.finding import Finding, count
 from distverify.attacks.of_file import COMPARED, compare_with_file, is_onnx, to_file
 from distverify.attacks.of_file import VARIABLE as OF_FILE
+from distverify.attacks.open_margins import VARIABLE as OPEN_MARGIN
+from distverify.attacks.open_margins import attack_margins
 from distverify.attacks.replays import VERDICTS, PropertyReplay, replay
 from distverify.errors import ExecutorError, ResultError
 from distverify.executors import choose_executor
@@ -33,59 +36,6 @@ from distverify.status import COMPUTED, OK
 from distverify.work import Payload, WorkUnit
 
 Floats = NDArray[np.float64]
-
-_LISTED = 20  # violations of one claim that are kept to show
-
-
-@dataclass(frozen=True)
-class Violation:
-    """A claim that an attack broke.
-
-    Attributes
-    ----------
-    variable : str
-    sample : int
-        Index in the data set.
-    place : dict dimension -> index
-        Which of the variable's values, beside the sample.
-    bound, attained : float
-        What the file says, and what was found.
-    """
-
-    variable: str
-    sample: int
-    place: dict[str, int]
-    bound: float
-    attained: float
-
-
-@dataclass(eq=False)
-class Finding:
-    """What became of one variable's claims.
-
-    Attributes
-    ----------
-    variable : str
-    checked, broken : int
-        Values that claim something; those of them that an attack broke.
-    worst : list of Violation
-        The first that were found.
-    closest : float
-        The largest closeness: 1 touches the bound. NaN where that has no meaning.
-    median : float
-        Median over the samples of their median closeness.
-    """
-
-    variable: str
-    checked: int = 0
-    broken: int = 0
-    worst: list[Violation] = field(default_factory=list)
-    closest: float = float("nan")
-    medians: list[float] = field(default_factory=list)
-
-    @property
-    def median(self) -> float:
-        return float(np.median(self.medians)) if self.medians else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,14 +164,14 @@ def audit(
         for claim in claims if fine.any() else ():
             axes = dims[claim.variable]
             stored = result.read(claim.variable, rows[fine] if axes[:1] == ("sample",) else ())
-            _count(
-                findings[claim.variable], claim.variable, judge(claim, stored, attained, job.settings), indices, axes
-            )
+            count(findings[claim.variable], claim.variable, judge(claim, stored, attained, job.settings), indices, axes)
         done += unit.size
         if progress is not None:
             progress(done, len(positions))
     if "counterexample" in dims and "counterexample" not in findings:
         findings["counterexample"] = _replayed(result, job, positions)
+    if OPEN_MARGIN in dims and (margins := attack_margins(result, job, positions, points, seed)).checked:
+        findings[OPEN_MARGIN] = margins
     notes: list[str] = []
     if is_onnx(model):
         finding = _of_file(result, model, job, positions)
@@ -300,7 +250,7 @@ def _count_verdicts(
     for name in VERDICTS:
         wrong = np.asarray(payload[name], np.float64)[fine]
         verdict = Verdict(wrong > 0, np.zeros(wrong.size), wrong, np.full(wrong.size, np.nan), int((wrong >= 0).sum()))
-        _count(findings.setdefault(name, Finding(name)), name, verdict, indices, ("sample",))
+        count(findings.setdefault(name, Finding(name)), name, verdict, indices, ("sample",))
 
 
 def _replayed(result: Result, job: Job, positions: NDArray[np.int64]) -> Finding:
@@ -317,7 +267,7 @@ def _replayed(result: Result, job: Job, positions: NDArray[np.int64]) -> Finding
     verdict = Verdict(
         known & (margins > 0.0), np.zeros(margins.shape), margins, np.full(margins.shape, np.nan), int(known.sum())
     )
-    _count(finding, "counterexample", verdict, job.data.indices, ("sample", "eps"))
+    count(finding, "counterexample", verdict, job.data.indices, ("sample", "eps"))
     return finding
 
 
@@ -334,7 +284,7 @@ def _of_file(result: Result, model: Model, job: Job, positions: NDArray[np.int64
     broken, attained = compared
     verdict = Verdict(broken, stored, attained, np.full(broken.shape, np.nan), broken.size)
     finding = Finding(OF_FILE)
-    _count(finding, OF_FILE, verdict, job.data.indices, ("sample", "output"))
+    count(finding, OF_FILE, verdict, job.data.indices, ("sample", "output"))
     return finding
 
 
@@ -369,29 +319,6 @@ def _payloads(runner: Executor, job: Job) -> Iterator[tuple[WorkUnit, Payload]]:
                 yield event.unit, event.payload
     if done < job.data.size:
         raise ExecutorError(f"the workers ended after {done} of {job.data.size} samples; run the audit again")
-
-
-def _count(
-    finding: Finding, variable: str, verdict: Verdict, indices: NDArray[np.int64], dims: tuple[str, ...]
-) -> None:
-    finding.checked += verdict.checked
-    finding.broken += int(verdict.broken.sum())
-    own = [d for d in dims if d != "sample"]
-    for place in np.argwhere(verdict.broken)[: max(0, _LISTED - len(finding.worst))]:
-        at = tuple(int(p) for p in place)
-        finding.worst.append(
-            Violation(
-                variable,
-                int(indices[at[0]]),
-                dict(zip(own, at[1:], strict=False)),
-                float(verdict.bound[at]),
-                float(verdict.attained[at]),
-            )
-        )
-    if not np.isnan(verdict.closeness).all():
-        finding.closest = float(np.fmax(finding.closest, np.nanmax(verdict.closeness)))
-        per_sample = verdict.closeness.reshape(verdict.closeness.shape[0], -1)
-        finding.medians += [float(np.nanmedian(row)) for row in per_sample if not np.isnan(row).all()]
 
 
 def _payload_bytes(job: Job) -> int:
