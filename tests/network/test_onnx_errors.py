@@ -53,8 +53,8 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str
         "reads 'h', which no supported node before it",
     ),
     "defined_twice": ([node("Relu", "x", "y"), node("Tanh", "x", "y")], {}, {}, "'y' is defined twice"),
-    "matrix_product": ([node("MatMul", "x x", "y")], {}, {"shape": (4, 4)}, "a product of two values"),
-    "gemm_product": ([node("Gemm", "x x", "y")], {}, {"shape": (4, 4)}, "a product of two values"),
+    "matrix_product": ([node("MatMul", "x x", "y")], {}, {"shape": (3, 4)}, "do not fit together"),
+    "gemm_product": ([node("Gemm", "x x", "y")], {}, {"shape": (3, 4)}, "do not fit together"),
     "divided_by_zero": (
         [node("Div", "x c", "y")],
         {"c": np.zeros(4)},

@@ -79,6 +79,15 @@ GRAPHS = {
         [node("LayerNormalization", "x w", "y")], {"w": np.ones(4)}, [1e4, 1e4 + 1, 1e4 - 1, 1e4 + 2],
         {"power", "positive_power"},
     ),
+    "matrices": (
+        [node("Reshape", "x r", "h"), node("Tanh", "h", "t"), node("MatMul", "h t", "m"), node("Flatten", "m", "y")],
+        {"r": np.array([1, 2, 2])}, X0, {"tanh", "power"},
+    ),
+    "matrices_of_gemm": (
+        [node("Reshape", "x r", "h"), node("Tanh", "h", "t"), node("Gemm", "h t c", "m", transB=1, alpha=0.5, beta=3.0),
+         node("Reshape", "m s", "y")],
+        {"r": np.array([2, 2]), "s": np.array([1, 4]), "c": np.array([1.0, -2.0])}, X0, {"tanh", "power"},
+    ),
     "ceiling": ([node("Ceil", "x", "y")], {}, X0, {"floor"}),
     "floor": ([node("Floor", "x", "y")], {}, X0, {"floor"}),
     "rounded": ([node("Round", "x", "y")], {}, [0.3, 1.5, -0.7, 2.5], {"nearest"}),
@@ -207,6 +216,55 @@ def test_choices_by_the_input(tmp_path: Path) -> None:
             jacobian_bounds(network, Ball(x, 0.01))
 
 
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([node("Equal", "x half", "g")], [1.0, 0.0, 0.0]),
+        ([node("Equal", "x half", "g0"), node("Not", "g0", "g")], [0.0, 1.0, 1.0]),
+        ([node("Greater", "x fifth", "a"), node("Less", "x half", "b"), node("And", "a b", "g")], [0.0, 1.0, 0.0]),
+        ([node("Greater", "x half", "a"), node("Less", "x fifth", "b"), node("Or", "a b", "g")], [0.0, 0.0, 0.0]),
+        ([node("LessOrEqual", "x fifth", "a"), node("Equal", "x half", "b"), node("Or", "a b", "g")], [1.0, 0.0, 1.0]),
+        ([node("LessOrEqual", "x half", "a"), node("And", "a mask", "g")], [1.0, 0.0, 1.0]),
+        ([node("Greater", "x half", "a"), node("Or", "mask a", "g")], [1.0, 0.0, 1.0]),
+    ],
+)
+def test_conditions_of_conditions(nodes: list[onnx.NodeProto], expected: list[float], tmp_path: Path) -> None:
+    constants = {"half": np.array(0.5), "fifth": np.array(0.2), "mask": np.array([True, False, True])}
+    nodes = [*nodes, node("Cast", "g", "y", to=TensorProto.DOUBLE)]
+    network = load_onnx(save(model(nodes, constants, shape=(1, 3), output_shape=(1, 3)), tmp_path))
+    x = np.array([0.5, 0.3, 0.2])
+    assert network(x)[0] == pytest.approx(expected)
+    for eps in (0.0, 0.01, 1.0):
+        bounds = output_bounds(network, Ball(x, eps))
+        values = network(x + eps * np.random.default_rng(0).uniform(-1.0, 1.0, (200, 3)))
+        assert (bounds.lower <= np.minimum(values.min(axis=0), expected)).all()
+        assert (bounds.upper >= np.maximum(values.max(axis=0), expected)).all()
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "shape"),
+    [((3,), (3,), ()), ((3,), (3, 2), (2,)), ((2, 3), (3,), (2,)), ((2, 1, 3), (3, 2), (2, 1, 2)), ((2, 1, 2, 3), (2, 3, 1), (2, 2, 2, 1))],
+)  # fmt: skip
+def test_matrix_products_of_all_ranks(
+    left: tuple[int, ...], right: tuple[int, ...], shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """Of two inputs, in their own shapes."""
+    from distverify.network.onnx.bound import Wanted, bind, open_model
+
+    ports = [
+        helper.make_tensor_value_info(n, TensorProto.DOUBLE, s) for n, s in (("a", left), ("b", right), ("y", shape))
+    ]
+    graph = helper.make_graph([node("MatMul", "a b", "y")], "product", ports[:2], ports[2:])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    sizes = math.prod(left), math.prod(right)
+    places = np.split(np.arange(sum(sizes)), [sizes[0]])
+    wanted = Wanted(open_model(tmp_path / "m.onnx"), [("a", left, places[0]), ("b", right, places[1])], [("y", shape)])
+    builder, ((made,),) = bind(sum(sizes), [wanted])
+    x = np.random.default_rng(0).standard_normal(sum(sizes))
+    expected = x[: sizes[0]].reshape(left) @ x[sizes[0] :].reshape(right)
+    assert builder.build(made)(x)[0] == pytest.approx(expected.reshape(-1), abs=1e-12)
+
+
 def test_several_inputs_and_outputs(tmp_path: Path) -> None:
     """They are read, and give their values, one after the other; constant outputs too."""
     proto = model([node("MatMul", "x a", "h"), node("Mul", "h z", "y"), node("Relu", "z", "r"), node("Identity", "c", "k")],
@@ -244,7 +302,18 @@ REFUSED = {
     "huge_power": ([node("Pow", "x c", "y")], {"c": np.array(1e3)}, "raises to the power 1000; at most 64 is supported"),
     "mixed_powers": ([node("Pow", "x c", "y")], {"c": np.array([2.0, 0.5, 2.0, 2.0])}, "whole powers and others to fractions"),
     "negative_base": ([node("Pow", "c x", "y")], {"c": np.array(-2.0)}, "raises numbers that are not positive"),
-    "equality": ([node("Equal", "x c", "g"), node("Where", "g x c", "y")], {"c": np.array(0.0)}, "operator Equal is not"),
+    "exclusion": (
+        [node("Greater", "x c", "g"), node("Less", "x c", "h"), node("Xor", "g h", "k"), node("Where", "k x c", "y")],
+        {"c": np.array(0.0)}, "operator Xor is not",
+    ),
+    "numbers_as_conditions": (
+        [node("Greater", "x c", "g"), node("And", "g c", "h"), node("Where", "h x c", "y")], {"c": np.array(0.0)},
+        "input 1 is of type float64; it must be true or false",
+    ),
+    "matrices_that_do_not_fit": (
+        [node("Reshape", "x r", "h"), node("MatMul", "h h", "m"), node("Flatten", "m", "y")], {"r": np.array([1, 4])},
+        r"matrices of shapes \(1, 4\) and \(1, 4\) do not fit together",
+    ),
 }  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from distverify.network.linear.operator import NORM_MARGIN, Array
 from distverify.network.nodes import Term
 from distverify.network.onnx.indexing import transposed
 from distverify.network.onnx.operation import Handler, Operation, Signal
-from distverify.network.onnx.products import product, quotient
+from distverify.network.onnx.products import matrix_product, product, quotient
 
 
 def _sum(op: Operation, signs: tuple[float, ...] | None = None) -> Signal:
@@ -80,9 +80,10 @@ def _repeated(op: Operation, before: int, matrix: Array, after: int) -> Array:
 
 
 def _matmul(op: Operation) -> Signal:
-    left = isinstance(op.input(0), Signal)
-    if left and isinstance(op.input(1), Signal):
-        op.error("a product of two values that depend on the input is not supported")
+    a, b = op.inputs
+    if isinstance(a, Signal) and isinstance(b, Signal):
+        return matrix_product(op, a, b)
+    left = isinstance(a, Signal)
     x, constant = (op.signal(0), op.constant(1)) if left else (op.signal(1), op.constant(0))
     weight = op.numbers(constant)
     if weight.ndim > 2:
@@ -112,8 +113,6 @@ def _matmul(op: Operation) -> Signal:
 
 def _gemm(op: Operation) -> Signal:
     a, b, c = op.input(0), op.input(1), op.input(2)
-    if isinstance(a, Signal) and isinstance(b, Signal):
-        op.error("a product of two values that depend on the input is not supported")
     matrices = []
     for value, transpose in ((a, op.attributes["transA"]), (b, op.attributes["transB"])):
         assert value is not None
@@ -131,7 +130,9 @@ def _gemm(op: Operation) -> Signal:
     shape = (a.shape[0], b.shape[1])
     alpha, beta = float(op.attributes["alpha"]), float(op.attributes["beta"])
     terms, bias, error = [], None, None
-    if isinstance(a, Signal):
+    if isinstance(a, Signal) and isinstance(b, Signal):
+        terms.append(op.scaled(matrix_product(op, a, b), alpha))
+    elif isinstance(a, Signal):
         weight = _repeated(op, a.shape[0], op.numbers(b).T, 1)  # type: ignore[arg-type]
         terms.append(Term(a.node, _times(op, alpha, weight, op.roundings(op.inputs[1]))))
     elif isinstance(b, Signal):

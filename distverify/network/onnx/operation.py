@@ -81,8 +81,8 @@ class Operation:
         How many roundings constants are off by, by the identity of their arrays.
     probe : Probe
         How much values vary.
-    comparison : Comparison, optional
-        Input 0, if it is one.
+    comparisons : tuple of Comparison or None
+        Inputs that are comparisons.
     """
 
     label: str
@@ -95,7 +95,12 @@ class Operation:
     budget: Budget
     rounded: Mapping[int, int]
     probe: Probe
-    comparison: Comparison | None = None
+    comparisons: tuple[Comparison | None, ...] = ()
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """Input 0, if it is one."""
+        return self.comparisons[0] if self.comparisons else None
 
     def error(self, message: str) -> NoReturn:
         raise ModelError(f"{self.label}: {message}")

@@ -19,10 +19,11 @@ import numpy as np
 
 from distverify.network.linear.diagonal import Diagonal
 from distverify.network.linear.operator import Array
+from distverify.network.linear.sparse import selection
 from distverify.network.nodes import ActivationNode, Term
 from distverify.network.onnx.file import Constant
 from distverify.network.onnx.gates import gated_product, gated_quotient, multiplied
-from distverify.network.onnx.operation import Handler, Operation, Signal, Value
+from distverify.network.onnx.operation import Handler, Operation, Signal, Value, places
 from distverify.network.onnx.polynomials import LARGEST_EXPONENT, bases, polynomial, times
 from distverify.network.onnx.scalings import Factor, multiples
 
@@ -38,6 +39,29 @@ def product(op: Operation, a: Signal, b: Signal) -> Signal:
         or _of_one_value(op, op.expanded(a, shape), op.expanded(b, shape))
         or _quarter_squares(op, op.expanded(a, shape), op.expanded(b, shape))
     )
+
+
+def matrix_product(op: Operation, a: Signal, b: Signal) -> Signal:
+    """Sums of products over the last axis of ``a`` and the last but one of ``b``, stacks of matrices broadcast together."""
+    if not a.shape or not b.shape:
+        op.error(f"shapes {a.shape} and {b.shape} cannot be multiplied; both need at least one axis")
+    left, right = places(a), places(b)
+    left = left[None, :] if left.ndim == 1 else left
+    right = right[:, None] if right.ndim == 1 else right
+    inner = left.shape[-1]
+    if inner != right.shape[-2]:
+        op.error(f"matrices of shapes {a.shape} and {b.shape} do not fit together")
+    rows, columns = left[..., :, :, None], right[..., None, :, :]
+    try:
+        shape = np.broadcast_shapes(rows.shape, columns.shape)
+    except ValueError:
+        op.error(f"stacks of matrices of shapes {a.shape} and {b.shape} do not fit together")
+    op.check_shape(shape)
+    made = product(op, op.taken(a, np.broadcast_to(rows, shape)), op.taken(b, np.broadcast_to(columns, shape)))
+    table = np.moveaxis(places(made), -2, -1).reshape(-1, inner)
+    # The axis that a vector was given is missing from the result.
+    kept = shape[:-3] + (shape[-3],) * (len(a.shape) > 1) + (shape[-1],) * (len(b.shape) > 1)
+    return op.linear(kept, [Term(made.node, selection(table, made.size))])
 
 
 def quotient(op: Operation, a: Value, b: Signal) -> Signal:

@@ -54,7 +54,8 @@ _LEGACY_BROADCAST = ("Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or
 # The others refuse constants that are not exact.
 _ACCOUNT_FOR_ROUNDING = frozenset({"Add", "Conv", "ConvTranspose", "Div", "Gemm", "MatMul", "Mul", "Sub", "Sum"})
 # Operators that a comparison of values that depend on the input may go into.
-_OF_COMPARISONS = frozenset({"Cast", "Not", "Where"})
+_OF_COMPARISONS = frozenset({"And", "Cast", "Not", "Or", "Where", "Xor"})
+_OF_TWO = frozenset({"And", "Or", "Xor"})
 # Operators between a last Softmax and the output that only show it in another shape.
 _PASSING = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze"})
 # What reading sizes, axes and types that contradict each other ends in.
@@ -216,10 +217,11 @@ class Translation:
         if node.domain not in STANDARD_DOMAINS or not known:
             raise _unsupported(node, label)
         attributes = _attributes(node, self.opset, label)
-        comparison = self.comparisons.get(node.input[0]) if node.op_type in _OF_COMPARISONS else None
+        many = 2 if node.op_type in _OF_TWO else int(node.op_type in _OF_COMPARISONS)
+        comparisons = tuple(self.comparisons.get(name) if i < many else None for i, name in enumerate(node.input))
         operands = [
-            self._value(name, label) if name and not (comparison and i == 0) else None
-            for i, name in enumerate(node.input)
+            self._value(name, label) if name and comparison is None else None
+            for name, comparison in zip(node.input, comparisons, strict=True)
         ]
         if self.opset < 7 and node.op_type in _LEGACY_BROADCAST:
             aligned = _align(operands, attributes, label)
@@ -230,7 +232,7 @@ class Translation:
         if node.op_type == "Shape" and isinstance(inputs[0], Signal):
             dims = inputs[0].shape[attributes.get("start", 0) : attributes.get("end")]
             return np.array(dims, dtype=np.int64)
-        if not comparison and not any(isinstance(value, Signal) for value in inputs):
+        if not any(comparisons) and not any(isinstance(value, Signal) for value in inputs):
             return self._fold(node, inputs, attributes, label)  # type: ignore[arg-type]
         if node.op_type not in _HANDLERS:
             raise _unsupported(node, label)
@@ -250,7 +252,7 @@ class Translation:
             self.budget,
             self.rounded,
             self.probe,
-            comparison,
+            comparisons,
         )
         try:
             return _HANDLERS[node.op_type](operation)

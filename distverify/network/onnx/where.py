@@ -48,6 +48,33 @@ def _not(op: Operation) -> Comparison:
     return replace(op.comparison, negated=not op.comparison.negated)
 
 
+def _equal(op: Operation) -> Comparison:
+    """Where neither of two values is greater."""
+    none = [indicator(op, _compare(op, sign, negated=True)) for sign in (1.0, -1.0)]
+    return _at_least(op, none, 2)
+
+
+def _both(op: Operation, count: int) -> Comparison:
+    """Where at least ``count`` of two conditions hold."""
+    parts: list[Signal] = []
+    for i, comparison in enumerate(op.comparisons):
+        if comparison is not None:
+            parts.append(indicator(op, comparison))
+        elif op.constant(i).dtype.kind != "b":
+            op.error(f"input {i} is of type {op.constant(i).dtype}; it must be true or false")
+    shape = op.common_shape(*parts, *(v for v in op.inputs if v is not None))
+    known = sum((op.spread(v, shape) for v in op.inputs if v is not None and not isinstance(v, Signal)), np.zeros(1))
+    return _at_least(op, [op.expanded(p, shape) for p in parts], count, known)
+
+
+def _at_least(op: Operation, indicators: list[Signal], count: int, known: Array | None = None) -> Comparison:
+    """Where so many values that are 0 or 1 are 1; ``known`` counts already."""
+    shape = indicators[0].shape
+    bias = None if known is None else np.broadcast_to(known, (math.prod(shape),))
+    total = op.linear(shape, [op.builder.skip(s.node) for s in indicators], bias)
+    return Comparison(total, count - 0.5)
+
+
 def indicator(op: Operation, comparison: Comparison) -> Signal:
     """1 where the comparison holds, else 0."""
     x = comparison.signal
@@ -154,10 +181,13 @@ def _softplus(op: Operation, condition: Comparison) -> Signal | None:
 
 
 WHERE_OPERATORS: Mapping[str, Handler] = {
+    "And": lambda op: _both(op, 2),
+    "Equal": _equal,
     "Greater": lambda op: _compare(op, 1.0, negated=False),
     "GreaterOrEqual": lambda op: _compare(op, -1.0, negated=True),
     "Less": lambda op: _compare(op, -1.0, negated=False),
     "LessOrEqual": lambda op: _compare(op, 1.0, negated=True),
     "Not": _not,
+    "Or": lambda op: _both(op, 1),
     "Where": _where,
 }
