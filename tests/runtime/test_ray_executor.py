@@ -140,6 +140,7 @@ def test_an_existing_ray_is_used_and_left_running(local_ray):
     assert ray.nodes()[0]["Alive"]
 
 
+@pytest.mark.slow
 def test_a_ray_of_its_own_is_quiet_and_ends_with_the_run():
     # In a process of its own: Ray reads its environment once, and one process cannot hold two.
     script = (
