@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from distverify.analysis.evaluation import highest_at
 from distverify.analysis.margins import choose_targets
 from distverify.analysis.perturbation import along_family
 from distverify.analysis.property import inner_box, targets_of
+from distverify.bounds.gradient import jacobian_at
 from distverify.bounds.jacobian import margin_rows
 from distverify.bounds.reduced import Floats
+from distverify.data.vnnlib.cases import Polytope
 from distverify.data.vnnlib.property import Property
 from distverify.network.graph import Network
 from distverify.region import Balls, Box
@@ -24,7 +26,9 @@ from distverify.work import Sample, SampleResult
 # Starting points of the search that looks for a counterexample of what is said to have none, as a share of the audit's points.
 _SHARE = 4
 # What a replay says of a property, by variable of the file.
-VERDICTS = ("counterexample", "verified")
+VERDICTS = ("counterexample", "verified", "property_margin")
+# Downhill, where a margin may be smaller than the file says.
+_STEPS = 3
 
 
 def replay(network: Network, sample: Sample, settings: Settings, verified: Floats, points: Floats) -> Floats:
@@ -72,6 +76,8 @@ class PropertyReplay:
         Counterexamples, NaN where there is none.
     restarts : int
     seed : int
+    margins : dict index -> float
+        Of "property_margin", of those that have one.
     """
 
     properties: Mapping[int, Property]
@@ -79,16 +85,21 @@ class PropertyReplay:
     points: Mapping[int, Floats]
     restarts: int
     seed: int
+    margins: Mapping[int, float] = field(default_factory=dict)
 
     def __call__(self, network: Network, sample: Sample, settings: Settings) -> SampleResult:
-        """ "counterexample": 1 where it is none, 0 where it is one; "verified": 1 where a search found one, 0 where not; else NaN."""
+        """ "counterexample": 1 where it is none, 0 where it is one; "verified": 1 where a search found one, 0 where not; "property_margin":
+        1 where a point has a smaller one, 0 where none was found; else NaN.
+        """
         prop, code, x = self.properties[sample.index], self.codes[sample.index], self.points[sample.index]
         wrong = broken = np.nan
         if code == FALSIFIED or np.isfinite(x).any():
             wrong = 0.0 if code == FALSIFIED and self._is_one(network, prop, x, settings) else 1.0
         if code > 0:
             broken = float(self._found(network, prop, sample.index, settings))
-        return {"status": OK, "counterexample": wrong, "verified": broken}
+        margin = self.margins.get(sample.index, -np.inf)
+        less = float(self._least(network, prop, sample.index) < margin) if np.isfinite(margin) else np.nan
+        return {"status": OK, "counterexample": wrong, "verified": broken, "property_margin": less}
 
     def _attackers(self, network: Network, prop: Property, index: int, settings: Settings) -> list[Attacker]:
         return [
@@ -98,6 +109,18 @@ class PropertyReplay:
             )
             for case in prop.cases
         ]  # fmt: skip
+
+    def _least(self, network: Network, prop: Property, index: int) -> float:
+        """The smallest clearance that was found, at most: inf where there was no point to look at."""
+        generator, least = np.random.default_rng((self.seed, index)), np.inf
+        for case in prop.cases:
+            lower, upper = inner_box(case)
+            if bool((lower <= upper).all()):
+                parts = generator.choice([0.0, 1.0], (self.restarts, lower.size))
+                parts[::2] = generator.random(parts[::2].shape)
+                x = np.clip(lower + parts * (upper - lower), lower, upper)
+                least = min([least, *(_clearance(network, polytope, x, lower, upper) for polytope in case.polytopes)])
+        return least
 
     def _is_one(self, network: Network, prop: Property, x: Floats, settings: Settings) -> bool:
         return any(
@@ -111,3 +134,23 @@ class PropertyReplay:
             attacker.search(range(len(attacker.targets)), max(2, self.restarts // _SHARE)) is not None
             for attacker in self._attackers(network, prop, index, settings)
         )
+
+
+def _clearance(network: Network, polytope: Polytope, x: Floats, lower: Floats, upper: Floats) -> float:
+    """By how much the constraints rule out one of the points ``x`` [N, D], or one downhill of them, at most."""
+    rows, bounds = polytope.rows, polytope.bounds
+    if not bounds.size:
+        return -np.inf  # every point of the box is a counterexample
+    best, least = x[0], np.inf
+    for step in range(_STEPS + 1):
+        values = (network(x) @ rows.T - bounds).max(axis=1)
+        at = int(values.argmin())
+        if values[at] < least:
+            best, least = x[at], values[at]
+        if step < _STEPS:
+            slopes = jacobian_at(network, x, rows)
+            clearest = (network(x) @ rows.T - bounds).argmax(axis=1)
+            x = np.where(slopes[np.arange(len(x)), clearest] > 0.0, lower, upper)
+    # The file's decimal numbers may be so far off, and bounds are rounded up.
+    off = polytope.inexact @ np.abs(network(best)[0]) * (1.0 + 1e-9) + np.spacing(np.abs(bounds))
+    return float(np.nextafter(highest_at(network, best, rows, bounds) + off, np.inf).max())

@@ -43,6 +43,23 @@ def test_a_property_that_holds_is_not_broken():
     assert check(DIFFERENCE, Sample(np.zeros(2), -1, 0), Settings(compute=("property",)))["verified"] == 0.0
 
 
+@pytest.mark.parametrize(
+    ("constraint", "least"),
+    [
+        ("(assert (<= Y_0 -0.7))", 0.1),
+        ("(assert (<= Y_0 0.2))", -0.8),  # at the corner (0.1, 0.7)
+        ("(assert (>= Y_0 0.9))", 0.3),
+        ("(assert (or (and (<= Y_0 -0.7)) (and (>= Y_0 0.5) (<= Y_0 0.1))))", 0.1),
+    ],
+)
+def test_margins_that_are_too_large_are_found(constraint, least):
+    prop = Property("p", parse_property(BOX + constraint, 2, 1))
+    for margin, expected in ((least - 1e-9, 0.0), (least + 1e-6, 1.0), (np.nan, np.nan), (-np.inf, np.nan)):
+        check = PropertyReplay({0: prop}, {0: 0}, {0: np.full(2, np.nan)}, 8, 0, {0: margin})
+        found = check(DIFFERENCE, Sample(np.zeros(2), -1, 0), Settings(compute=("property",)))["property_margin"]
+        assert np.array_equal(found, expected, equal_nan=True), (margin, found)
+
+
 def test_counterexamples_of_balls():
     settings = Settings(eps=(0.1, 0.3, 0.4, 0.5), compute=("attack",))
     points = np.array([[0.6, 0.5], [0.4, 0.6], [0.4, 0.6], [np.nan, np.nan]])
