@@ -211,13 +211,14 @@ def _write(target: Path, whole: Manifest, sources: Sequence[_Source]) -> None:
 
 def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[slice, slice]]:
     """Rows of the merged file as slices with one step each, and where they stand among ``rows``: HDF5 writes those fast."""
+    steps = np.diff(rows)
+    turns = np.flatnonzero(np.diff(steps)) + 1  # steps that differ from the one before
     start = 0
     while start < len(rows):
-        step = int(rows[start + 1] - rows[start]) if start + 1 < len(rows) else 1
-        stop = start + 1
-        if step > 0:
-            while stop < len(rows) and rows[stop] - rows[stop - 1] == step:
-                stop += 1
-        step = max(step, 1)
+        step, stop = 1, start + 1
+        if stop < len(rows) and steps[start] > 0:
+            step = int(steps[start])
+            after = int(np.searchsorted(turns, start, side="right"))
+            stop = int(turns[after]) + 1 if after < len(turns) else len(rows)
         yield slice(int(rows[start]), int(rows[stop - 1]) + 1, step), slice(start, stop)
         start = stop

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import distverify as dv
+from distverify.results.merging import _runs
 
 RNG = np.random.default_rng(8)
 NETWORK = dv.Network.from_layers(
@@ -96,3 +97,14 @@ def test_what_cannot_be_merged_is_told(data: Path, parts: list[Path], tmp_path: 
 def test_parts_that_make_no_sense(part: Any, message: str, data: Path, tmp_path: Path) -> None:
     with pytest.raises((dv.SettingsError, dv.DataError), match=message):
         run(data, tmp_path / "out.h5", part=part)
+
+
+@pytest.mark.parametrize(
+    ("rows", "count"),
+    [([], 0), ([7], 1), ([0, 8, 16, 24], 1), ([3, 2, 1], 3), ([0, 1, 2, 10, 12, 14, 5], 3), ([1, 4, 5, 6, 9], 3)],
+)
+def test_rows_as_few_slices(rows: list[int], count: int) -> None:
+    runs = list(_runs(np.array(rows, dtype=np.int64)))
+    assert [row for run, _ in runs for row in range(run.start, run.stop, run.step)] == rows
+    assert [k for _, at in runs for k in range(at.start, at.stop)] == list(range(len(rows)))
+    assert len(runs) == count
