@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
+from distverify.cli.main import main
 from distverify.quantities import catalogue
 from distverify.results.schema import all_variables
 from distverify.settings import Settings
@@ -38,6 +41,37 @@ def test_links_lead_somewhere(page: Path) -> None:
         path = (page.parent / name).resolve() if name else page
         assert path.exists(), f"{page.name}: {target}"
         assert not anchor or anchor in anchors(path), f"{page.name}: {target}"
+
+
+def commands_of(page: Path) -> list[str]:
+    """What follows ``distverify`` in blocks for a shell, and in text where a command with options is quoted."""
+    text = page.read_text()
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S)).replace("\\\n", " ")
+    in_blocks = re.findall(r"(?:^|&& |[A-Z]=\w+ )distverify ([a-z][^\n&;]*)", blocks, re.M)
+    quoted = re.findall(r"`distverify ([a-z][^`\n]* --?[a-z][^`\n]*)`", text)
+    return in_blocks + [line.split(" | ")[0] for line in quoted]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_have_the_options_that_pages_show(page: Path) -> None:
+    for line in commands_of(page):
+        name, *words = shlex.split(line, comments=True)
+        command = main.get_command(click.Context(main), name)
+        assert command is not None, f"{page.name}: distverify {line}"
+        shown = [word.strip("[]") for word in words if word != "..."]
+        try:
+            command.make_parser(click.Context(command, info_name=name)).parse_args(shown)
+        except click.UsageError as error:
+            raise AssertionError(f"{page.name}: distverify {line}: {error.format_message()}") from error
+
+
+def test_a_wrong_option_on_a_page_would_be_found(tmp_path: Path) -> None:
+    assert sum(len(commands_of(page)) for page in PAGES) > 40
+    page = tmp_path / "page.md"
+    page.write_text(
+        "```sh\nA=b distverify show out.h5 \\\n    --jsn  # no such option\n```\nand `distverify check a.h5 --mni 1`.\n"
+    )
+    assert commands_of(page) == ["show out.h5      --jsn  # no such option", "check a.h5 --mni 1"]
 
 
 def test_every_page_is_in_the_index() -> None:
