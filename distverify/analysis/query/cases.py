@@ -134,6 +134,19 @@ class Bounds:
                 return False
         return True
 
+    def take_plain(self, comparison: Comparison) -> bool:
+        """The same for a variable that is compared with a number; a file has a hundred thousand of these."""
+        left, right = comparison.left, comparison.right
+        variable, number = (left, right) if isinstance(left, Variable) else (right, left)
+        assert isinstance(variable, Variable)
+        assert isinstance(number, Constant)
+        value = number.value
+        limits = [value] if self.format is None else [value, self.format.rounded(value)]
+        for above in (True, False) if comparison.operator == "==" else (variable is left,):
+            if not self._bound(variable.index, limits, above, comparison.operator == "<"):
+                return False
+        return True
+
     def _bound(self, variable: int, limits: Sequence[Fraction], above: bool, strict: bool) -> bool:
         limit = max(limits) if above else min(limits)
         side = self.upper if above else self.lower
@@ -208,6 +221,10 @@ class _Expansion:
                 else:
                     choices.append(formula)
                 continue
+            if self._is_plain(formula):
+                if not bounds.take_plain(formula):
+                    return
+                continue
             atom = self._atom(formula)
             variables = atom.variables
             if not variables:
@@ -228,6 +245,14 @@ class _Expansion:
         others = choices[:first] + choices[first + 1 :]
         for part in choices[first].parts:
             yield from self._expand([part], bounds.copy(), list(atoms), list(others))
+
+    def _is_plain(self, comparison: Comparison) -> bool:
+        """Whether an input is bounded by a number, as they are written."""
+        left, right = comparison.left, comparison.right
+        if isinstance(left, Constant):
+            left, right = right, left
+        bounded = isinstance(left, Variable) and isinstance(right, Constant) and left.index in self._inputs
+        return bounded and comparison.operator != "!="
 
     def _atom(self, comparison: Comparison) -> Atom:
         key = id(comparison)

@@ -179,6 +179,11 @@ def certain(formula: Formula, known: Mapping[int, Interval]) -> bool:
 
 
 def _range(term: Term, known: Mapping[int, Interval]) -> Interval:
+    if isinstance(term, Variable):
+        return known[term.index]
+    if isinstance(term, Constant):
+        return term.value, term.value
+
     def leaf(own: Constant | Variable) -> Interval:
         return (own.value, own.value) if isinstance(own, Constant) else known[own.index]
 

@@ -141,6 +141,10 @@ def evaluate(
     term: Term, values: Sequence[Any], number: Callable[[Fraction], Any], round_: Callable[[Any], Any] = lambda x: x
 ) -> Any:
     """``term`` in the arithmetic of ``values``: constants through ``number``, each operation's result through ``round_``."""
+    if isinstance(term, Variable):
+        return values[term.index]
+    if isinstance(term, Constant):
+        return number(term.value)
     if isinstance(term, Constant):
         return number(term.value)
     if isinstance(term, Variable):
