@@ -28,7 +28,7 @@ _SHARE = 4
 # What a replay says of a property, by variable of the file.
 VERDICTS = ("counterexample", "verified", "property_margin")
 # Downhill, where a margin may be smaller than the file says.
-_STEPS = 3
+_STEPS, _FOLLOWED = 3, 4
 
 
 def replay(network: Network, sample: Sample, settings: Settings, verified: Floats, points: Floats) -> Floats:
@@ -98,7 +98,7 @@ class PropertyReplay:
         if code > 0:
             broken = float(self._found(network, prop, sample.index, settings))
         margin = self.margins.get(sample.index, -np.inf)
-        less = float(self._least(network, prop, sample.index) < margin) if np.isfinite(margin) else np.nan
+        less = float(self._below(network, prop, sample.index, margin)) if np.isfinite(margin) else np.nan
         return {"status": OK, "counterexample": wrong, "verified": broken, "property_margin": less}
 
     def _attackers(self, network: Network, prop: Property, index: int, settings: Settings) -> list[Attacker]:
@@ -110,17 +110,18 @@ class PropertyReplay:
             for case in prop.cases
         ]  # fmt: skip
 
-    def _least(self, network: Network, prop: Property, index: int) -> float:
-        """The smallest clearance that was found, at most: inf where there was no point to look at."""
-        generator, least = np.random.default_rng((self.seed, index)), np.inf
+    def _below(self, network: Network, prop: Property, index: int, margin: float) -> bool:
+        """Whether a point is found where no constraint of some alternative is violated by ``margin``."""
+        generator = np.random.default_rng((self.seed, index))
         for case in prop.cases:
             lower, upper = inner_box(case)
             if bool((lower <= upper).all()):
                 parts = generator.choice([0.0, 1.0], (self.restarts, lower.size))
                 parts[::2] = generator.random(parts[::2].shape)
                 x = np.clip(lower + parts * (upper - lower), lower, upper)
-                least = min([least, *(_clearance(network, polytope, x, lower, upper) for polytope in case.polytopes)])
-        return least
+                if any(_is_below(network, polytope, x, lower, upper, margin) for polytope in case.polytopes):
+                    return True
+        return False
 
     def _is_one(self, network: Network, prop: Property, x: Floats, settings: Settings) -> bool:
         return any(
@@ -136,21 +137,22 @@ class PropertyReplay:
         )
 
 
-def _clearance(network: Network, polytope: Polytope, x: Floats, lower: Floats, upper: Floats) -> float:
-    """By how much the constraints rule out one of the points ``x`` [N, D], or one downhill of them, at most."""
+def _is_below(network: Network, polytope: Polytope, x: Floats, lower: Floats, upper: Floats, margin: float) -> bool:
+    """Whether one of the points ``x`` [N, D], or one downhill of them, violates each constraint by less than ``margin``."""
     rows, bounds = polytope.rows, polytope.bounds
     if not bounds.size:
-        return -np.inf  # every point of the box is a counterexample
-    best, least = x[0], np.inf
+        return True  # every point of the box is a counterexample
     for step in range(_STEPS + 1):
-        values = (network(x) @ rows.T - bounds).max(axis=1)
-        at = int(values.argmin())
-        if values[at] < least:
-            best, least = x[at], values[at]
+        values = network(x) @ rows.T - bounds
+        clearances = values.max(axis=1)
+        best = x[clearances.argmin()]
+        if clearances.min() < margin:
+            # The file's decimal numbers may be so far off, and bounds are rounded up.
+            off = polytope.inexact @ np.abs(network(best)[0]) * (1.0 + 1e-9) + np.spacing(np.abs(bounds))
+            if float(np.nextafter(highest_at(network, best, rows, bounds) + off, np.inf).max()) < margin:
+                return True
         if step < _STEPS:
-            slopes = jacobian_at(network, x, rows)
-            clearest = (network(x) @ rows.T - bounds).argmax(axis=1)
-            x = np.where(slopes[np.arange(len(x)), clearest] > 0.0, lower, upper)
-    # The file's decimal numbers may be so far off, and bounds are rounded up.
-    off = polytope.inexact @ np.abs(network(best)[0]) * (1.0 + 1e-9) + np.spacing(np.abs(bounds))
-    return float(np.nextafter(highest_at(network, best, rows, bounds) + off, np.inf).max())
+            lowest = np.argsort(clearances)[:_FOLLOWED]
+            slopes = jacobian_at(network, x[lowest], rows[values[lowest].argmax(axis=1)][:, None])[:, 0]
+            x = np.where(slopes > 0.0, lower, upper)
+    return False
