@@ -153,6 +153,7 @@ def main() -> None:
     \b
     Exit status: 0 done, 1 some samples failed (they are in the file), 2 misuse,
     130 interrupted (what was computed is kept; the same command continues).
+    DISTVERIFY_LOG=json in the environment: lines on stderr are JSON objects.
     """
     if _LOG in os.environ:
         from distverify.notices import check_form, logged, tell_record
