@@ -17,7 +17,7 @@ from distverify.pages.references import references
 from distverify.pages.verdicts import verdicts
 from distverify.pages.wording import in_words, of
 from distverify.results.telling import facts_of_network, rows_of_radii, sentence, weakest
-from distverify.status import STATUS_MEANINGS
+from distverify.status import STATUS_MEANINGS, VERDICTS
 from distverify.words import describe_settings, duration, provenance_facts, session_facts, session_title, significant
 
 Figures = Mapping[str, tuple[Figure, str, str]]
@@ -102,6 +102,11 @@ def _headline(content: Content) -> Html:
             f"{certified / summary.computed:.1%}",
             f"{certified:,} of {summary.computed:,} certified",
         )
+    if content.properties:
+        total = len(content.properties)
+        for verdict in VERDICTS[:3]:
+            number = sum(v.verdict == verdict for v in content.properties)
+            shown[sentence(verdict)] = (f"{number:,}", f"of {total:,} property files")
     for spread in content.spreads:
         first, q = next(iter(summary.spreads[spread.name].items()))
         at = "" if first is None else f" at {significant(first)}"
@@ -158,7 +163,7 @@ def _ranges(content: Content) -> list[object]:
 def _samples(content: Content) -> list[object]:
     """Every computed sample, the weakest guarantee first; of very many the first and the last."""
     order = content.by_strength()
-    if not order:
+    if not order or content.properties:  # property files have a table of their own
         return []
     arrays, columns, classes = content.arrays, content.of_samples(), content.classes_told
     verdicts = content.verdicts()

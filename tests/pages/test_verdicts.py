@@ -16,6 +16,8 @@ def test_properties_and_what_is_open(tmp_path: Path) -> None:
                      "2 property files are neither verified nor falsified"):  # fmt: skip
         assert expected in text, expected
     assert text.rindex("p4.vnnlib") < text.rindex("p3.vnnlib")
+    assert "Unknown2of 6 property files" in text
+    assert "Samples are numbered" not in text
 
 
 def test_samples_that_are_open(tmp_path: Path) -> None:
