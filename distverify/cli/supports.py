@@ -29,6 +29,7 @@ _ANSWERS: dict[str, tuple[str, Callable[[], list[str]]]] = {
     "--onnx-opset-versions": ("The oldest and the newest ONNX operator set.", _opsets),
     "--onnx-element-types": ("Element types of sound analysis.", _element_types),
     "--onnx-operators": ("ONNX operators, for all of these types.", _operators),
+    "--onnx-operators-unsat-proofs": ("ONNX operators that proofs of unsat may be about.", list),
     "--vnnlib-versions": ("The oldest and the newest VNN-LIB version of chapter 5.", lambda: ["2.0", "2.0"]),
     "--hidden-node-theories": ("Theories of hidden nodes.", lambda: ["NH", "H"]),
     "--multiple-input-output-theories": ("Theories of inputs and outputs.", lambda: ["SIO", "MIO"]),

@@ -201,6 +201,7 @@ def test_assignments_of_several_networks_and_of_scalars(model: Path, tmp_path: P
         ("--optimised-disjunctive-reasoning", ["false"]),
         ("--serialise-assignments", ["true"]),
         ("--unsat-proofs", ["false"]),
+        ("--onnx-operators-unsat-proofs", []),
     ],
 )
 def test_supports_tells_in_plain_lines(question: str, expected: list[str]) -> None:

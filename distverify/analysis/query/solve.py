@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from distverify.analysis.query.binding import BoundQuery
 from distverify.analysis.query.cases import Atom, Case, find_cases, relaxed
 from distverify.analysis.query.exact import Bound, ExactSearch, GaveUp, PiecewiseLinear, Row
+from distverify.analysis.query.float_ranges import never
 from distverify.analysis.query.formats import FloatFormat
 from distverify.analysis.query.joint import Joint, free_outputs, ranges
 from distverify.analysis.query.minima import least, over_inputs
@@ -100,6 +101,8 @@ class _Solver:
             sides = None if case is None else sides_of(case, space)
             if case is not None and sides is not None:
                 open_.append(OpenCase(case, sides, self._judge(space)))
+        if self._bound.format is not None:
+            open_ = [case for case in open_ if not self._never(case, case.case.atoms, case.sides.ranges)]
         empty = len(cases) - len(open_)
         self._say(count(len(cases), "case") + (f", {empty} of them empty" if empty else ""))
         open_ = [case for case in open_ if not self._settled(case, _FIRST)]
@@ -223,7 +226,7 @@ class _Solver:
                 for atom in curved:
                     products.take(atom, place, sizes)
             first = search([*alternative.rows, *products.rows], slack, lower, upper, products.count)
-            if first is None or (curved and sizes is None and self._excluded(case, curved, network, inside)):
+            if first is None or (curved and self._excluded(case, curved, network, inside)):
                 continue
             points = [first]
             for margin in _MARGINS:
@@ -247,6 +250,8 @@ class _Solver:
         self, case: OpenCase, curved: Sequence[Atom], network: PiecewiseLinear, inside: Mapping[int, Range]
     ) -> bool:
         """Whether a polynomial's exact bound over the box rules it out; where it is attained is tried."""
+        if self._bound.format is not None:
+            return self._never(case, curved, inside)
         place = places_of(case.joint, network)
         for atom in curved:
             p = over_inputs(atom.polynomial, place, network, inside)
@@ -263,6 +268,12 @@ class _Solver:
             for _, point in known:
                 self._try(case, [point.get(i, inside.get(i, _NOWHERE)[0]) for i in range(len(case.sides.lower))])
         return False
+
+    def _never(self, case: OpenCase, atoms: Sequence[Atom], inside: Mapping[int, Range]) -> bool:
+        """Whether a comparison of inputs is false all over a box of floating-point numbers, as it is evaluated."""
+        assert self._bound.format is not None
+        known = {e: inside[p] for e, p in case.joint.space.places if p in inside}
+        return any(never(atom.comparison, known, self._bound.format) for atom in atoms)
 
     def _try(self, case: OpenCase, point: Sequence[Fraction]) -> None:
         judge = case.judge

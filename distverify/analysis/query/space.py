@@ -79,6 +79,15 @@ class Sides:
         high = np.array([math.inf if s is None else _inwards(s[0], s[1]) for s in self.upper])
         return low, np.maximum(low, high)
 
+    @property
+    def ranges(self) -> dict[int, tuple[Fraction, Fraction]]:
+        """The coordinates that are bounded, with their bounds."""
+        return {
+            place: (low[0], high[0])
+            for place, (low, high) in enumerate(zip(self.lower, self.upper, strict=True))
+            if low is not None and high is not None
+        }
+
     def box(self) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
         """The smallest box of float64 numbers around it; None where it is unbounded."""
         if any(s is None for s in (*self.lower, *self.upper)):

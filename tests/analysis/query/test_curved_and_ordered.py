@@ -69,6 +69,26 @@ def test_bounds_that_are_attained(formula: str, status: str, tmp_path: Path) -> 
     assert solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30).status == status
 
 
+ATTAINED_IN_FLOATS = {
+    "(> (* X[0,0] X[0,1]) 1.0)": UNSAT,
+    "(>= (* X[0,0] X[0,1]) 1.0)": SAT,
+    "(> (+ X[0,0] X[0,1]) 2.0)": UNSAT,
+    "(> (+ X[0,0] X[0,1] 0.00000001) 2.0)": "unknown",  # true where sums are not rounded
+    "(> (+ 0.0000002 X[0,0] X[0,1]) 2.0)": SAT,
+    "(< (* (- X[0,0] 0.3) (- X[0,0] 0.3)) 0.0)": UNSAT,
+    "(or (< (* X[0,0] X[0,0]) 0.0) (> (- (* X[0,0] X[0,1]) X[0,1]) 2.0))": UNSAT,
+}
+
+
+@pytest.mark.parametrize(("formula", "status"), ATTAINED_IN_FLOATS.items(), ids=str)
+def test_bounds_that_are_attained_in_float32(formula: str, status: str, tmp_path: Path) -> None:
+    matrix = np.array([[1.0, 1.0], [1.0, -1.0]])
+    write_model(tmp_path / "f.onnx", [(matrix, np.zeros(2)), (matrix, np.zeros(2))], [2])
+    query = tmp_path / "query.vnnlib"
+    query.write_text(HEAD + NET.format("float32") + BOX + f"(assert {formula})")
+    assert solve(open_query(query, {"f": tmp_path / "f.onnx"}), time.monotonic() + 30).status == status
+
+
 def ordered(comparison: str) -> str:
     text = HEAD
     for name, relation, x, y in (("f", "", "A", "B"), ("g", "(equal-to f) ", "C", "D")):
