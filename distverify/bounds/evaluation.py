@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from distverify.bounds.midpoints import range_of_sum
 from distverify.bounds.reduced import Floats, Pair
@@ -28,6 +29,8 @@ _MORE_ROUNDINGS = 8
 _GROW = 1.0 + 1e-9
 # Rows times values that are carried through the network at once, and products on the way.
 _MOST_CARRIED, _MOST_PRODUCTS = 4_000_000, 1_000_000_000
+# Entries of a matrix that is looked at entry by entry.
+_MOST_ENTRIES = 65_536
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class EvaluationError:
         lower, upper = region.box
         magnitude = _magnitude(lower, upper)
         arithmetic, run = self._arithmetic, self._run
+        ramps = all(node.kind == "relu" for node in run.nodes if isinstance(node, ActivationNode))
         if not self._fits or not float(magnitude.max()) < np.inf:
             return ErrorsOver(run, np.full(self.network.output_size, np.inf))
         own: Floats = np.full(magnitude.shape, arithmetic.flushed)
@@ -119,7 +123,8 @@ class EvaluationError:
                     if known is None:
                         known = larger.range(*values.pair(larger.source))
                 else:
-                    error, own = _linear(node, values.magnitudes, errors, arithmetic)
+                    exact = _exact_rows(node, arithmetic) if self._chosen and ramps else None
+                    error, own = _linear(node, values.magnitudes, errors, arithmetic, exact)
                 if self._chosen and index == run.output:
                     own = np.zeros(node.size)
                 carried.local.append(own)
@@ -228,10 +233,29 @@ class _Values:
         self.magnitudes.append(_magnitude(lower, upper))
 
 
+def _exact_rows(node: LinearNode, arithmetic: Arithmetic) -> NDArray[np.bool_] | None:
+    """Which values are one other value, its negative, or a number of the format: nothing is rounded. None for large nodes."""
+    counts, units = np.zeros(node.size, dtype=np.int64), np.ones(node.size, dtype=np.bool_)
+    for term in node.terms:
+        if term.operator.roundings or node.size * term.operator.in_size > _MOST_ENTRIES:
+            return None
+        weights = np.abs(term.operator.rows())
+        counts += np.count_nonzero(weights, axis=1)
+        units &= ((weights == 0.0) | (weights == 1.0)).all(axis=1)
+    number = node.bias.astype(arithmetic.rounding.dtype) == node.bias
+    free = (node.bias == 0.0) | ((counts == 0) & number)
+    exact: NDArray[np.bool_] = units & (counts <= 1) & free
+    return exact if node.bias_error is None else exact & (node.bias_error == 0.0)
+
+
 def _linear(
-    node: LinearNode, magnitudes: list[Floats], errors: list[Floats], arithmetic: Arithmetic
+    node: LinearNode,
+    magnitudes: list[Floats],
+    errors: list[Floats],
+    arithmetic: Arithmetic,
+    exact: NDArray[np.bool_] | None = None,
 ) -> tuple[Floats, Floats]:
-    """Of a linear node's values, from those of its sources: in all, and what it adds itself."""
+    """Of a linear node's values, from those of its sources: in all, and what it adds itself; ``exact`` ones are not rounded."""
     terms = 1 + sum(term.operator.push_terms + 1 for term in node.terms) + _MORE_ROUNDINGS
     gamma, flushed = arithmetic.rounding.gamma(terms), float(terms)
     # |W| E, and gamma (|W| (M + E) + |b|).
@@ -246,6 +270,7 @@ def _linear(
         flushed += float(magnitude.sum() + before.sum())
     # The sum of the terms' magnitudes is at most what they add, over gamma.
     fits = own < 0.25 * gamma * arithmetic.largest
+    own = np.where(False if exact is None else exact, 0.0, own)
     own = np.where(fits, (own + arithmetic.flushed * flushed) * _GROW, np.inf)
     return (error + own) * _GROW, own
 

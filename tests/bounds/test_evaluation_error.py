@@ -21,8 +21,9 @@ from distverify.bounds.evaluation import DOUBLE_PRECISION, SINGLE_PRECISION, Ari
 from distverify.data.vnnlib.property import load_property
 from distverify.errors import SettingsError
 from distverify.kernels.activations import activate
-from distverify.network.graph import Network
-from distverify.network.nodes import ActivationNode, LinearNode
+from distverify.network.graph import Network, NetworkBuilder
+from distverify.network.linear.dense import Dense
+from distverify.network.nodes import ActivationNode, LinearNode, Term
 from distverify.questions.bounder import Bounder
 from distverify.region import Ball
 from tests.networks import build_residual
@@ -348,3 +349,20 @@ def test_long_sums_one_after_the_other() -> None:
     off = abs(float(total) - float(network(x)[0, 0]))
     assert off > 100 * 2.0**-24 * float(x.sum())
     assert off <= error
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_values_that_are_only_moved_are_not_rounded(activation: str) -> None:
+    """Of queries: x1, -x0, 0.5 and relu(x0) are exact; sums, other multiples, numbers of no format and what is near a curve are not."""
+    builder = NetworkBuilder((2,))
+    rows = np.array([[0.0, 1.0], [-1.0, 0.0], [0.0, 0.0], [1.0, 1.0], [0.5, 0.0], [1.0, 0.0], [0.0, 0.0]])
+    bias = np.array([0.0, 0.0, 0.5, 0.0, 0.0, 0.25, 0.1])
+    first = builder.linear("first", [Term(0, Dense(rows))], bias)
+    after = builder.activation("after", first, activation)
+    network = builder.build(builder.linear("last", [Term(after, Dense(np.eye(7)))]))
+    region = Ball(np.array([0.7, 0.6]), 0.1)
+    errors = EvaluationError(network, SINGLE_PRECISION, chosen=True).over(
+        region, enclose(network, region).linear_bounds
+    )
+    exact = errors.outputs < 1e-30
+    assert exact.tolist() == ([True, True, True, False, False, False, False] if activation == "relu" else [False] * 7)

@@ -10,6 +10,7 @@ from itertools import product
 from distverify.analysis.query.cases import Atom, Case
 from distverify.analysis.query.exact import Row
 from distverify.analysis.query.formats import FloatFormat
+from distverify.data.query.terms import Constant, Variable
 
 # A case with more comparisons by != is looked at without them.
 _MOST_APART = 5
@@ -51,6 +52,16 @@ def alternatives(case: Case, place: Mapping[int, int], sizes: Sizes | None) -> l
         if not atom.linear:
             partial = True
             continue
+        if sizes is not None and _is_plain(atom):
+            high, low = _plain_rows(atom, place, sizes.format)
+            if atom.operator == "!=":
+                partial |= high is None
+                apart += [(high, low)] if high is not None and low is not None else []
+                continue
+            for row in (high, low):
+                rows += [] if row is None else [row]
+                loose += [] if row is None else [atom.operator != "=="]
+            continue
         weights = _weights(atom, place)
         slack = Fraction(0) if sizes is None else slack_of(atom, sizes)
         high = Row(weights, slack - atom.constant, atom.operator in ("<", "!=") and not slack)
@@ -74,6 +85,36 @@ def alternatives(case: Case, place: Mapping[int, int], sizes: Sizes | None) -> l
         if all(_true(r) for r in together if not r.weights):
             made.append(Alternative(tuple(r for r, _ in kept), tuple(f for _, f in kept), partial))
     return made
+
+
+def _is_plain(atom: Atom) -> bool:
+    """Whether one element is compared with a number, as they are written."""
+    sides = atom.comparison.left, atom.comparison.right
+    return any(isinstance(s, Variable) for s in sides) and any(isinstance(s, Constant) for s in sides)
+
+
+def _plain_rows(atom: Atom, place: Mapping[int, int], format_: FloatFormat) -> tuple[Row | None, Row | None]:
+    """At most and at least which number of the format an element is; of !=, which it is below or above.
+
+    The number it is compared with counts as it is written and as the format rounds it, whichever leaves more.
+    """
+    left, right = atom.comparison.left, atom.comparison.right
+    element, number = (left, right) if isinstance(left, Variable) else (right, left)
+    assert isinstance(element, Variable)
+    assert isinstance(number, Constant)
+    variable, operator = place[element.index], atom.operator
+    written = {number.value, format_.rounded(number.value)}
+    if operator == "!=" and len(written) > 1:
+        return None, None  # what is written is no number of the format
+    strict = operator in ("<", "!=")
+    high = max(format_.inside((v, strict), up=False)[0] for v in written)
+    low = min(format_.inside((v, strict), up=True)[0] for v in written)
+    below = operator in ("==", "!=") or element is left
+    above = operator in ("==", "!=") or element is right
+    return (
+        Row({variable: Fraction(1)}, high) if below else None,
+        Row({variable: Fraction(-1)}, -low) if above else None,
+    )
 
 
 def _true(row: Row) -> bool:

@@ -129,6 +129,16 @@ DECLARATIONS = {
 }  # fmt: skip
 TYPES = {
     "float32": (network(element="float32") + box() + asserted("(> Y[0,0] 2.001)"), PAIR, "unsat"),
+    "float32, attained by an input": (network(element="float32") + box() + asserted("(> Y[0,0] 1.0)"), {"f": "same"}, "unsat"),
+    "float32, attained": (network(element="float32") + box() + asserted("(>= Y[0,0] 1.0)"), {"f": "same"}, "sat"),
+    "float32, above": (network(element="float32") + box() + asserted("(> Y[0,0] 0.99999)"), {"f": "same"}, "sat"),
+    "float32, above a number that rounds to the bound": (
+        network(element="float32") + box() + asserted("(> Y[0,0] 0.99999999)"), {"f": "same"}, "unknown"),
+    "float32, a gap of the format": (network(element="float32") + box() + asserted("(> Y[0,0] 0.99999995)", "(< Y[0,0] 0.99999999)"),
+                                     {"f": "same"}, "unsat"),
+    "float32, different from the only value": (
+        network(element="float32") + box(low="1.0") + asserted("(!= Y[0,0] 1.0)"), {"f": "same"}, "unsat"),
+    "float32, different": (network(element="float32") + box(low="0.5") + asserted("(!= Y[0,0] 1.0)"), {"f": "same"}, "sat"),
     "float64": (network(element="float64") + box() + asserted("(>= Y[0,0] 2.0)"), {"f": "double"}, "sat"),
     "float32 of float64": (network(element="float32") + box(), {"f": "double"}, "'x' is of type float64; X is declared as float32"),
     "real of float64": (ONE + asserted("(> Y[0,0] 2.0)"), {"f": "double"}, "unsat"),
