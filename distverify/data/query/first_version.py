@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from typing import TypeAlias
 
 from distverify.data.query.declarations import INPUT, OUTPUT, REAL, NetworkDeclaration, Query, Tensor
@@ -16,7 +17,9 @@ Words: TypeAlias = "str | list[Words]"
 _WORD = re.compile(r";[^\n]*|[()]|[^\s();]+")
 _VARIABLE = re.compile(r"([XY])_(\d{1,8})")
 _IGNORED = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "exit")
-_MOST_WORDS, _DEEPEST, _SECONDS = 2**24, 200, 60.0
+_MOST_WORDS, _DEEPEST, _DEEPEST_FORMULA, _SECONDS = 2**24, 10_000, 200, 60.0
+# Of which SMT-LIB takes more than two operands: each with the next one.
+_CHAINS = frozenset({"<=", "<", ">=", ">", "=", "=="})
 _COMPARISONS = {"<=": "<=", "<": "<", ">=": "<=", ">": "<", "=": "==", "==": "==", "!=": "!=", "distinct": "!="}
 
 # The shapes of input and output, from their numbers of elements.
@@ -104,31 +107,49 @@ class _Reader:
         self._sizes = {"X": inputs, "Y": outputs}
 
     def formula(self, words: Words, depth: int) -> Formula:
+        if depth > _DEEPEST_FORMULA:
+            raise Unreadable(f"has formulas nested deeper than {_DEEPEST_FORMULA} levels")
         head = words[0] if isinstance(words, list) and words else words
         parts = words[1:] if isinstance(words, list) else []
         if head in ("and", "or") and parts:
             formulas = tuple(self.formula(part, depth + 1) for part in parts)
             return formulas[0] if len(formulas) == 1 else Connective(str(head), formulas)
-        if isinstance(head, str) and head in _COMPARISONS and len(parts) == 2:
-            left, right = (self.term(part) for part in parts)
+        if isinstance(head, str) and head in _COMPARISONS and (len(parts) == 2 or (len(parts) > 2 and head in _CHAINS)):
+            terms = [self.term(part) for part in parts]
             if head in (">=", ">"):
-                left, right = right, left
-            return Comparison(_COMPARISONS[head], left, right)
+                terms.reverse()
+            links = tuple(Comparison(_COMPARISONS[head], left, right) for left, right in pairwise(terms))
+            return links[0] if len(links) == 1 else Connective("and", links)
         raise Unreadable(f"asserts {str(head)[:40]!r} of {len(parts)} operands; known are and, or, <=, <, >=, > and =")
 
     def term(self, words: Words) -> Term:
-        if isinstance(words, str):
-            found = _VARIABLE.fullmatch(words)
-            if found is not None:
-                number = int(found[2])
-                if number >= self._sizes[found[1]]:
-                    raise Unreadable(f"constrains {words}, which it does not declare")
-                return Variable(number + (self._sizes["X"] if found[1] == "Y" else 0))
-            if not NUMBER.fullmatch(words):
-                raise Unreadable(f"has {words[:40]!r} where a number or a variable X_0, Y_0, ... is expected")
-            return Constant(Fraction(words))
-        operator = words[0] if words else ""
-        parts = tuple(self.term(part) for part in words[1:])
-        if operator in ("+", "-", "*") and parts:
-            return parts[0] if len(parts) == 1 and operator != "-" else Arithmetic(str(operator), parts)
-        raise Unreadable(f"has a term {str(operator)[:40]!r} of {len(parts)} operands; known are +, - and *")
+        made: list[Term] = []
+        ahead: list[tuple[Words, bool]] = [(words, False)]
+        while ahead:
+            own, entered = ahead.pop()
+            if isinstance(own, str):
+                made.append(self._leaf(own))
+            elif entered:
+                first = len(made) - (len(own) - 1)
+                parts = tuple(made[first:])
+                made[first:] = [parts[0] if len(parts) == 1 and own[0] != "-" else Arithmetic(str(own[0]), parts)]
+            else:
+                operator = own[0] if own else ""
+                if operator not in ("+", "-", "*") or len(own) < 2:
+                    raise Unreadable(
+                        f"has a term {str(operator)[:40]!r} of {max(0, len(own) - 1)} operands; known are +, - and *"
+                    )
+                ahead.append((own, True))
+                ahead.extend((part, False) for part in reversed(own[1:]))
+        return made[0]
+
+    def _leaf(self, word: str) -> Term:
+        found = _VARIABLE.fullmatch(word)
+        if found is not None:
+            number = int(found[2])
+            if number >= self._sizes[found[1]]:
+                raise Unreadable(f"constrains {word}, which it does not declare")
+            return Variable(number + (self._sizes["X"] if found[1] == "Y" else 0))
+        if not NUMBER.fullmatch(word):
+            raise Unreadable(f"has {word[:40]!r} where a number or a variable X_0, Y_0, ... is expected")
+        return Constant(Fraction(word))

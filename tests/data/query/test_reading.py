@@ -267,6 +267,18 @@ def test_reads_the_first_version() -> None:
     assert query.assertions[1] == Connective("or", (first, Comparison("==", Variable(2), Constant(Fraction(-3)))))
 
 
+def test_chains_and_depth_of_the_first_version() -> None:
+    chain = FIRST.replace("(<= X_0 1e-1)", "(> 3 X_0 (+ X_1 " + "(+ X_1 " * 3000 + "1" + ")" * 3000 + ") -2)")
+    formula = parse_first_version(chain, "f", lambda inputs, outputs: ((inputs,), (outputs,))).assertions[0]
+    assert isinstance(formula, Connective)
+    last, middle, first = formula.parts
+    assert first == Comparison("<", Variable(0), Constant(Fraction(3)))
+    assert isinstance(middle, Comparison)
+    assert isinstance(last, Comparison)
+    assert (formula.operator, middle.right, last.left) == ("and", Variable(0), Constant(Fraction(-2)))
+    assert difference(last) == {(1,): -3001, (): -3}
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -276,6 +288,9 @@ def test_reads_the_first_version() -> None:
         ("(<= X_0", "(<= X_7", "constrains X_7"),
         ("(or (and", "(xor (and", "asserts 'xor'"),
         ("-3)))", "-3))", "cut off"),
+        ("(<= X_0 1e-1)", "(and " * 300 + "(<= X_0 1)" + ")" * 300, "nested deeper than 200"),
+        ("(* 2 X_1)", "(+)", "a term '\\+' of 0 operands"),
+        ("(* 2 X_1)", "()", "a term '' of 0 operands"),
     ],
 )
 def test_refuses_of_the_first_version(old: str, new: str, message: str) -> None:
