@@ -171,6 +171,15 @@ def _gemm(m: ExactModel, i: list[Any], a: Attributes) -> Tensor:
     return np.asarray(out)
 
 
+def _reduce_extreme(i: list[Any], a: Attributes, choose: Callable[[list[Dual]], Dual]) -> Tensor:
+    axes = a.get("axes") if len(i) < 2 else [int(v.value) for v in i[1].reshape(-1)]
+    gone = {int(k) % i[0].ndim for k in (range(i[0].ndim) if axes is None else axes)}
+    kept = [k for k in range(i[0].ndim) if k not in gone]
+    rows = i[0].transpose([*kept, *sorted(gone)]).reshape(math.prod(i[0].shape[k] for k in kept), -1)
+    shape = [1 if k in gone else d for k, d in enumerate(i[0].shape) if a.get("keepdims", 1) or k not in gone]
+    return tensor_of([choose(list(row)) for row in rows]).reshape(shape)
+
+
 def _reduce(m: ExactModel, i: list[Any], a: Attributes, mean: bool) -> Tensor:
     axes = (
         _ints([v.value for v in i[1].reshape(-1)])
@@ -358,7 +367,9 @@ _ARITHMETIC: dict[str, Callable[[ExactModel, list[Any], Attributes], Tensor]] = 
     "Mul": lambda m, i, a: i[0] * i[1],
     "Neg": lambda m, i, a: mapped(lambda v: -v, i[0]),
     "PRelu": lambda m, i, a: mapped(lambda v, s: v if v.value >= 0 else v * s, *i),
+    "ReduceMax": lambda m, i, a: _reduce_extreme(i, a, max),
     "ReduceMean": lambda m, i, a: _reduce(m, i, a, True),
+    "ReduceMin": lambda m, i, a: _reduce_extreme(i, a, min),
     "ReduceSum": lambda m, i, a: _reduce(m, i, a, False),
     "Softsign": lambda m, i, a: mapped(_softsign, i[0]),
     "Ceil": lambda m, i, a: mapped(lambda v: Dual(-value("floor", -v.value)), i[0]),

@@ -23,7 +23,7 @@ CASES: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], dict[str, Any], str
         [node("LpNormalization", "x", "y")],
         {},
         {},
-        r"operator LpNormalization is not supported; supported are Abs, Add, .*Where$",
+        r"operator LpNormalization is not supported; supported are Abs, Add, .*Where, Xor$",
     ),
     "unnamed": (
         [helper.make_node("LpNormalization", ["x"], ["y"])],

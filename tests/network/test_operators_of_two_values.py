@@ -79,6 +79,13 @@ GRAPHS = {
         [node("LayerNormalization", "x w", "y")], {"w": np.ones(4)}, [1e4, 1e4 + 1, 1e4 - 1, 1e4 + 2],
         {"power", "positive_power"},
     ),
+    "largest": ([node("ReduceMax", "x a", "m"), node("Sub", "x m", "y")], {"a": np.array([1])}, X0, {"relu"}),
+    "smallest_of_all": ([node("ReduceMin", "x", "m"), node("Add", "x m", "y")], {}, X0, {"relu"}),
+    "largest_of_rows": (
+        [node("Reshape", "x r", "h"), node("ReduceMax", "h a", "m", keepdims=0), node("Reshape", "m s", "k"), node("Sub", "h k", "d"),
+         node("Flatten", "d", "y")],
+        {"r": np.array([1, 2, 2]), "a": np.array([-1]), "s": np.array([1, 2, 1])}, X0, {"relu"},
+    ),
     "matrices": (
         [node("Reshape", "x r", "h"), node("Tanh", "h", "t"), node("MatMul", "h t", "m"), node("Flatten", "m", "y")],
         {"r": np.array([1, 2, 2])}, X0, {"tanh", "power"},
@@ -224,6 +231,8 @@ def test_choices_by_the_input(tmp_path: Path) -> None:
         ([node("Greater", "x fifth", "a"), node("Less", "x half", "b"), node("And", "a b", "g")], [0.0, 1.0, 0.0]),
         ([node("Greater", "x half", "a"), node("Less", "x fifth", "b"), node("Or", "a b", "g")], [0.0, 0.0, 0.0]),
         ([node("LessOrEqual", "x fifth", "a"), node("Equal", "x half", "b"), node("Or", "a b", "g")], [1.0, 0.0, 1.0]),
+        ([node("Greater", "x fifth", "a"), node("Less", "x half", "b"), node("Xor", "a b", "g")], [1.0, 0.0, 1.0]),
+        ([node("LessOrEqual", "x fifth", "a"), node("Xor", "mask a", "g")], [1.0, 0.0, 0.0]),
         ([node("LessOrEqual", "x half", "a"), node("And", "a mask", "g")], [1.0, 0.0, 1.0]),
         ([node("Greater", "x half", "a"), node("Or", "mask a", "g")], [1.0, 0.0, 1.0]),
     ],
@@ -302,10 +311,6 @@ REFUSED = {
     "huge_power": ([node("Pow", "x c", "y")], {"c": np.array(1e3)}, "raises to the power 1000; at most 64 is supported"),
     "mixed_powers": ([node("Pow", "x c", "y")], {"c": np.array([2.0, 0.5, 2.0, 2.0])}, "whole powers and others to fractions"),
     "negative_base": ([node("Pow", "c x", "y")], {"c": np.array(-2.0)}, "raises numbers that are not positive"),
-    "exclusion": (
-        [node("Greater", "x c", "g"), node("Less", "x c", "h"), node("Xor", "g h", "k"), node("Where", "k x c", "y")],
-        {"c": np.array(0.0)}, "operator Xor is not",
-    ),
     "numbers_as_conditions": (
         [node("Greater", "x c", "g"), node("And", "g c", "h"), node("Where", "h x c", "y")], {"c": np.array(0.0)},
         "input 1 is of type float64; it must be true or false",

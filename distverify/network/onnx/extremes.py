@@ -12,6 +12,7 @@ import numpy as np
 
 from distverify.network.linear.operator import Array
 from distverify.network.onnx.file import Constant
+from distverify.network.onnx.indexing import reduction
 from distverify.network.onnx.operation import Handler, Operation, Signal
 
 
@@ -33,9 +34,7 @@ def _extreme(op: Operation, sign: float) -> Signal:
     signals = [op.expanded(v, shape) for v in values if isinstance(v, Signal)]
     result = signals[0]
     for other in signals[1:]:
-        difference = op.linear(shape, [op.scaled(other, sign), op.scaled(result, -sign)])
-        rise = op.builder.activation(op.name, difference.node, "relu")
-        result = op.linear(shape, [op.builder.skip(result.node), op.scaled(Signal(rise, shape), sign)])
+        result = _of_two(op, result, other, sign)
     constants = [op.spread(v, shape) for v in values if not isinstance(v, Signal)]
     if not constants:
         return result
@@ -47,6 +46,26 @@ def _extreme(op: Operation, sign: float) -> Signal:
     if np.isinf(limits).any():
         op.error("compares with infinite constants; leave those out")
     return limited(op, result, limits, sign)
+
+
+def _of_two(op: Operation, a: Signal, b: Signal, sign: float) -> Signal:
+    """a + sign relu(sign (b - a)), of one shape."""
+    difference = op.linear(a.shape, [op.scaled(b, sign), op.scaled(a, -sign)])
+    rise = Signal(op.builder.activation(op.name, difference.node, "relu"), a.shape)
+    return op.linear(a.shape, [op.builder.skip(a.node), op.scaled(rise, sign)])
+
+
+def _reduced(op: Operation, sign: float) -> Signal:
+    """The largest (``sign`` 1) or smallest (-1) value along axes, by a tree of pairs."""
+    x, found = op.signal(), reduction(op, 18)
+    if found is None:
+        return x
+    table, shape = found
+    left = [op.taken(x, column.reshape(shape)) for column in table.T]
+    while len(left) > 1:
+        pairs = [_of_two(op, a, b, sign) for a, b in zip(left[::2], left[1::2], strict=False)]
+        left = pairs + left[len(left) - len(left) % 2 :]
+    return left[0]
 
 
 def _clip(op: Operation) -> Signal:
@@ -79,4 +98,6 @@ EXTREME_OPERATORS: Mapping[str, Handler] = {
     "Clip": _clip,
     "Max": lambda op: _extreme(op, 1.0),
     "Min": lambda op: _extreme(op, -1.0),
+    "ReduceMax": lambda op: _reduced(op, 1.0),
+    "ReduceMin": lambda op: _reduced(op, -1.0),
 }

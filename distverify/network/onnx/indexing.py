@@ -159,20 +159,32 @@ def _pad(op: Operation) -> Signal:
     return result
 
 
-def _reduce(op: Operation, *, mean: bool) -> Signal:
+def reduction(op: Operation, since: int) -> tuple[Indices, tuple[int, ...]] | None:
+    """The flat indices [results, values each] that an operator reduces, and its result's shape; None: it does nothing.
+
+    ``since`` which operator set the axes are an operand.
+    """
     x = op.signal()
-    axes = _integers(op, "axes", 1, 18 if mean else 13)
+    axes = _integers(op, "axes", 1, since)
     if not axes:
         if op.attributes.get("noop_with_empty_axes"):
-            return x
+            return None
         axes = tuple(range(len(x.shape)))
     gone = sorted({axis_of(op, a, len(x.shape)) for a in axes})
     kept = [a for a in range(len(x.shape)) if a not in gone]
     count = math.prod(x.shape[a] for a in gone)
     table = places(x).transpose(kept + gone).reshape(-1, count)
     keep = bool(op.attributes["keepdims"])
-    shape = tuple(1 if a in gone else d for a, d in enumerate(x.shape) if keep or a not in gone)
-    return op.linear(shape, [Term(x.node, averages(table, x.size, count) if mean else selection(table, x.size))])
+    return table, tuple(1 if a in gone else d for a, d in enumerate(x.shape) if keep or a not in gone)
+
+
+def _reduce(op: Operation, *, mean: bool) -> Signal:
+    x, found = op.signal(), reduction(op, 18 if mean else 13)
+    if found is None:
+        return x
+    table, shape = found
+    operator = averages(table, x.size, table.shape[1]) if mean else selection(table, x.size)
+    return op.linear(shape, [Term(x.node, operator)])
 
 
 INDEX_OPERATORS: Mapping[str, Handler] = {

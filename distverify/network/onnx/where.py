@@ -67,6 +67,12 @@ def _both(op: Operation, count: int) -> Comparison:
     return _at_least(op, [op.expanded(p, shape) for p in parts], count, known)
 
 
+def _one(op: Operation) -> Comparison:
+    """Where one of two conditions holds, and the other does not."""
+    either = _both(op, 1)
+    return _at_least(op, [indicator(op, either), indicator(op, Comparison(either.signal, 1.5, negated=True))], 2)
+
+
 def _at_least(op: Operation, indicators: list[Signal], count: int, known: Array | None = None) -> Comparison:
     """Where so many values that are 0 or 1 are 1; ``known`` counts already."""
     shape = indicators[0].shape
@@ -190,4 +196,5 @@ WHERE_OPERATORS: Mapping[str, Handler] = {
     "Not": _not,
     "Or": lambda op: _both(op, 1),
     "Where": _where,
+    "Xor": _one,
 }
