@@ -286,13 +286,13 @@ class _Solver:
 
 
 def elements_of(query: Query) -> tuple[int, ...]:
-    """The elements that assertions speak of, but for inputs that are bounded by numbers only."""
+    """The elements that assertions speak of, but for inputs that numbers only bound from below or above."""
     inputs = {e for t in query.tensors if t.kind == INPUT for e in t.elements}
     found: set[int] = set()
     for assertion in query.assertions:
         for comparison in comparisons(assertion):
             own = {*variables(comparison.left), *variables(comparison.right)}
-            if len(own) > 1 or not own <= inputs:
+            if len(own) > 1 or not own <= inputs or comparison.operator == "!=":
                 found |= own
     if not found:
         found.add(min(inputs))

@@ -22,9 +22,11 @@ def twins_of(bound: BoundQuery, space: Space, elements: Iterable[int]) -> dict[i
     for network in bound.networks:
         inputs = tuple(of[e] for t in network.declaration.of(INPUT) for e in t.elements)
         for tensor in network.declaration.tensors:
-            if tensor.kind == INPUT or wanted.isdisjoint(tensor.elements):
+            if tensor.kind == INPUT:
                 continue
             for place, element in enumerate(tensor.elements):
+                if element not in wanted:
+                    continue
                 first = seen.setdefault((id(network.model), inputs, network.ports[tensor.name].name, place), element)
                 if first != element:
                     names[element] = first

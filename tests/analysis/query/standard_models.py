@@ -96,6 +96,7 @@ MODELS: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "half": lambda: _pair(0.5),
     "double": lambda: _pair(1.0, "float64"),
     "short": lambda: _pair(1.0, "float16"),
+    "curve": lambda: model([helper.make_node("Sigmoid", ["x"], ["y"])], {"x": [1, 2]}, {"y": [1, 2]}),
     "same": lambda: _same("float32"),
     "scalar": _scalar,
     "volume": _volume,

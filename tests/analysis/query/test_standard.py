@@ -102,6 +102,8 @@ MEANING = {
     "input times output, strict": (ONE + asserted("(> (* X[0,0] Y[0,0]) 2.0)"), PAIR, "unsat"),
     "square": (ONE + asserted("(< (* (- X[0,0] X[0,1]) (- X[0,0] X[0,1])) 0.0)"), PAIR, "unsat"),
     "product that is not zero": (WIDE + asserted("(== X[0,0] 0.0)", "(!= (* X[0,0] X[0,1]) 0.0)"), PAIR, "unsat"),
+    "inputs that are not a number": (ONE + asserted("(!= X[0,0] 0.5)", "(!= X[0,1] 0.5)", "(> Y[0,0] 0.74)"), {"f": "curve"}, "unsat"),
+    "inputs that are another number": (ONE + asserted("(!= X[0,0] 0.5)", "(> Y[0,0] 0.7)"), {"f": "curve"}, "sat"),
     "products that cancel": (ONE + asserted("(!= (- (* X[0,0] Y[0,1]) (* Y[0,1] X[0,0])) 0.0)"), PAIR, "unsat"),
 }  # fmt: skip
 DECLARATIONS = {
@@ -121,6 +123,8 @@ DECLARATIONS = {
     "at their own inputs": (TEACHER + asserted("(>= (- tY[0,0] sY[0,0]) 2.0)"), TAUGHT, "sat"),
     "equal": (EQUAL + SAME + asserted("(!= Y[0,0] C[0,0])"), PAIR, "unsat"),
     "equal over float32": ((EQUAL + SAME).replace("real", "float32") + asserted("(!= Y[0,0] C[0,0])"), PAIR, "unsat"),
+    "equal, other elements": (EQUAL + SAME + asserted("(>= Y[0,1] 0.0)", "(> C[0,0] 2.0)"), PAIR, "unsat"),
+    "equal, other elements, attained": (EQUAL + SAME + asserted("(>= Y[0,1] 2.0)", "(>= C[0,0] 2.0)"), PAIR, "sat"),
     "equal, ordered": (EQUAL + asserted("(<= X[0,0] A[0,0])", "(== X[0,1] A[0,1])", "(> Y[0,0] C[0,0])"), PAIR, "unsat"),
     "equal at different inputs": (EQUAL + asserted("(>= (- Y[0,0] C[0,0]) 2.0)"), PAIR, "sat"),
     "isomorphic": (ALIKE + SAME + asserted("(!= Y[0,0] (* 2.0 C[0,0]))"), TWO, "unsat"),
