@@ -60,6 +60,11 @@ class Atom:
         return {v for monomial in self.polynomial for v in monomial}
 
     @property
+    def spoken(self) -> set[int]:
+        """The variables that are computed with: those that cancel round, too."""
+        return {v for monomial in self.sizes for v in monomial}
+
+    @property
     def constant(self) -> Fraction:
         return self.polynomial.get((), _ZERO)
 
@@ -231,7 +236,8 @@ class _Expansion:
                 if not possible(atom, self._format):
                     return
                 continue
-            if atom.linear and len(variables) == 1 and variables <= self._inputs:
+            alone = self._format is None or atom.spoken <= variables
+            if atom.linear and len(variables) == 1 and variables <= self._inputs and alone:
                 if not bounds.take(atom):
                     return
                 if atom.operator != "!=":
@@ -268,6 +274,8 @@ def possible(atom: Atom, format_: FloatFormat | None) -> bool:
         return True
     if format_ is None or not atom.roundings:
         return False
+    if atom.spoken:
+        return True  # what is lost by rounding depends on how large they are
     size = atom.sizes.get((), _ZERO)
     return abs(value) <= (atom.roundings + 1) * (2 * format_.unit * size + format_.smallest)
 

@@ -116,7 +116,8 @@ def sides_of(case: Case, space: Space) -> Sides | None:
         for place in range(space.size):
             lower[place] = format_.inside(lower[place] or (-largest, False), up=True)
             upper[place] = format_.inside(upper[place] or (largest, False), up=False)
-    atoms = [a for a in case.atoms if a.linear and a.operator != "!=" and a.variables <= of.keys()]
+    linear = [a for a in case.atoms if a.linear and a.operator != "!="]
+    atoms = [a for a in linear if (a.variables if format_ is None else a.spoken) <= of.keys()]
     for _ in range(_ROUNDS if atoms else 0):
         moved = False
         for atom in atoms:

@@ -142,6 +142,13 @@ TYPES = {
                                      {"f": "same"}, "unsat"),
     "float32, different from the only value": (
         network(element="float32") + box(low="1.0") + asserted("(!= Y[0,0] 1.0)"), {"f": "same"}, "unsat"),
+    "float32, lost in a sum": (
+        network(element="float32") + asserted("(== X[0,0] 2000000000.0)", "(== X[0,1] 0.5)", "(<= (+ X[0,1] Y[0,0]) Y[0,0])"), PAIR, "sat"),
+    "float32, a number lost in a sum": (
+        network(element="float32") + asserted("(== X[0,0] 2000000000.0)", "(== X[0,1] 0.5)", "(<= (+ 1.0 Y[0,0]) Y[0,0])"), PAIR, "sat"),
+    "float32, what cancels": (
+        network(element="float32") + box() + asserted("(== (+ X[0,0] Y[0,0] X[0,1]) Y[0,0])", "(>= X[0,0] 0.5)"), PAIR, "unsat"),
+    "real, what cancels": (ONE + asserted("(== (+ X[0,0] Y[0,0] X[0,1]) Y[0,0])", "(> X[0,0] 0.0)"), PAIR, "unsat"),
     "float32, different": (network(element="float32") + box(low="0.5") + asserted("(!= Y[0,0] 1.0)"), {"f": "same"}, "sat"),
     "float64": (network(element="float64") + box() + asserted("(>= Y[0,0] 2.0)"), {"f": "double"}, "sat"),
     "float32 of float64": (network(element="float32") + box(), {"f": "double"}, "'x' is of type float64; X is declared as float32"),
