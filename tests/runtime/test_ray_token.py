@@ -211,7 +211,7 @@ def test_certify_on_a_cluster_with_a_token(monkeypatch: pytest.MonkeyPatch, tmp_
             )
             assert refused.returncode == 2
             assert refused.stderr.splitlines()[-1].startswith(
-                f"error: address: the cluster at {address} demands a token"
+                f"error: --address: the cluster at {address} demands a token"
             )
             assert "RAY_AUTH_TOKEN" in refused.stderr
             assert "rpc_client" not in refused.stderr
