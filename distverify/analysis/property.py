@@ -30,6 +30,8 @@ from distverify.work import Sample, SampleResult
 
 Floats = NDArray[np.float64]
 
+_BESIDE_ZERO = 1e-200  # of which weights, too, make no subnormal number
+
 
 @dataclass(frozen=True, eq=False)
 class PropertyAnalysis:
@@ -118,10 +120,13 @@ def decide_property(
 def inner_box(case: Case) -> tuple[Floats, Floats]:
     """The float64 numbers that are certainly inside the file's decimal box, which the case's contains: at most one unit less.
 
-    Corners that coincide are exact; between two neighbouring numbers none is certain, and the box is empty.
+    Corners that coincide are exact; between two neighbouring numbers none is certain, and the box is empty. Beside 0 it ends
+    at a number that is small, but far from subnormal ones, in which products take up to sixty times as long.
     """
     wide = case.lower < case.upper
     lower, upper = np.nextafter(case.lower, np.inf), np.nextafter(case.upper, -np.inf)
+    lower = np.where((case.lower == 0.0) & (case.upper > _BESIDE_ZERO), _BESIDE_ZERO, lower)
+    upper = np.where((case.upper == 0.0) & (case.lower < -_BESIDE_ZERO), -_BESIDE_ZERO, upper)
     return np.where(wide, lower, case.lower), np.where(wide, upper, case.upper)
 
 
