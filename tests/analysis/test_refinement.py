@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ import pytest
 import distverify as dv
 from distverify.analysis import verify as search
 from distverify.analysis.branching.counterexamples import Hunt, Opening
-from distverify.analysis.branching.polytopes import Target
+from distverify.analysis.branching.polytopes import Target, pose
+from distverify.analysis.branching.refinement import refined
 from distverify.analysis.branching.refining import Neurons
+from distverify.bounds.enclosure import enclose
+from distverify.kernels.rounding import IGNORED, SOUND
 from distverify.questions.askers import Alone, ThroughCrew
 from distverify.region import Ball
 from tests.analysis.crews import CrewHere
@@ -87,3 +91,42 @@ def test_refinement_ends_at_the_deadline():
     asker, before = opened(network, hunt)
     after = before.refined(asker, hunt, 60, deadline=0.0)
     assert after.lower.tobytes() == before.lower.tobytes()
+
+
+def test_rounding_terms_are_needed_and_suffice():
+    """Of one input, whose kinks are exact fractions: the least values are attained, and nothing but rounding is between."""
+    wrong = {SOUND: 0, IGNORED: 0}
+    near = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        first, second = rng.standard_normal((4, 1)), rng.standard_normal((3, 4))
+        layers = [
+            (first, 0.3 * rng.standard_normal(4)),
+            (second, 0.1 * rng.standard_normal(3)),
+            (rng.standard_normal((2, 3)), np.zeros(2)),
+        ]
+        network = dv.Network.from_layers(layers)
+        exact = ExactNetwork(network)
+        kinks = [-Fraction(float(b)) / Fraction(float(w)) for w, b in zip(first[:, 0], layers[0][1], strict=True)]
+        values = [exact.values([x]) for x in (Fraction(-1), Fraction(1), *kinks) if abs(x) <= 1]
+        for rounding in wrong:
+            enclosure = enclose(network, Ball(np.zeros(1), 1.0), rounding=rounding, fold=True)
+            problem = pose(enclosure, [Target(np.array([[1.0, -1.0]]), np.zeros(1), np.zeros(1))])
+            groups = problem.packed.reduced.groups[1:]
+            if len(groups) < 2:
+                continue
+            members, source = groups[-1].members, network.nodes[groups[-1].node].sources[0]
+            which = np.arange(problem.lower.size)[-members.size :].repeat(2)
+            sides = np.tile([0, 1], members.size)
+            signs = np.where(sides == 0, 1.0, -1.0)
+            found = refined(
+                problem, problem.lower, problem.upper, which, sides, problem.slopes_of(which, signs), nodes=60
+            )
+            for i, sign, bound in zip(members.repeat(2), signs, found, strict=True):
+                least = min(int(sign) * v[source][i] for v in values)
+                if least <= 0:  # beyond 0 a search ends early
+                    wrong[rounding] += Fraction(float(bound)) > least
+                    near += rounding is SOUND and least - Fraction(float(bound)) < 1e-12
+    assert wrong[SOUND] == 0
+    assert wrong[IGNORED] > 3
+    assert near > 100
