@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from distverify.analysis.bisection import suits_boxes
 from distverify.bounds.affine_forms import BoxBounds, bound_boxes, boxes_at_once
-from distverify.bounds.lipschitz import induced_norm, magnitude_chords
+from distverify.bounds.lipschitz import dual_norms, induced_norm, magnitude_chords, weighted
 from distverify.bounds.reduced import Floats
 from distverify.kernels.activations import ACTIVATIONS
 from distverify.kernels.rounding import SOUND
@@ -64,20 +64,15 @@ class LargestConstant:
         w = np.ones(size) if self.weights is None else self.weights
         share = radius**2 / np.maximum((radius**2).sum(axis=1, keepdims=True), 1e-300)
         gains = np.einsum("bkjl,j->bl", bounds.bends, w) + np.einsum("bkj,j->b", bounds.off, w)[:, None] * share
-        magnitude = np.maximum(np.abs(lower), np.abs(upper))
-        if self.weights is not None:
-            magnitude = np.where(magnitude * w > 0.0, np.nextafter(magnitude * w, np.inf), 0.0)
-        grow = 1.0 + SOUND.gamma(rows + size + 4)
-        if rows > 1 and self.norm == 2.0:
-            sides = [np.where(w > 0.0, side, 0.0) for side in (lower, upper)]
-            each = np.sqrt((magnitude**2).sum(axis=2)) * grow + _TINY
-            parts = np.stack(sides, axis=2)
-            return np.array([induced_norm(e, 2.0, p, size) for e, p in zip(each, parts, strict=True)]), gains
-        if self.norm == 2.0:
-            return np.sqrt((magnitude[:, 0] ** 2).sum(axis=1)) * grow + _TINY, gains
+        magnitude = weighted(np.maximum(np.abs(lower), np.abs(upper)), self.weights)
         if self.norm == 1.0:
-            return magnitude.sum(axis=1).max(axis=1) * grow, gains
-        plain = magnitude.sum(axis=2) * grow
+            return dual_norms(magnitude.swapaxes(1, 2), math.inf).max(axis=1), gains
+        plain = dual_norms(magnitude, self.norm)
+        if self.norm == 2.0:
+            if rows == 1:
+                return plain[:, 0], gains
+            parts = np.stack([np.where(w > 0.0, side, 0.0) for side in (lower, upper)], axis=2)
+            return np.array([induced_norm(e, 2.0, p, size) for e, p in zip(plain, parts, strict=True)]), gains
         # |J_j| <= s_j J_j + t_j, and the sum of s_j J_j is affine again: its parts cancel before magnitudes are taken.
         slopes, constants = magnitude_chords(lower.reshape(-1, size), upper.reshape(-1, size), self.weights)
         s, t = slopes.reshape(count, rows, size), constants.reshape(count, rows, size)

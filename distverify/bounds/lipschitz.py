@@ -36,21 +36,26 @@ def row_constants(
     weights : float64 [inputs], optional
         For the constants in the norm ||(x - y) / weights||: each column counts times its weight.
     """
-    magnitude = _weighted(bounds.magnitude, weights)
-    grow = 1.0 + rounding.gamma(magnitude.shape[1] + 3)
-    if norm == 1.0:
-        return np.asarray(magnitude.max(axis=1))
-    if norm == 2.0:
-        scale = magnitude.max(axis=1)
-        safe = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
-        return _not_below(safe * np.sqrt(((magnitude / safe[:, None]) ** 2).sum(axis=1)) * grow)
-    plain = magnitude.sum(axis=1) * grow
-    if not bounds.pushes:
-        return np.asarray(plain)
+    plain = dual_norms(weighted(bounds.magnitude, weights), norm, rounding)
+    if norm != math.inf or not bounds.pushes:
+        return plain
+    grow = 1.0 + rounding.gamma(bounds.lower.shape[1] + 3)
     slopes, constants = magnitude_chords(bounds.lower, bounds.upper, weights, bounds.pushes[0].rounding.dtype)
     _, merged = bounds.merged_columns(np.ascontiguousarray(slopes.T))
     chords = merged + constants.sum(axis=1) * grow
     return np.asarray(np.fmin(plain, np.maximum(chords * (1.0 + 2 * rounding.unit), 0.0)))
+
+
+def dual_norms(magnitude: Floats, norm: float, rounding: Rounding = SOUND) -> Floats:
+    """Dual norms along the last axis of ``magnitude`` >= 0, float64 [..., n]: upper bounds [...], whatever their scale."""
+    grow = 1.0 + rounding.gamma(magnitude.shape[-1] + 3)
+    if norm == 1.0:
+        return np.asarray(magnitude.max(axis=-1))
+    if norm == math.inf:
+        return np.asarray(magnitude.sum(axis=-1) * grow)
+    scale = magnitude.max(axis=-1)
+    safe = np.where((scale > 0) & np.isfinite(scale), scale, 1.0)
+    return _not_below(safe * np.sqrt(((magnitude / safe[..., None]) ** 2).sum(axis=-1)) * grow)
 
 
 def magnitude_chords(
@@ -111,7 +116,7 @@ def vector_parts(bounds: RowBounds, norm: float, weights: Floats | None = None) 
     if norm == math.inf:
         return np.zeros((0, bounds.lower.shape[1]))
     if norm == 1.0:
-        return np.asarray(_weighted(bounds.magnitude, weights).sum(axis=0)[None])
+        return np.asarray(weighted(bounds.magnitude, weights).sum(axis=0)[None])
     lower, upper = bounds.lower, bounds.upper
     if weights is not None:  # factors 0 and 1: exact, but what is unbounded of a fixed feature
         lower, upper = (np.where(weights > 0.0, side, 0.0) for side in (lower, upper))
@@ -199,7 +204,8 @@ def _operator_norm(operator: LinearOperator, norm: float) -> float:
     return float(operator.pull_abs(np.ones((1, operator.out_size))).max()) * grow
 
 
-def _weighted(magnitude: Floats, weights: Floats | None) -> Floats:
+def weighted(magnitude: Floats, weights: Floats | None) -> Floats:
+    """``magnitude`` >= 0, float64 [..., n], times one factor per feature: not below it."""
     return magnitude if weights is None else _times(magnitude, weights)
 
 

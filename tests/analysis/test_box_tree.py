@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import distverify as dv
-from distverify.analysis.box_tree import BoxTree, LargestConstant, pays_to_halve
+from distverify.analysis.box_tree import LargestConstant, pays_to_halve
 from distverify.analysis.brackets import ConstantSearch
 from distverify.analysis.network import analyse_network
+from distverify.bounds.affine_forms import BoxBounds
 from distverify.bounds.gradient import jacobian_at
 from distverify.questions.askers import ThroughCrew
 from distverify.region import Box
@@ -51,14 +52,31 @@ def test_constants_hold_and_close(kind: str, norm: float) -> None:
     assert found.nodes <= 3 * 400
 
 
-def test_rounding_counts_on_boxes_that_are_nearly_points() -> None:
-    """Bounds that are nearly touched: sums of magnitudes in exact arithmetic are not above them."""
-    net = network()
-    x = np.array([0.3, -0.2, 0.25])
-    tree = BoxTree(net, Box(x, x + 2.0**-40), np.eye(2)[:1], LargestConstant(math.inf), lambda p: 0.0)
-    gradient = jacobian_at(net, x[None])[0, 0]
-    least = sum((abs(Fraction(float(v))) for v in gradient), Fraction(0)) * (1 - Fraction(1, 2**40))
-    assert Fraction(tree.bound) >= least
+def steady(values: Floats) -> BoxBounds:
+    """Bounds of derivatives float64 [B, K, D] that are points."""
+    count, rows, size = values.shape
+    none = np.zeros_like(values)
+    forms = np.zeros((rows, 1 + size, size, count))
+    forms[:, 0] = values.transpose(1, 2, 0)
+    nothing = np.zeros((count, rows))
+    return BoxBounds(nothing, nothing, values, values, np.zeros((count, rows, size, size)), none, forms)
+
+
+@pytest.mark.parametrize("norm", [math.inf, 2.0, 1.0])
+@pytest.mark.parametrize("scale", [1.0, 1e-160, 1e-300, 1e160])
+@pytest.mark.parametrize("weights", [None, np.array([1.0, 1.0, 0.0, 1.0, 1.0])])
+def test_rounding_counts_and_scale_does_not(norm: float, scale: float, weights: Floats | None) -> None:
+    """In exact arithmetic no norm of a derivative is above its bound: squares of small ones underflow, of large ones overflow."""
+    values = scale * np.random.default_rng(3).uniform(-1.0, 1.0, (40, 1, 5))
+    found, _ = LargestConstant(norm, weights).bound(steady(values), np.ones((40, 5)))
+    for bound, derivatives in zip(found, values[:, 0], strict=True):
+        sizes = [
+            abs(Fraction(float(v))) * int(w)
+            for v, w in zip(derivatives, np.ones(5) if weights is None else weights, strict=True)
+        ]
+        power = 2 if norm == 2.0 else 1
+        least = max(sizes) if norm == 1.0 else sum((v**power for v in sizes), Fraction(0))
+        assert least <= Fraction(float(bound)) ** power <= least * (1 + Fraction(1, 10**12)) + Fraction(1e-300)
 
 
 def test_boxes_are_narrower_than_trees_over_neurons() -> None:
@@ -104,6 +122,7 @@ def test_outputs_and_derivatives_of_a_domain_in_pieces() -> None:
 
 
 def test_a_time_limit_ends_the_search_of_a_domain(tmp_path: Path) -> None:
+    dv.lipschitz_constant(network(), Box(LOWER, UPPER), nodes=4)  # compiles what the search needs
     begin = time.process_time()
     result = dv.certify(
         network(), domain=(LOWER, UPPER), compute={"lipschitz", "outputs"}, nodes=10_000_000, time_limit=0.2, executor="serial",
