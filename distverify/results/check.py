@@ -115,7 +115,8 @@ def check(
     SettingsError
         A radius without a share or a baseline, or either without a radius; a share outside of [0, 1]; a verdict that there is not.
     ResultError
-        The result has nothing to compare with the radius, or no verdicts; the baseline is about other samples or another norm.
+        The result has nothing to compare with the radius, or no verdicts, or only falsified ones are forbidden where none was
+        looked for; the baseline is about other samples or another norm.
     """
     if (certified_at is None) != (least is None and baseline is None):
         raise SettingsError(
@@ -178,6 +179,12 @@ def _verdicts(forbid: str | Collection[str]) -> tuple[str, ...]:
 
 def _none_of(forbidden: tuple[str, ...], result: Result) -> list[Demand]:
     """A demand for each property file; of samples, one for each verdict and radius."""
+    settings = result.settings
+    if forbidden == ("falsified",) and not settings.nodes and "attack" not in settings.compute:
+        raise ResultError(
+            f"{result.path}: no counterexample was looked for, so that nothing in it can be falsified; forbid unknown, too, or "
+            f"search ({argument('nodes')}, {argument('compute', 'attack')})"
+        )
     if properties := property_verdicts(result):
         # Of what has no value nothing is known, whatever the reason.
         bad = {"unknown": ("unknown", "no value"), "falsified": ("falsified",)}

@@ -167,6 +167,16 @@ def test_demands_that_make_no_sense(samples: Result, folder: Path) -> None:
     assert check(other).holds is False  # one failed, as ever
 
 
+def test_a_demand_that_nothing_could_break_is_refused(tmp_path: Path) -> None:
+    """One pass proves or leaves open: it finds no counterexample, and to find none says nothing."""
+    once = sample_run(tmp_path / "once.h5", compute=("verified",), nodes=0)
+    with pytest.raises(
+        ResultError, match=r"no counterexample was looked for, so that nothing in it can be falsified; forbid"
+    ):
+        check(once, forbid="falsified")
+    assert len(demands(once, "falsified,unknown")) == 4
+
+
 def _without_verdicts(folder: Path) -> Result:
     from tests.results.runs import finish, make_manifest
 
